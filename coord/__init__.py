@@ -1,0 +1,54 @@
+"""Compound operations for services that run as many instances.
+
+Each is one Lua script on Redis or Valkey: atomic, one round trip. The same operations run in this process,
+with no server, with the same replies and the same keys afterwards.
+
+    import coord
+
+    with coord.connect("memory://") as c:
+        if c.once("welcome-mail:42", ttl=45):
+            ...
+"""
+
+from coord.claims import AsyncLease, Holder, Lease
+from coord.config import connect, connect_async
+from coord.coordinator import AsyncCoordinator, Coordinator
+from coord.errors import (
+    ConfigError,
+    CoordError,
+    CountOverflow,
+    LeaseLost,
+    MissingBarrier,
+    OutcomeUnknown,
+    ScriptError,
+    Unavailable,
+    WaitTimeout,
+    WrongType,
+)
+from coord.memory import Keyspace
+from coord.script import Call, Script
+from coord.versions import Bump
+
+__all__ = [
+    "AsyncCoordinator",
+    "AsyncLease",
+    "Bump",
+    "Call",
+    "ConfigError",
+    "CoordError",
+    "Coordinator",
+    "CountOverflow",
+    "Holder",
+    "Keyspace",
+    "Lease",
+    "LeaseLost",
+    "MissingBarrier",
+    "OutcomeUnknown",
+    "Script",
+    "ScriptError",
+    "Unavailable",
+    "WaitTimeout",
+    "WrongType",
+    "connect",
+    "connect_async",
+]

@@ -1,0 +1,109 @@
+"""Every error coord raises, and how a server's error text becomes one of them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from coord.script import Script
+
+__all__ = [
+    "ConfigError",
+    "CoordError",
+    "CountOverflow",
+    "LeaseLost",
+    "MissingBarrier",
+    "OutcomeUnknown",
+    "ReplyError",
+    "ScriptError",
+    "Unavailable",
+    "WaitTimeout",
+    "WrongType",
+    "script_failed",
+]
+
+
+class CoordError(Exception):
+    """The root of all errors that coord raises on purpose."""
+
+
+class ConfigError(CoordError):
+    """A URL, a setting or a script's own declaration is wrong; nothing was sent."""
+
+
+class Unavailable(CoordError):
+    """Nothing happened: the server could not be reached, or refused before it ran anything.
+
+    Repeating the operation is safe.
+    """
+
+
+class OutcomeUnknown(CoordError):
+    """The operation may have happened: it was sent, and no answer came back in time.
+
+    ``op_id`` is the id it travelled with (None when it had none).
+    An accumulation that takes an ``op_id`` may be repeated with this one while it is remembered:
+    what has happened already does not happen twice.
+    """
+
+    def __init__(self, message: str, op_id: str | None = None) -> None:
+        super().__init__(message)
+        self.op_id = op_id
+
+
+class LeaseLost(CoordError):
+    """The lease ran out or was taken while its holder believed to have it."""
+
+
+class WaitTimeout(CoordError, TimeoutError):
+    """What was waited for did not come in time."""
+
+
+class MissingBarrier(CoordError):
+    """Nobody has opened this barrier, or it has expired."""
+
+
+class WrongType(CoordError):
+    """The key holds another kind of value than the operation works on; nothing was changed."""
+
+
+class ScriptError(CoordError):
+    """A script failed. Names the script and, where the server tells, the line in its file."""
+
+
+class CountOverflow(ScriptError, OverflowError):
+    """A count would leave the range of a signed 64-bit integer; nothing was changed."""
+
+
+class ReplyError(Exception):
+    """An error reply, as it stands on the wire; callers of coord never see it.
+
+    Twins raise it where the script would answer an error, with the server's own text.
+    """
+
+    @property
+    def code(self) -> str:
+        """The reply's first word, which names the kind of error."""
+        return str(self).partition(" ")[0]
+
+
+_LINE = re.compile(r"user_script:(\d+): ?([^\n]*?)(?:,? script: [0-9a-f]{40}.*| \[.*)?$")
+
+
+def script_failed(script: Script, text: str) -> CoordError:
+    """Turn the error reply of a script into what its caller catches."""
+    if "WRONGTYPE" in text:
+        return WrongType(f"{script.name}: the key holds another kind of value; nothing was changed")
+    if "would overflow" in text or text.startswith("COORD_OVERFLOW"):
+        return CountOverflow(f"{script.name}: {_sentence(text)}")
+    line = _LINE.search(text)
+    if line and (code := script.line(int(line[1]))):
+        return ScriptError(f"{script.file}:{line[1]}: {line[2] or text}\n    {code}")
+    return ScriptError(f"{script.file}: {_sentence(text)}")
+
+
+def _sentence(text: str) -> str:
+    """An error reply without the code in front, where there is one."""
+    code, _, rest = text.partition(" ")
+    return rest if rest and (code == "ERR" or code.startswith("COORD_")) else text

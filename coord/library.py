@@ -1,0 +1,35 @@
+"""What ``lua/lib/`` says, in Python: the functions that several twins share, each under its file's name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from coord.memory import Keyspace
+
+__all__ = ["later", "recall", "refresh", "remember"]
+
+
+def recall(space: Keyspace, op: str, remember_ms: int) -> str | None:
+    """Return the answer this operation was given the first time; None when it has not run."""
+    return space.get(op) if remember_ms else None
+
+
+def remember(space: Keyspace, op: str, remember_ms: int, answer: str) -> None:
+    """Keep an operation's answer for its repetitions; 0 ms: it has no id."""
+    if remember_ms:
+        space.set(op, answer, px=remember_ms)
+
+
+def refresh(space: Keyspace, key: str, ttl_ms: int) -> None:
+    """Give a key its full TTL again; 0 ms: it never expires."""
+    if ttl_ms:
+        space.pexpire(key, ttl_ms)
+    else:
+        space.persist(key)
+
+
+def later(space: Keyspace, before: str | None) -> str:
+    """Return a number above the one before, and not below the clock in microseconds."""
+    seconds, micros = space.time()
+    return str(max(seconds * 1_000_000 + micros, int(before or 0) + 1))

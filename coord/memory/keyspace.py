@@ -1,0 +1,581 @@
+"""The part of Redis's data model that scripts use, in this process.
+
+Methods bear the names of Redis's commands and answer what Redis answers a script, so that a twin and its Lua are
+read side by side. Values are ``str``; error replies are raised as ``ReplyError`` with Redis's own texts.
+What the commands mean is told at https://redis.io/docs/latest/commands/, each under its name.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from bisect import bisect_left, insort
+from collections.abc import Callable
+from typing import Any, Literal, cast
+
+from coord.errors import ReplyError
+from coord.names import INT64_MAX, INT64_MIN
+
+__all__ = ["Keyspace", "SortedSet", "wall_clock_us"]
+
+NEVER = 1 << 62
+"""The deadline of a key that has none."""
+
+_BUCKET_MS = 1024
+_SWEPT_AT_ONCE = 16
+
+_WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
+_NOT_AN_INTEGER = "ERR value is not an integer or out of range"
+_HASH_NOT_AN_INTEGER = "ERR hash value is not an integer"
+_OVERFLOW = "ERR increment or decrement would overflow"
+_BAD_EXPIRE = "ERR invalid expire time in '{}' command"
+_NO_SUCH_KEY = "ERR no such key"
+
+
+class SortedSet:
+    """Members in the order of their scores, and of their text where scores are equal.
+
+    Scores are integers of at most 53 bits: floats do not cross the wire.
+    """
+
+    __slots__ = ("order", "scores")
+
+    def __init__(self) -> None:
+        self.scores: dict[str, int] = {}
+        self.order: list[tuple[int, bytes, str]] = []
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def put(self, member: str, score: int) -> None:
+        """Add a member, or give it another score."""
+        self.discard(member)
+        self.scores[member] = score
+        insort(self.order, (score, member.encode(), member))
+
+    def discard(self, member: str) -> None:
+        """Remove a member, if it is there."""
+        score = self.scores.pop(member, None)
+        if score is not None:
+            del self.order[bisect_left(self.order, (score, member.encode(), member))]
+
+
+Value = str | dict[str, str] | set[str] | list[str] | SortedSet
+Entry = tuple[Any, int, int]
+"""A value, the millisecond after which it is gone, and the bucket in which the sweep will look for it."""
+
+_TYPES: dict[type, str] = {str: "string", dict: "hash", set: "set", list: "list", SortedSet: "zset"}
+
+
+def wall_clock_us() -> Callable[[], int]:
+    """Return a clock: the wall's time in microseconds at this moment, and monotonic from here on."""
+    start = time.time_ns() - time.monotonic_ns()
+    now_ns = time.monotonic_ns
+    return lambda: (now_ns() + start) // 1000
+
+
+class Keyspace:
+    """Keys, values and deadlines of one ``memory://`` name.
+
+    ``call`` runs one twin at a time, atomically, at one moment of the clock; the commands are for use inside it.
+    ``clock`` answers microseconds; tests hand in their own.
+    """
+
+    def __init__(self, clock: Callable[[], int] | None = None) -> None:
+        self._clock = clock or wall_clock_us()
+        self._lock = threading.Lock()
+        self._entries: dict[str, Entry] = {}
+        self._now_us = 0
+        self._now = 0
+        self._buckets: dict[int, list[str]] = {}
+        self._registered = 0
+        self._next_bucket = NEVER
+        self._due: list[str] = []
+        self._listeners: dict[str, list[Callable[[str], None]]] = {}
+        self._notices: list[tuple[str, str]] = []
+        _every_keyspace.add(self)
+
+    def call(self, twin: Callable[..., Any], *words: str | int) -> Any:
+        """Run ``twin(self, *words)`` atomically and return its reply."""
+        with self._lock:
+            self._now_us = now_us = self._clock()
+            self._now = now = now_us // 1000
+            if self._due or now >= self._next_bucket:
+                self._sweep()
+            try:
+                return twin(self, *words)
+            finally:
+                if self._notices:
+                    self._deliver()
+
+    # --- keys ------------------------------------------------------------------------------------
+
+    def exists(self, *keys: str) -> int:
+        """How many of the keys are there."""
+        return sum(self._live(key) is not None for key in keys)
+
+    def delete(self, *keys: str) -> int:
+        """DEL: remove keys and say how many were there."""
+        there = [key for key in keys if self._live(key) is not None]
+        removed = set(there)
+        for key in removed:
+            del self._entries[key]
+        return len(removed)
+
+    def type_(self, key: str) -> str:
+        """TYPE: what kind of value the key holds, or "none"."""
+        entry = self._live(key)
+        return "none" if entry is None else _TYPES[type(entry[0])]
+
+    def rename(self, key: str, new: str) -> None:
+        """Give a key another name, with its TTL; what was there before is gone."""
+        entry = self._live(key)
+        if entry is None:
+            raise ReplyError(_NO_SUCH_KEY)
+        del self._entries[key]
+        self._put(new, entry[0], entry[1], None)
+
+    def time(self) -> tuple[int, int]:
+        """Seconds and microseconds of the moment at which this call runs."""
+        return divmod(self._now_us, 1_000_000)
+
+    def publish(self, channel: str, message: str) -> None:
+        """PUBLISH and SPUBLISH: tell the listeners, once the twin has finished."""
+        if channel in self._listeners:
+            self._notices.append((channel, message))
+
+    # --- time to live ----------------------------------------------------------------------------
+
+    def pexpire(self, key: str, ms: int) -> int:
+        """Let a key live this long from now; 0 or less removes it. 1 when the key is there."""
+        entry = self._live(key)
+        if entry is None:
+            return 0
+        if not INT64_MIN <= ms <= INT64_MAX - self._now:
+            raise ReplyError(_BAD_EXPIRE.format("pexpire"))
+        if ms <= 0:
+            del self._entries[key]
+        else:
+            self._put(key, entry[0], self._now + ms, entry)
+        return 1
+
+    def expire(self, key: str, seconds: int) -> int:
+        """EXPIRE: ``pexpire`` in seconds."""
+        if not INT64_MIN // 1000 <= seconds <= (INT64_MAX - self._now) // 1000:
+            raise ReplyError(_BAD_EXPIRE.format("expire"))
+        return self.pexpire(key, seconds * 1000)
+
+    def pexpireat(self, key: str, at_ms: int) -> int:
+        """Let a key live until a moment in Unix milliseconds; a past one removes it."""
+        entry = self._live(key)
+        if entry is None:
+            return 0
+        if at_ms <= self._now:
+            del self._entries[key]
+        else:
+            self._put(key, entry[0], at_ms, entry)
+        return 1
+
+    def persist(self, key: str) -> int:
+        """Take a key's deadline away. 1 when it had one."""
+        entry = self._live(key)
+        if entry is None or entry[1] == NEVER:
+            return 0
+        self._entries[key] = (entry[0], NEVER, NEVER)
+        return 1
+
+    def pttl(self, key: str) -> int:
+        """Milliseconds left; -1 without a deadline, -2 without the key."""
+        entry = self._live(key)
+        if entry is None:
+            return -2
+        return -1 if entry[1] == NEVER else entry[1] - self._now
+
+    def ttl(self, key: str) -> int:
+        """Seconds left, rounded as Redis rounds them; -1 and -2 as ``pttl``."""
+        left = self.pttl(key)
+        return left if left < 0 else (left + 500) // 1000
+
+    # --- strings ---------------------------------------------------------------------------------
+
+    def get(self, key: str) -> str | None:
+        """The string at the key, or None."""
+        entry = self._entries.get(key)
+        if entry is None or entry[1] < self._now:
+            return None
+        if type(entry[0]) is not str:
+            raise ReplyError(_WRONG_TYPE)
+        return entry[0]
+
+    def set(self, key: str, value: str, px: int = 0, nx: bool = False, keepttl: bool = False) -> bool:
+        """SET with PX (0: no deadline), NX and KEEPTTL; False when NX kept it from being set."""
+        now = self._now
+        before = self._entries.get(key)
+        if before is not None and before[1] < now:
+            before = None
+        if nx and before is not None:
+            return False
+        if px < 0 or px > INT64_MAX - now:
+            raise ReplyError(_BAD_EXPIRE.format("set"))
+        if px:
+            self._put(key, value, now + px, before)
+        elif keepttl and before is not None:
+            self._entries[key] = (value, before[1], before[2])
+        else:
+            self._entries[key] = (value, NEVER, NEVER)
+        return True
+
+    def setnx(self, key: str, value: str) -> int:
+        """SETNX: 1 when the key was absent and is set now."""
+        return int(self.set(key, value, nx=True))
+
+    def incrby(self, key: str, delta: int) -> int:
+        """Add to the 64-bit integer at the key, from 0 when there is none; the deadline stays."""
+        entry = self._live(key)
+        if entry is not None and type(entry[0]) is not str:
+            raise ReplyError(_WRONG_TYPE)
+        number = _integer(entry[0], _NOT_AN_INTEGER) if entry is not None else 0
+        number = _summed(number, delta)
+        self._entries[key] = (str(number), *(entry[1:] if entry is not None else (NEVER, NEVER)))
+        return number
+
+    # --- hashes ----------------------------------------------------------------------------------
+
+    def hget(self, key: str, field: str) -> str | None:
+        """The value of one field, or None."""
+        found = self._read(key, dict)
+        return None if found is None else found.get(field)
+
+    def hmget(self, key: str, *fields: str) -> list[str | None]:
+        """The values of some fields, None for each that is not there."""
+        found: dict[str, str] = self._read(key, dict) or {}
+        return [found.get(field) for field in fields]
+
+    def hgetall(self, key: str) -> list[str]:
+        """Field, value, field, value; the order says nothing."""
+        found: dict[str, str] = self._read(key, dict) or {}
+        return [word for pair in found.items() for word in pair]
+
+    def hexists(self, key: str, field: str) -> int:
+        """1 when the field is there."""
+        return int(self.hget(key, field) is not None)
+
+    def hlen(self, key: str) -> int:
+        """How many fields there are."""
+        return len(self._read(key, dict) or ())
+
+    def hset(self, key: str, *pairs: str) -> int:
+        """Set fields, given as field, value, field, value; how many are new."""
+        return self._grow(key, dict, lambda fields: fields.update(zip(pairs[::2], pairs[1::2], strict=True)))
+
+    def hsetnx(self, key: str, field: str, value: str) -> int:
+        """Set a field that is not there; 1 when it was set."""
+        return self._grow(key, dict, lambda fields: fields.setdefault(field, value))
+
+    def hdel(self, key: str, *fields: str) -> int:
+        """Remove fields and say how many were there; a hash without fields is gone."""
+        return self._shrink(key, dict, lambda found: [found.pop(field, None) for field in fields])
+
+    def hincrby(self, key: str, field: str, delta: int) -> int:
+        """Add to the 64-bit integer in a field, from 0 when there is none."""
+        number = _summed(_integer(self.hget(key, field) or "0", _HASH_NOT_AN_INTEGER), delta)
+        self.hset(key, field, str(number))
+        return number
+
+    # --- sets ------------------------------------------------------------------------------------
+
+    def sadd(self, key: str, *members: str) -> int:
+        """Add members and say how many were new."""
+        return self._grow(key, set, lambda found: found.update(members))
+
+    def srem(self, key: str, *members: str) -> int:
+        """Remove members and say how many were there."""
+        return self._shrink(key, set, lambda found: found.difference_update(members))
+
+    def scard(self, key: str) -> int:
+        """How many members there are."""
+        return len(self._read(key, set) or ())
+
+    def sismember(self, key: str, member: str) -> int:
+        """1 when it is a member."""
+        return int(member in (self._read(key, set) or ()))
+
+    def smembers(self, key: str) -> list[str]:
+        """All members; the order says nothing."""
+        return list(self._read(key, set) or ())
+
+    # --- lists -----------------------------------------------------------------------------------
+
+    def rpush(self, key: str, *values: str) -> int:
+        """Append and return the new length."""
+        self._grow(key, list, lambda found: found.extend(values))
+        return self.llen(key)
+
+    def lpush(self, key: str, *values: str) -> int:
+        """Put each in front and return the new length."""
+        self._grow(key, list, lambda found: found.__setitem__(slice(0, 0), values[::-1]))
+        return self.llen(key)
+
+    def rpop(self, key: str) -> str | None:
+        """Take the last one, or None."""
+        return self._pop(key, -1)
+
+    def lpop(self, key: str) -> str | None:
+        """Take the first one, or None."""
+        return self._pop(key, 0)
+
+    def llen(self, key: str) -> int:
+        """How long the list is."""
+        return len(self._read(key, list) or ())
+
+    def lrange(self, key: str, start: int, stop: int) -> list[str]:
+        """The values from one place to another, itself included; negative ones count from the end."""
+        found: list[str] = self._read(key, list) or []
+        return found[_stretch(start, stop, len(found))]
+
+    def ltrim(self, key: str, start: int, stop: int) -> None:
+        """Keep only the values from one place to another."""
+        size = self.llen(key)
+        self._shrink(key, list, lambda found: found.__setitem__(slice(None), found[_stretch(start, stop, size)]))
+
+    # --- sorted sets -----------------------------------------------------------------------------
+
+    def zadd(self, key: str, score: int, member: str, nx: bool = False) -> int:
+        """Add a member with its score, or move it (not with NX); 1 when it is new."""
+
+        def add(found: SortedSet) -> None:
+            if not (nx and member in found.scores):
+                found.put(member, score)
+
+        return self._grow(key, SortedSet, add)
+
+    def zrem(self, key: str, *members: str) -> int:
+        """Remove members and say how many were there."""
+        return self._shrink(key, SortedSet, lambda found: [found.discard(member) for member in members])
+
+    def zcard(self, key: str) -> int:
+        """How many members there are."""
+        return len(self._read(key, SortedSet) or ())
+
+    def zscore(self, key: str, member: str) -> str | None:
+        """A member's score in digits, or None."""
+        found = self._read(key, SortedSet)
+        return None if found is None or member not in found.scores else str(found.scores[member])
+
+    def zrange(self, key: str, start: int, stop: int) -> list[str]:
+        """The members from one rank to another, itself included."""
+        found = self._read(key, SortedSet)
+        return [] if found is None else [row[2] for row in found.order[_stretch(start, stop, len(found))]]
+
+    def zrangebyscore(self, key: str, least: int, most: int) -> list[str]:
+        """The members whose scores lie between two, both included."""
+        found = self._read(key, SortedSet)
+        return [] if found is None else [row[2] for row in found.order if least <= row[0] <= most]
+
+    def zremrangebyscore(self, key: str, least: int, most: int) -> int:
+        """Remove the members whose scores lie between two, both included."""
+        return self.zrem(key, *self.zrangebyscore(key, least, most))
+
+    def zremrangebyrank(self, key: str, start: int, stop: int) -> int:
+        """Remove the members from one rank to another, itself included."""
+        return self.zrem(key, *self.zrange(key, start, stop))
+
+    # --- for the owner of the keyspace -----------------------------------------------------------
+
+    def __len__(self) -> int:
+        """How many entries are stored, those not yet swept away included."""
+        return len(self._entries)
+
+    def dump(self) -> dict[str, tuple[str, Any, int]]:
+        """Return each live key's type, value and PTTL (-1: no deadline), as of now."""
+        return cast("dict[str, tuple[str, Any, int]]", self.call(Keyspace._dump))
+
+    def _dump(self) -> dict[str, tuple[str, Any, int]]:
+        return {
+            key: (self.type_(key), _plain(entry[0]), self.pttl(key))
+            for key, entry in list(self._entries.items())
+            if self._live(key) is not None
+        }
+
+    def flush(self) -> None:
+        """Forget all keys."""
+        with self._lock:
+            self._entries.clear()
+            self._buckets.clear()
+            self._due.clear()
+            self._registered, self._next_bucket = 0, NEVER
+
+    def listen(self, channel: str, hear: Callable[[str], None]) -> Callable[[], None]:
+        """Call ``hear(message)`` for what is published on a channel; return what ends it.
+
+        ``hear`` runs while the keyspace is locked: it sets an event and calls nothing here.
+        """
+        with self._lock:
+            self._listeners[channel] = [*self._listeners.get(channel, ()), hear]
+
+        def end() -> None:
+            with self._lock:
+                rest = [each for each in self._listeners.get(channel, ()) if each is not hear]
+                if rest:
+                    self._listeners[channel] = rest
+                else:
+                    self._listeners.pop(channel, None)
+
+        return end
+
+    def _deliver(self) -> None:
+        notices, self._notices = self._notices, []
+        for channel, message in notices:
+            for hear in self._listeners.get(channel, ()):
+                hear(message)
+
+    # --- entries ---------------------------------------------------------------------------------
+
+    def _live(self, key: str) -> Entry | None:
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        if entry[1] < self._now:
+            del self._entries[key]
+            return None
+        return entry
+
+    def _read(self, key: str, kind: type[Any]) -> Any:
+        """The value at the key, which must be of this kind; None when there is none."""
+        entry = self._entries.get(key)
+        if entry is None or entry[1] < self._now:
+            return None
+        if type(entry[0]) is not kind:
+            raise ReplyError(_WRONG_TYPE)
+        return entry[0]
+
+    def _grow(self, key: str, kind: type[Any], change: Callable[[Any], object]) -> int:
+        """Change the value at the key, made if there is none; return how much longer it became."""
+        value = self._read(key, kind)
+        if value is None:
+            value = kind()
+            self._entries[key] = (value, NEVER, NEVER)
+        before = len(value)
+        change(value)
+        return len(value) - before
+
+    def _shrink(self, key: str, kind: type[Any], change: Callable[[Any], object]) -> int:
+        """Change the value at the key, if there is one; without contents it is gone."""
+        value = self._read(key, kind)
+        if value is None:
+            return 0
+        before = len(value)
+        change(value)
+        if not value:
+            del self._entries[key]
+        return before - len(value)
+
+    def _pop(self, key: str, place: Literal[0, -1]) -> str | None:
+        values = self._read(key, list)
+        if values is None:
+            return None
+        taken: str = values[place]
+        self._shrink(key, list, lambda found: found.pop(place))
+        return taken
+
+    def _put(self, key: str, value: Any, deadline: int, before: Entry | None) -> None:
+        """Store a value with a deadline, and make sure that the sweep will come by."""
+        bucket = deadline // _BUCKET_MS + 1
+        if before is not None and before[2] <= bucket:
+            # The sweep comes by earlier and moves the key on by itself.
+            self._entries[key] = (value, deadline, before[2])
+            return
+        self._entries[key] = (value, deadline, bucket)
+        if deadline == NEVER:
+            return
+        self._registered += 1
+        keys = self._buckets.get(bucket)
+        if keys is None:
+            self._buckets[bucket] = [key]
+            self._next_bucket = min(self._next_bucket, bucket * _BUCKET_MS)
+            if self._registered > 2 * len(self._entries) + 4096:
+                self._register_anew()
+        else:
+            keys.append(key)
+
+    # --- the sweep -------------------------------------------------------------------------------
+    # A key with a deadline stands in the bucket of its second. Each call clears a few keys of the buckets
+    # that are past, so that what is never asked for again goes away too, and no call pays for many.
+
+    def _sweep(self) -> None:
+        due = self._due
+        if not due:
+            bucket = self._next_bucket // _BUCKET_MS
+            self._due = due = self._buckets.pop(bucket)
+            self._next_bucket = min(self._buckets, default=NEVER // _BUCKET_MS) * _BUCKET_MS
+        for _ in range(min(_SWEPT_AT_ONCE, len(due))):
+            self._registered -= 1
+            key = due.pop()
+            entry = self._entries.get(key)
+            if entry is None or entry[1] == NEVER or entry[2] * _BUCKET_MS > self._now:
+                continue
+            if entry[1] < self._now:
+                del self._entries[key]
+            else:
+                self._put(key, entry[0], entry[1], None)
+
+    def _register_anew(self) -> None:
+        """Forget the places of keys that were deleted and made again, before they outnumber the living."""
+        self._buckets.clear()
+        self._due = []
+        self._registered, self._next_bucket = 0, NEVER
+        for key, entry in list(self._entries.items()):
+            if entry[1] != NEVER:
+                self._put(key, entry[0], entry[1], None)
+
+
+_every_keyspace: weakref.WeakSet[Keyspace] = weakref.WeakSet()
+
+
+def _integer(text: str, otherwise: str) -> int:
+    """Read a number as strictly as Redis does: no blanks, no plus, no leading zeros, 64 bits."""
+    try:
+        number = int(text)
+    except ValueError:
+        raise ReplyError(otherwise) from None
+    if str(number) != text or not INT64_MIN <= number <= INT64_MAX:
+        raise ReplyError(otherwise)
+    return number
+
+
+def _summed(number: int, delta: int) -> int:
+    number += delta
+    if not INT64_MIN <= number <= INT64_MAX:
+        raise ReplyError(_OVERFLOW)
+    return number
+
+
+def _stretch(start: int, stop: int, size: int) -> slice:
+    start = max(start + size, 0) if start < 0 else start
+    stop = stop + size if stop < 0 else stop
+    return slice(start, max(stop + 1, 0))
+
+
+def _plain(value: Value) -> Any:
+    """A value without an order that says nothing."""
+    if isinstance(value, dict):
+        return dict(value)
+    if isinstance(value, set):
+        return frozenset(value)
+    if isinstance(value, SortedSet):
+        return dict(value.scores)
+    return list(value) if isinstance(value, list) else value
+
+
+def _unlock_in_child() -> None:
+    """A lock that another thread held at the moment of the fork would stay shut in the child."""
+    for keyspace in list(_every_keyspace):
+        keyspace._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_in_child)
+
+

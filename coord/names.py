@@ -1,0 +1,84 @@
+"""Names, times and counts, as users give them and as they travel."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import timedelta
+from functools import lru_cache
+
+__all__ = ["INT64_MAX", "INT64_MIN", "Seconds", "decoded", "encoded", "int64", "milliseconds", "text"]
+
+Seconds = int | float | timedelta
+"""A TTL or timeout: seconds, at least 1 ms and at most 10 years."""
+
+INT64_MAX = 2**63 - 1
+INT64_MIN = -(2**63)
+
+_LONGEST_NAME = 1024
+_TEN_YEARS_MS = 10 * 365 * 24 * 3600 * 1000
+_PLAIN = re.compile(r"[ !-$&-9;-z|~]{1,256}").fullmatch
+_RESERVED = re.compile(r"[\x00-\x1f\x7f%:{}]")
+_ESCAPE = re.compile(r"%([0-9A-F]{2})")
+
+
+def text(value: str, what: str) -> str:
+    """Return ``value`` if it is 1 to 1,024 bytes of UTF-8; say what is wrong with it otherwise."""
+    if not isinstance(value, str):
+        raise TypeError(f"{what} is a str, not {type(value).__name__}")
+    if not value:
+        raise ValueError(f"{what} is empty: it needs at least one character")
+    try:
+        size = len(value) if value.isascii() else len(value.encode())
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} is not valid UTF-8: {value[:64]!r}") from None
+    if size > _LONGEST_NAME:
+        raise ValueError(f"{what} is {size:,} bytes long: at most {_LONGEST_NAME:,} fit")
+    return value
+
+
+@lru_cache(maxsize=4096)
+def encoded(name: str, what: str = "a name") -> str:
+    """Return ``name`` so that it can stand in a key without moving its hash tag or its prefix.
+
+    ``{``, ``}``, ``%``, ``:`` and control characters become ``%XX``; all else stays readable.
+    """
+    if isinstance(name, str) and _PLAIN(name):
+        return name
+    return _RESERVED.sub(lambda found: f"%{ord(found[0]):02X}", text(name, what))
+
+
+def decoded(name: str) -> str:
+    """Return the name that ``encoded`` made into this."""
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), name)
+
+
+def milliseconds(value: Seconds, what: str = "ttl") -> int:
+    """Return seconds as whole milliseconds: at least 1 ms, at most 10 years."""
+    if value.__class__ is int:
+        seconds: int | float = value
+    elif isinstance(value, timedelta):
+        seconds = value.total_seconds()
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        seconds = float(value)
+    elif isinstance(value, bool):
+        raise ValueError(f"{what} is a number of seconds, not a bool")
+    else:
+        raise TypeError(f"{what} is seconds (int, float or timedelta), not {type(value).__name__}")
+    if isinstance(seconds, float) and not math.isfinite(seconds):
+        raise ValueError(f"{what} is {seconds}: it must be finite")
+    whole = round(seconds * 1000)
+    if not 1 <= whole <= _TEN_YEARS_MS:
+        raise ValueError(f"{what} is {seconds} s: at least 1 ms and at most 10 years")
+    return whole
+
+
+def int64(value: int, what: str) -> int:
+    """Return ``value`` if it is an int that fits into 64 signed bits."""
+    if not isinstance(value, int):
+        raise TypeError(f"{what} is an int, not {type(value).__name__}")
+    if isinstance(value, bool):
+        raise ValueError(f"{what} is an int, not a bool")
+    if not INT64_MIN <= value <= INT64_MAX:
+        raise ValueError(f"{what} does not fit into a signed 64-bit integer")
+    return int(value)

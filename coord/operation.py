@@ -1,0 +1,174 @@
+"""Operations: each one a function that builds a ``Call``, and a method of everything that can make one.
+
+There are three worlds. ``Calls`` hands a call out as a value; ``coord.Coordinator`` makes it and returns the result;
+``coord.AsyncCoordinator`` makes it and returns an awaitable. An operation is written once, for the first world::
+
+    def bump(at: Calls, name: str) -> Call[int]:
+        key = at.key("version", name)
+        return at.call(BUMP, (key, ...), (...), int)
+
+and ``bump = op(bump)`` in a class of any world is a method that is typed for that world.
+What varies between the worlds is ``call`` alone.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Coroutine
+from itertools import count
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+
+from coord.names import Seconds, encoded, milliseconds
+from coord.script import Call, Script
+
+__all__ = ["Builds", "Calls", "Handle", "Naming", "Runs", "RunsAsync", "lifetime_ms", "nonce", "op", "owner"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Builds(Protocol):
+    """A world in which a call is a value."""
+
+    def make(self, call: Call[T], /) -> Call[T]:
+        """Return the call itself."""
+        ...
+
+
+class Runs(Protocol):
+    """A world in which making a call returns its result."""
+
+    def make(self, call: Call[T], /) -> T:
+        """Make the call and return its result."""
+        ...
+
+
+class RunsAsync(Protocol):
+    """A world in which making a call returns an awaitable."""
+
+    def make(self, call: Call[T], /) -> Coroutine[Any, Any, T]:
+        """Make the call; await its result."""
+        ...
+
+
+class op(Generic[P, T]):
+    """A function that builds a Call, as a method that makes it in its world.
+
+    When the class is made, the function itself becomes the method: nothing stands between the two.
+    """
+
+    def __init__(self, build: Callable[Concatenate[Any, P], Call[T]]) -> None:
+        self.build = build
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Put the function in this descriptor's place."""
+        setattr(owner, name, self.build)
+
+    @overload
+    def __get__(self, at: Builds, kind: type) -> Callable[P, Call[T]]: ...
+    @overload
+    def __get__(self, at: Runs, kind: type) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, at: RunsAsync, kind: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(self, at: Any, kind: type) -> Any:
+        """Only type checkers come here; see ``__set_name__``."""
+        return self.build.__get__(at, kind)
+
+
+class Naming:
+    """What every world shares: how keys are named, how long things live, what is remembered.
+
+    ``prefix`` opens every key. ``ttl`` is the lifetime, in seconds, of entities that have none of their own;
+    None: they never expire. ``remember_ms`` is how long a server remembers the operation id that coord gives to a call
+    whose reply may be lost; 0: it gives none. ``publish`` is the command by which a server tells its waiters.
+    """
+
+    publish = "PUBLISH"
+    remember_ms = 0
+    gone_ms = 60_000
+    """How long a released claim's nonce stays refused: far longer than any repetition of a call."""
+
+    def __init__(self, prefix: str = "coord:", ttl: Seconds | None = 3600) -> None:
+        if not isinstance(prefix, str):
+            raise TypeError(f"prefix is a str, not {type(prefix).__name__}")
+        if "{" in prefix or "}" in prefix:
+            raise ValueError(f"prefix has no braces, which would move the hash tag of every key: {prefix!r}")
+        self.prefix = prefix
+        self.ttl_ms = lifetime_ms(ttl)
+
+    def key(self, kind: str, name: str) -> str:
+        """Return the key of an entity: prefix, kind, and the name as hash tag."""
+        return f"{self.prefix}{kind}:{{{encoded(name)}}}"
+
+    def lifetime(self, ttl: Seconds | None) -> int:
+        """Return a TTL in milliseconds, the default when it is None; 0: it never expires."""
+        return self.ttl_ms if ttl is None else milliseconds(ttl)
+
+    def remembered(self, key: str, op_id: str | None = None, window_ms: int = 0) -> tuple[str, int]:
+        """Return the key under which an operation's answer is remembered, and for how long.
+
+        An id given by the caller is remembered for ``window_ms``. Otherwise a server whose reply may be lost is
+        given a new id for ``remember_ms``; 0: nothing is remembered.
+        """
+        if op_id is not None:
+            return f"{key}:op:{encoded(op_id, 'op_id')}", window_ms
+        if self.remember_ms:
+            return f"{key}:op:{nonce()}", self.remember_ms
+        return f"{key}:op:", 0
+
+
+class Calls(Naming):
+    """The world in which calls are values: to be collected, looked at, and made later or many at a time."""
+
+    @property
+    def calls(self) -> Calls:
+        """The operations as values: these."""
+        return self
+
+    def make(self, call: Call[T]) -> Call[T]:
+        """Return the call itself."""
+        return call
+
+    def call(
+        self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]
+    ) -> Call[T]:
+        """Make a call of a script; ``read`` turns its reply into the result."""
+        return Call(script, keys, argv, read)
+
+
+class Handle:
+    """Operations on one named thing, in the world of the coordinator that it came from."""
+
+    def __init__(self, at: object) -> None:
+        # An operation is written for the world of values; every other world stands in for it.
+        self.at = cast("Calls", at)
+
+
+def lifetime_ms(ttl: Seconds | None) -> int:
+    """Return a TTL in milliseconds; 0 when it is None: no end."""
+    return 0 if ttl is None else milliseconds(ttl)
+
+
+# --- ids -----------------------------------------------------------------------------------------
+# A random start and a count: unique everywhere, and a tenth of the cost of fresh random bytes for each.
+
+
+def _new_ids() -> None:
+    global _secret, _public, _numbers
+    _secret, _public, _numbers = secrets.token_urlsafe(12), secrets.token_urlsafe(6), count(1).__next__
+
+
+_new_ids()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_ids)
+
+
+def nonce() -> str:
+    """Return an id for one attempt; nobody else can guess it."""
+    return f"{_secret}{_numbers()}"
+
+
+def owner() -> str:
+    """Return a name for an owner that has none; it says which process it belongs to, and it is no secret."""
+    return f"{_public}-{_numbers()}"

@@ -1,0 +1,104 @@
+"""Plans: what takes more than one step, written once for both worlds.
+
+A plan is a generator that yields steps and is given their results: a ``Call`` is made and its result sent back,
+a ``Together`` makes many calls in one write, a ``Pause`` lets time pass, an ``Undo`` leaves a call to be made in the
+background. Two drivers of a dozen lines follow a plan, one blocking and one awaited. A step that fails, and a
+cancellation, are thrown into the plan at that step, so that its ``finally`` and ``except`` run.
+"""
+
+from __future__ import annotations
+
+from asyncio import CancelledError
+from collections.abc import Callable, Coroutine, Generator
+from dataclasses import dataclass
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
+
+from coord.script import Call
+
+__all__ = ["Cancelled", "Pause", "Plan", "Together", "Undo", "ask", "ask_together", "planned"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Many calls in one write; the step's result is an answer or an error for each, in order."""
+
+    calls: tuple[Call[Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Let this many seconds pass."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """Make this call in the background, again and again for ``seconds`` if need be; do not wait for it."""
+
+    call: Call[Any]
+    seconds: float
+
+
+Cancelled = (CancelledError, KeyboardInterrupt, SystemExit)
+"""What ends a plan from outside, whatever its step was about to answer."""
+
+Step = Call[Any] | Together | Pause | Undo
+Plan = Generator[Step, Any, T]
+
+
+def ask(call: Call[T]) -> Plan[T]:
+    """Make a call and return its result, typed: ``won = yield from ask(claim(...))``."""
+    result: T = yield call
+    return result
+
+
+def ask_together(calls: tuple[Call[T], ...]) -> Plan[list[T | Exception]]:
+    """Make calls in one write and return an answer or an error for each."""
+    results: list[T | Exception] = yield Together(calls)
+    return results
+
+
+class Follows(Protocol):
+    """A world in which following a plan returns its result."""
+
+    def follow(self, plan: Plan[T], /) -> T:
+        """Follow the plan to its end."""
+        ...
+
+
+class FollowsAsync(Protocol):
+    """A world in which following a plan returns an awaitable."""
+
+    def follow(self, plan: Plan[T], /) -> Coroutine[Any, Any, T]:
+        """Follow the plan; await its end."""
+        ...
+
+
+class planned(Generic[P, T]):
+    """A function that makes a plan, as a method that follows it in its world; see ``coord.operation.op``."""
+
+    def __init__(self, plan: Callable[Concatenate[Any, P], Plan[T]]) -> None:
+        self.plan = plan
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Put a method that follows the plan in this descriptor's place."""
+        plan = self.plan
+
+        def method(at: Any, *args: P.args, **kwargs: P.kwargs) -> Any:
+            return at.follow(plan(at, *args, **kwargs))
+
+        method.__doc__, method.__name__, method.__wrapped__ = plan.__doc__, name, plan  # type: ignore[attr-defined]  # as functools.wraps does
+        method.__qualname__ = f"{owner.__qualname__}.{name}"
+        setattr(owner, name, method)
+
+    @overload
+    def __get__(self, at: Follows, kind: type) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, at: FollowsAsync, kind: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(self, at: Any, kind: type) -> Any:
+        """Only type checkers come here; see ``__set_name__``."""
+        return self.plan

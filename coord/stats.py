@@ -1,0 +1,135 @@
+"""Statistics: accumulated by many instances, consumed once by one.
+
+``merge`` adds deltas to the counts of an id, all of them or none; ``consume`` takes them all, and only one caller
+gets them. The counts of one id are one hash with one TTL, so they never expire in part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from coord.errors import ReplyError
+from coord.library import recall, refresh, remember
+from coord.names import INT64_MAX, INT64_MIN, Seconds, encoded, int64, text
+from coord.operation import Handle, lifetime_ms
+from coord.script import Call, packaged
+
+if TYPE_CHECKING:
+    from coord.memory import Keyspace
+
+__all__ = ["StatsHandle", "consume", "merge", "peek"]
+
+_MOST_FIELDS = 1_000
+_FOREVER_WINDOW_MS = 24 * 3600 * 1000
+
+
+class StatsHandle(Handle):
+    """Statistics of one name, with a count of their own for each id.
+
+    ``ttl``: seconds that the counts of an id are kept after the last merge; None: the coordinator's default.
+    """
+
+    def __init__(self, at: object, name: str, ttl: Seconds | None = None) -> None:
+        super().__init__(at)
+        self.name = name
+        self._part = encoded(name, "the name of statistics")
+        self._ttl_ms = self.at.ttl_ms if ttl is None else lifetime_ms(ttl)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+    def _key(self, id: str) -> str:
+        return f"{self.at.key('stats', id)}:{self._part}"
+
+
+def merge(
+    stats: StatsHandle, id: str, deltas: Mapping[str, int] | None = None, /, *, op_id: str | None = None, **more: int
+) -> Call[None]:
+    """Add deltas to the counts of ``id``, given as a mapping, as keywords, or both.
+
+    Field names are 1 to 1,024 bytes of any text, at most 1,000 in one call; deltas and counts are signed
+    64-bit integers. A count that would leave that range raises ``CountOverflow`` and leaves all counts as they were.
+    Merging without a delta marks the id as merged.
+
+    The same ``op_id`` again changes nothing for as long as these statistics live after a merge (their TTL; 24 hours
+    when they never expire), also once they have been consumed.
+    """
+    words: list[str | int] = []
+    for fields in (deltas or {}, more):
+        for field, delta in fields.items():
+            words += text(field, "a field"), int64(delta, f"the delta of {field!r}")
+    if len(words) > 2 * _MOST_FIELDS:
+        raise ValueError(f"{len(words) // 2:,} fields in one merge: at most {_MOST_FIELDS:,} are added in one step")
+    if deltas and more and len(set(words[::2])) < len(words) // 2:
+        raise ValueError(f"given twice: {', '.join(sorted(deltas.keys() & more.keys()))}")
+    key = stats._key(id)
+    op, remember_ms = stats.at.remembered(key, op_id, stats._ttl_ms or _FOREVER_WINDOW_MS)
+    return stats.at.call(MERGE, (key, op), (stats._ttl_ms, remember_ms, *words), _read_nothing)
+
+
+def consume(stats: StatsHandle, id: str) -> Call[dict[str, int] | None]:
+    """Take all counts of ``id``, once: a second caller gets None, as for an id that was never merged."""
+    key = stats._key(id)
+    op, remember_ms = stats.at.remembered(key)
+    return stats.at.call(CONSUME, (key, op.replace(":op:", ":batch:")), (remember_ms,), _read_counts)
+
+
+def peek(stats: StatsHandle, id: str) -> Call[dict[str, int] | None]:
+    """Look at the counts of ``id`` without taking them; None when it was never merged."""
+    return stats.at.call(PEEK, (stats._key(id),), (), _read_counts)
+
+
+def _read_nothing(_: object) -> None:
+    return None
+
+
+def _read_counts(reply: list[str]) -> dict[str, int] | None:
+    if not reply:
+        return None
+    # The field without a name says only that the id was merged.
+    return {field: int(count) for field, count in zip(reply[::2], reply[1::2], strict=True) if field}
+
+
+# --- twins ---------------------------------------------------------------------------------------
+
+
+def _merge(space: Keyspace, stats: str, op: str, ttl_ms: int, remember_ms: int, *deltas: str | int) -> int:
+    if recall(space, op, remember_ms) is not None:
+        return 1
+    counts = ["", "1"]
+    for field, delta in zip(deltas[::2], deltas[1::2], strict=True):
+        count = space.hget(stats, str(field)) or "0"
+        if not count.removeprefix("-").isdecimal():
+            raise ReplyError("COORD_CORRUPT a count of these statistics is not a whole number")
+        total = int(count) + int(delta)
+        if not INT64_MIN <= total <= INT64_MAX:
+            raise ReplyError("COORD_OVERFLOW a count would leave 64 bits; nothing was merged")
+        counts += str(field), str(total)
+    space.hset(stats, *counts)
+    refresh(space, stats, ttl_ms)
+    remember(space, op, remember_ms, "1")
+    return 1
+
+
+def _consume(space: Keyspace, stats: str, batch: str, remember_ms: int) -> list[str]:
+    if remember_ms and (taken := space.hgetall(batch)):
+        return taken
+    counts = space.hgetall(stats)
+    if not counts:
+        return counts
+    if remember_ms:
+        space.rename(stats, batch)
+        space.pexpire(batch, remember_ms)
+    else:
+        space.delete(stats)
+    return counts
+
+
+def _peek(space: Keyspace, stats: str) -> list[str]:
+    return space.hgetall(stats)
+
+
+MERGE = packaged("merge", _merge)
+CONSUME = packaged("consume", _consume)
+PEEK = packaged("peek", _peek)

@@ -1,0 +1,114 @@
+"""Versions: when many changes to one thing come in a row, only the newest matters.
+
+``bump`` makes a new version; whoever works on an older one finds out with ``is_stale`` and stops.
+A version grows strictly, also after its key has expired: it is never below the server's clock in microseconds,
+so that an old message with an old version never looks newer than a new one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from coord.errors import ReplyError
+from coord.library import later, recall, remember
+from coord.names import Seconds, int64
+from coord.operation import Calls
+from coord.script import Call, packaged
+
+if TYPE_CHECKING:
+    from coord.memory import Keyspace
+
+__all__ = ["Bump", "bump", "bump_if_current", "is_stale", "version"]
+
+
+class Bump(NamedTuple):
+    """What ``bump_if_current`` did: whether it made a new version, and the newest one now."""
+
+    bumped: bool
+    version: int
+
+
+def bump(at: Calls, name: str, *, ttl: Seconds | None = None) -> Call[int]:
+    """Make a new version of ``name``, above every one before, and return it.
+
+    ``ttl``: seconds that it is kept from now on; None: the coordinator's default.
+    """
+    key = at.key("version", name)
+    op, remember_ms = at.remembered(key)
+    return at.call(BUMP, (key, op), (at.lifetime(ttl), remember_ms), int)
+
+
+def bump_if_current(at: Calls, name: str, version: int, *, ttl: Seconds | None = None) -> Call[Bump]:
+    """Make a new version of ``name`` if ``version`` is the newest one; 0 stands for none.
+
+    Comparing and bumping are one atomic step: of many who know the same version, one wins.
+    """
+    key = at.key("version", name)
+    op, remember_ms = at.remembered(key)
+    known = int64(version, "version")
+    if known < 0:
+        raise ValueError(f"version is {known}: the first one is above 0, and 0 stands for none")
+    return at.call(BUMP_IF_CURRENT, (key, op), (known, at.lifetime(ttl), remember_ms), _read_bump)
+
+
+def version(at: Calls, name: str) -> Call[int]:
+    """Return the newest version of ``name``; 0 when there is none."""
+    return at.call(VERSION, (at.key("version", name),), (), int)
+
+
+def is_stale(at: Calls, name: str, version: int) -> Call[bool]:
+    """Return whether a newer version of ``name`` than ``version`` exists.
+
+    False for an empty name or a version of 0 or less: what has no version is never stale.
+    """
+    known = int64(version, "version")
+    key = at.key("version", name) if name != "" else f"{at.prefix}version:{{}}"
+    return at.call(VERSION, (key,), (), lambda newest: int(newest) > known > 0)
+
+
+def _read_bump(reply: list[object]) -> Bump:
+    return Bump(reply[0] == 1, int(str(reply[1])))
+
+
+# --- twins ---------------------------------------------------------------------------------------
+
+
+def _bump(space: Keyspace, version: str, op: str, ttl_ms: int, remember_ms: int) -> str:
+    answered = recall(space, op, remember_ms)
+    if answered is not None:
+        return answered
+    newest = later(space, _newest(space, version))
+    space.set(version, newest, px=ttl_ms)
+    remember(space, op, remember_ms, newest)
+    return newest
+
+
+def _bump_if_current(
+    space: Keyspace, version: str, op: str, known: int, ttl_ms: int, remember_ms: int
+) -> list[int | str]:
+    answered = recall(space, op, remember_ms)
+    if answered is not None:
+        return [1, answered]
+    newest = _newest(space, version)
+    if (newest or "0") != str(known):
+        return [0, newest or "0"]
+    newest = later(space, newest)
+    space.set(version, newest, px=ttl_ms)
+    remember(space, op, remember_ms, newest)
+    return [1, newest]
+
+
+def _version(space: Keyspace, version: str) -> str:
+    return space.get(version) or "0"
+
+
+def _newest(space: Keyspace, version: str) -> str | None:
+    newest = space.get(version)
+    if newest is not None and not (newest.isascii() and newest.isdigit()):
+        raise ReplyError("COORD_CORRUPT the value of this version was not written by coord")
+    return newest
+
+
+BUMP = packaged("bump", _bump)
+BUMP_IF_CURRENT = packaged("bump_if_current", _bump_if_current)
+VERSION = packaged("version", _version)

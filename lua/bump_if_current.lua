@@ -1,0 +1,43 @@
+-- bump_if_current: make a new version, if the asker knows the newest one.
+--
+-- KEYS   version      string: the newest version             coord:version:{name}
+--        op           string, expiring: the answer given     coord:version:{name}:op:<op_id>
+-- ARGV   known        count   the version the asker knows; 0: none
+--        ttl_ms       ms?     how long to keep it from now; 0: it never expires
+--        remember_ms  ms?     how long to remember the operation id; 0: it has none
+-- REPLY  {bumped, version}
+--        bumped       1 when the asker knew the newest, else 0
+--        version      the newest one now, in digits
+-- ERRORS WRONGTYPE, COORD_CORRUPT
+-- COST   O(1), one write when bumped, and one more with an operation id
+-- REPEAT remembered: the first answer again
+
+local version, op = KEYS[1], KEYS[2]
+local known, ttl_ms, remember_ms = ARGV[1], ARGV[2], ARGV[3]
+
+-- include: recall
+-- include: later
+-- include: remember
+
+local answered = recall(op, remember_ms)
+if answered then
+  return { 1, answered }
+end
+local newest = redis.pcall("GET", version)
+if type(newest) == "table" then
+  return newest
+end
+if newest and not string.match(newest, "^%d+$") then
+  return redis.error_reply("COORD_CORRUPT the value of this version was not written by coord")
+end
+if (newest or "0") ~= known then
+  return { 0, newest or "0" }
+end
+newest = later(newest)
+if ttl_ms == "0" then
+  redis.call("SET", version, newest)
+else
+  redis.call("SET", version, newest, "PX", ttl_ms)
+end
+remember(op, remember_ms, newest)
+return { 1, newest }

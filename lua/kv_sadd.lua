@@ -1,0 +1,32 @@
+-- kv_sadd: add members to a set.
+--
+-- KEYS   members      set: the members                     coord:kv:{key}
+--        op           string, expiring: the answer given     coord:kv:{key}:op:<op_id>
+-- ARGV   ttl_ms       ms?     how long to keep it from now; 0: it never expires
+--        remember_ms  ms?     how long to remember the operation id; 0: it has none
+--        member...    str     at least one
+-- REPLY  the number of members that were new
+-- ERRORS WRONGTYPE
+-- COST   O(members), one write a thousand, and one more with an operation id
+-- REPEAT remembered: the first answer again
+
+local members, op = KEYS[1], KEYS[2]
+local ttl_ms, remember_ms = ARGV[1], ARGV[2]
+
+-- include: recall
+-- include: batched
+-- include: refresh
+-- include: remember
+
+local answered = recall(op, remember_ms)
+if answered then
+  return tonumber(answered)
+end
+local size = redis.pcall("SCARD", members)
+if type(size) == "table" then
+  return size
+end
+local changed = batched("SADD", members, 3)
+refresh(members, ttl_ms)
+remember(op, remember_ms, changed)
+return changed

@@ -1,0 +1,36 @@
+-- release: let a claim go, if it is still the asker's, and wake one who waits for it.
+--
+-- What stays behind says that the name is free, and keeps the fence growing.
+--
+-- KEYS   claim    string, expiring: owner|nonce|fence         coord:claim:{name}
+--        gone     string, expiring: the answer given          coord:claim:{name}:gone:<nonce>
+-- ARGV   nonce    name    the attempt that won it, or may yet win it
+--        gone_ms  ms      how long the nonce stays refused: longer than any repetition
+--        publish  PUBLISH|SPUBLISH    how this server tells its waiters
+-- REPLY  1 when the asker held it until now, else 0
+-- ERRORS WRONGTYPE
+-- COST   O(1), two writes and a notice when released, else one write
+-- REPEAT safe: the tombstone gives the first answer
+
+local claim, gone = KEYS[1], KEYS[2]
+local nonce, gone_ms, publish = ARGV[1], ARGV[2], ARGV[3]
+
+-- include: holding
+
+local held = redis.pcall("GET", claim)
+if type(held) == "table" then
+  return held
+end
+local _, attempt, fence = holding(held)
+if attempt == nonce then
+  redis.call("SET", gone, "1", "PX", gone_ms)
+  redis.call("SET", claim, "||" .. fence, "PX", gone_ms)
+  redis.call(publish, claim, "free")
+  return 1
+end
+local answered = redis.call("GET", gone)
+if answered then
+  return tonumber(answered)
+end
+redis.call("SET", gone, "0", "PX", gone_ms)
+return 0
