@@ -1,0 +1,133 @@
+"""Making calls on a server, blocking."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from coord.errors import CoordError, ReplyError
+from coord.redis.dialing import LOST, Dialer
+from coord.redis.links import Link, Links
+from coord.redis.options import Options
+from coord.redis.outcome import Attempts, answer
+from coord.redis.survey import survey
+from coord.script import Call, Script
+
+__all__ = ["Redis"]
+
+T = TypeVar("T")
+
+
+class Redis:
+    """Makes calls on one server, or on whichever is the primary of a Sentinel service."""
+
+    distributed = True
+    publish = "PUBLISH"
+
+    def __init__(self, dialer: Dialer, options: Options) -> None:
+        self.remember_ms = int(options.remember * 1000)
+        self._patience = options.patience
+        self._links = Links(dialer, options.max_connections)
+        self._free = self._links.free
+        link = self._links.take()
+        survey(link.ask(("INFO", "memory")), dialer.where, options)
+        self._links.give(link)
+
+    def __repr__(self) -> str:
+        return repr(self._links.dialer)
+
+    def call(self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]) -> T:
+        """Make a call and return its result."""
+        try:
+            link = self._free.pop()
+        except IndexError:
+            return read(self._again(script, keys, argv))
+        if script.repeats == "never" and link.is_stale():
+            self._links.drop(link)
+            return read(self._again(script, keys, argv))
+        try:
+            reply = link.ask(("EVALSHA", script.sha, len(keys), *keys, *argv))
+        except LOST as error:
+            self._links.drop(link)
+            return read(self._again(script, keys, argv, lost=error))
+        except BaseException:
+            # Interrupted between command and reply: the next reply would be this one's.
+            self._links.drop(link)
+            raise
+        self._links.give(link)
+        if reply.__class__ is ReplyError:
+            reply = self._again(script, keys, argv, reply=reply)
+        return read(reply)
+
+    def run_many(self, calls: Iterable[Call[Any]]) -> list[Any]:
+        """Make calls in one write, and return an answer or an error for each, in order."""
+        calls = list(calls)
+        stories = [Attempts(call.script, call.keys, call.argv, self._patience) for call in calls]
+        self._persist(stories)
+        return [answer(story, call.read) for story, call in zip(stories, calls, strict=True)]
+
+    def close(self) -> None:
+        """Finish what is in flight and close all connections. May be called again."""
+        self._links.close()
+
+    def _again(
+        self,
+        script: Script,
+        keys: tuple[str, ...],
+        argv: tuple[str | int, ...],
+        *,
+        lost: BaseException | None = None,
+        reply: ReplyError | None = None,
+    ) -> Any:
+        """Go on with a call that has not been answered yet, until it is settled; return its raw reply."""
+        story = Attempts(script, keys, argv, self._patience)
+        if lost is not None:
+            story.lost(lost)
+        elif reply is not None:
+            story.answered(reply)
+        self._persist([story])
+        if isinstance(story.outcome, CoordError):
+            raise story.outcome
+        return story.outcome
+
+    def _persist(self, stories: Sequence[Attempts]) -> None:
+        """Attempt calls, those that are open together in one write, until each is settled."""
+        while open_ones := [story for story in stories if not story.settled]:
+            time.sleep(max(story.pause() for story in open_ones))
+            try:
+                link = self._links.take()
+            except CoordError as error:
+                for story in open_ones:
+                    story.unreached(error)
+                continue
+            try:
+                attempt(link, open_ones)
+            except LOST:
+                self._links.drop(link)
+            except BaseException:
+                self._links.drop(link)
+                raise
+            else:
+                self._put_back(link, open_ones)
+
+    def _put_back(self, link: Link, stories: Sequence[Attempts]) -> None:
+        if any(story.needs_connection for story in stories):
+            self._links.drop(link)
+        else:
+            self._links.give(link)
+
+
+def attempt(link: Link, stories: Sequence[Attempts]) -> None:
+    """Make calls in one write on one connection; what was sent and not answered is lost."""
+    waiting = deque(stories)
+    try:
+        for script in {story.script for story in stories if story.needs_script}:
+            link.ask(("SCRIPT", "LOAD", script.source))
+        for reply in link.ask_many([story.words for story in stories]):
+            waiting.popleft().answered(reply)
+    except LOST as error:
+        for story in waiting:
+            story.lost(error)
+        raise

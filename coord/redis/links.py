@@ -1,0 +1,232 @@
+"""Blocking connections to one server, lent to one thread at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import threading
+import weakref
+from collections import deque
+from collections.abc import Iterable, Sequence
+from time import monotonic
+from typing import Any
+
+from coord.errors import ReplyError, Unavailable
+from coord.redis.dialing import CONNECT_ERRORS, Dialer
+from coord.redis.outcome import could_not_connect
+from coord.redis.wire import new_reader, pack
+
+__all__ = ["Link", "Links"]
+
+Words = tuple[Any, ...]
+
+_AT_ONCE = 1_000
+"""Commands in one write: more of them would wait in the server's buffers, not run sooner."""
+
+
+class Link:
+    """One connection: redis-py opened it, commands and replies go over its socket directly."""
+
+    __slots__ = ("_connection", "_reader", "_socket")
+
+    def __init__(self, dialer: Dialer) -> None:
+        self._connection = dialer.dial()
+        try:
+            self._connection.connect()
+        except CONNECT_ERRORS as error:
+            raise could_not_connect(error, dialer.where) from error
+        self._socket: socket.socket = self._connection._sock
+        self._reader = new_reader()
+
+    def ask(self, words: Words) -> Any:
+        """Send one command and return its reply; an error reply is a ``ReplyError``."""
+        self._socket.sendall(pack(words))
+        return self._receive()
+
+    def ask_many(self, commands: Sequence[Words]) -> Iterable[Any]:
+        """Send commands in one write, and yield their replies as they come."""
+        for start in range(0, len(commands), _AT_ONCE):
+            some = commands[start : start + _AT_ONCE]
+            self._socket.sendall(b"".join(map(pack, some)))
+            for _ in some:
+                yield self._receive()
+
+    def _receive(self) -> Any:
+        reply = self._reader.gets()
+        while reply is False:
+            data = self._socket.recv(65536)
+            if not data:
+                raise ConnectionError("the server closed the connection")
+            self._reader.feed(data)
+            reply = self._reader.gets()
+        return reply
+
+    def is_stale(self) -> bool:
+        """Whether the server closed the connection while it was idle."""
+        return bool(select.select([self._socket], [], [], 0)[0])
+
+    def close(self) -> None:
+        """Close the connection."""
+        with contextlib.suppress(Exception):
+            self._connection.disconnect()
+
+    def abandon(self) -> None:
+        """Let go of a connection that belongs to the parent of this process, without ending it for the parent."""
+        with contextlib.suppress(Exception):
+            self._socket.close()
+
+
+class ClientLink(Link):
+    """A connection that is no socket, such as one of fakeredis: redis-py sends and receives."""
+
+    __slots__ = ()
+
+    def ask(self, words: Words) -> Any:
+        """Send one command and return its reply; an error reply is a ``ReplyError``."""
+        self._connection.send_command(*words)
+        return self._receive()
+
+    def ask_many(self, commands: Sequence[Words]) -> Iterable[Any]:
+        """Send commands one after the other, and yield their replies."""
+        return map(self.ask, commands)
+
+    def _receive(self) -> Any:
+        try:
+            return _text(self._connection.read_response())
+        except Exception as error:
+            return reply_error(error)
+
+    def is_stale(self) -> bool:
+        """It cannot be closed from the other side."""
+        return False
+
+    def abandon(self) -> None:
+        """There is nothing to let go of."""
+
+
+def reply_error(error: Exception) -> ReplyError:
+    """Turn redis-py's exception for an error reply back into the reply; raise any other again."""
+    code = _CODES.get(type(error).__name__)
+    if code is None:
+        raise error
+    text = str(error)
+    return ReplyError(text if not code or text.startswith(code) else f"{code} {text}")
+
+
+# redis-py takes the code off the text of those that have a class of their own.
+_CODES = {
+    "NoScriptError": "NOSCRIPT",
+    "BusyLoadingError": "LOADING",
+    "ReadOnlyError": "READONLY",
+    "NoPermissionError": "NOPERM",
+    "AuthenticationError": "WRONGPASS",
+    "OutOfMemoryError": "OOM",
+    "ResponseError": "",
+}
+
+
+def _text(reply: Any) -> Any:
+    if isinstance(reply, bytes):
+        return reply.decode("utf-8", "surrogateescape")
+    return [_text(item) for item in reply] if isinstance(reply, list) else reply
+
+
+def opened(dialer: Dialer) -> Link:
+    """Open a connection, with redis-py in between only where there is no socket."""
+    link = Link(dialer)
+    if not isinstance(link._socket, socket.socket):
+        link.__class__ = ClientLink
+    return link
+
+
+class Links:
+    """The connections to one server: as many as threads need at a time, at most ``limit``.
+
+    ``free`` holds those that nobody uses; taking and giving back one of them takes no lock.
+    """
+
+    def __init__(self, dialer: Dialer, limit: int) -> None:
+        self.free: deque[Link] = deque()
+        self.dialer = dialer
+        self._limit = limit
+        self._open = 0
+        self._waiting = 0
+        self._changed = threading.Condition()
+        self.closed = False
+        _all_links.add(self)
+
+    def take(self) -> Link:
+        """Return a connection, opened if need be; wait when the limit is reached."""
+        end = monotonic() + self.dialer.timeout
+        with self._changed:
+            # Counted before looking: who gives one back meanwhile sees that somebody waits.
+            self._waiting += 1
+            try:
+                while True:
+                    if self.closed:
+                        raise Unavailable("the coordinator is closed")
+                    with contextlib.suppress(IndexError):
+                        return self.free.pop()
+                    if self._open < self._limit:
+                        self._open += 1
+                        break
+                    if not self._changed.wait(end - monotonic()):
+                        raise Unavailable(f"all {self._limit} connections to {self.dialer.where} are in use")
+            finally:
+                self._waiting -= 1
+        try:
+            return opened(self.dialer)
+        except BaseException:
+            self._forget()
+            raise
+
+    def give(self, link: Link) -> None:
+        """Give a connection back."""
+        if self.closed:
+            self.drop(link)
+            return
+        self.free.append(link)
+        if self._waiting:
+            with self._changed:
+                self._changed.notify()
+
+    def drop(self, link: Link) -> None:
+        """Close a connection that cannot be used again."""
+        link.close()
+        self._forget()
+
+    def close(self) -> None:
+        """Wait until calls in flight are answered, for as long as one may take, and close all connections."""
+        end = monotonic() + self.dialer.timeout
+        self.closed = True
+        while self.free:
+            self.drop(self.free.pop())
+        with self._changed:
+            self._changed.wait_for(lambda: not self._open, max(0.0, end - monotonic()))
+
+    def _forget(self) -> None:
+        with self._changed:
+            self._open -= 1
+            self._changed.notify_all()
+
+    def _begin_in_child(self) -> None:
+        """After a fork: the connections are the parent's."""
+        for link in self.free:
+            link.abandon()
+        self.free.clear()
+        self._open = self._waiting = 0
+        self._changed = threading.Condition()
+
+
+_all_links: weakref.WeakSet[Links] = weakref.WeakSet()
+
+
+def _leave_connections_to_parent() -> None:
+    for links in list(_all_links):
+        links._begin_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_connections_to_parent)

@@ -1,0 +1,206 @@
+"""What became of a call: done, refused, or unknown; and whether it may be made again.
+
+A call that surely did not run is made again for a while. One that may have run is made again only if a second run
+gives the first answer: its script says so, or it carries an operation id that the server remembers. What can be
+neither repeated nor known is told to the caller as ``OutcomeUnknown``.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from coord.errors import ConfigError, CoordError, OutcomeUnknown, ReplyError, Unavailable, script_failed
+from coord.names import decoded
+from coord.script import Script
+
+__all__ = ["Attempts", "answer", "could_not_connect"]
+
+_FIRST_PAUSE = 0.004
+_LONGEST_PAUSE = 0.25
+_MOST_LOADS = 3
+
+# Refusals before anything ran that end by themselves, and what each asks of whoever runs the server.
+_PASSING = {
+    "BUSY": "a script has been running for long; SCRIPT KILL ends one that has not written yet",
+    "LOADING": "the server is still loading its data",
+    "MASTERDOWN": "this replica has no link to its primary",
+    "READONLY": "this server is a replica now: connect to the primary, or through Sentinel or a cluster",
+    "TRYAGAIN": "the keys of the call are being moved to another node",
+    "CLUSTERDOWN": "the cluster does not serve this slot: see CLUSTER INFO",
+    "NOREPLICAS": "too few replicas are in reach for min-replicas-to-write",
+}
+# Refusals that repeating does not mend.
+_LASTING = {
+    "OOM": "the server is out of memory: raise maxmemory, or find what fills it",
+    "MISCONF": "the server cannot save to its disk and refuses writes: see its log",
+}
+_DENIED = {
+    "NOAUTH": "the server wants a password: put it into the URL",
+    "WRONGPASS": "the server does not accept this user and password",
+    "NOPERM": "the user may not do this: grant it what docs/guide.md lists under ACL",
+}
+
+
+class Attempts:
+    """The story of one call, from its first attempt until it is settled.
+
+    ``settled`` tells whether ``outcome`` is known: the raw reply, or the error that its caller gets.
+    ``needs_script`` tells that the server asked for the source first, ``needs_connection`` that it asked to be left.
+    """
+
+    __slots__ = (
+        "_end",
+        "_keys",
+        "_loads",
+        "_maybe_ran",
+        "_pause",
+        "_repeatable",
+        "_why",
+        "needs_connection",
+        "needs_script",
+        "outcome",
+        "script",
+        "settled",
+        "words",
+    )
+
+    def __init__(self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], patience: float) -> None:
+        self.script = script
+        self.words = ("EVALSHA", script.sha, len(keys), *keys, *argv)
+        self.settled = False
+        self.outcome: Any = None
+        self.needs_script = False
+        self.needs_connection = False
+        self._keys = keys
+        self._repeatable = script.repeats == "safe" or (
+            script.repeats == "remembered" and bool(argv[script.remember_at])
+        )
+        self._maybe_ran = False
+        self._loads = 0
+        self._pause = 0.0
+        self._why: object = "nothing was tried"
+        self._end = monotonic() + patience
+
+    def answered(self, reply: Any) -> None:
+        """The server answered; an error reply may mean that the call has to be made again."""
+        self.needs_script = self.needs_connection = False
+        if isinstance(reply, ReplyError):
+            self._refused(str(reply))
+        else:
+            self._settle(reply)
+
+    def unreached(self, error: BaseException) -> None:
+        """The call was not sent."""
+        if isinstance(error, CoordError) and not isinstance(error, Unavailable):
+            self._settle(error)
+        else:
+            self._again(error)
+
+    def lost(self, error: BaseException) -> None:
+        """The call was sent, and no answer came."""
+        self._maybe_ran = True
+        if self._repeatable:
+            self._again(error)
+        else:
+            self._why = error
+            self._give_up()
+
+    def pause(self) -> float:
+        """Return the seconds to wait before the next attempt."""
+        return self._pause
+
+    # --- what follows ----------------------------------------------------------------------------
+
+    def _refused(self, text: str) -> None:
+        code = text.partition(" ")[0]
+        if code == "NOSCRIPT":
+            # Nothing ran. LOAD and not EVAL: what EVAL brought may be evicted again.
+            self._loads += 1
+            self.needs_script = True
+            self._why = text
+            if self._loads > _MOST_LOADS:
+                self._give_up()
+        elif code in _PASSING:
+            self.needs_connection = code in ("READONLY", "MASTERDOWN")
+            self._again(f"{code}: {_PASSING[code]}")
+        elif (lasting := _named(text, _LASTING)) or text.startswith("ERR max number of clients"):
+            self._why = f"{lasting}: {_LASTING[lasting]}" if lasting else text
+            self._give_up()
+        elif denied := _named(text, _DENIED):
+            self._settle(ConfigError(f"{self.script.name}: {denied}: {_DENIED[denied]} ({text})"))
+        else:
+            self._settle(script_failed(self.script, text))
+
+    def _again(self, why: object) -> None:
+        self._why = why
+        # Full jitter: callers that failed together do not come back together.
+        longest = min(_LONGEST_PAUSE, self._pause * 2 or _FIRST_PAUSE)
+        self._pause = random.uniform(longest / 2, longest)
+        if monotonic() + self._pause >= self._end:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        if not self._maybe_ran:
+            self._settle(Unavailable(f"{self.script.name} did not run: {_reason(self._why)}"))
+            return
+        op_id = self._op_id()
+        how = (
+            f"repeat it with op_id={op_id!r} to be sure, while the server remembers it"
+            if op_id
+            else "it carried no operation id: read the state to find out"
+        )
+        self._settle(
+            OutcomeUnknown(f"{self.script.name} may have run, no answer came: {_reason(self._why)}; {how}", op_id)
+        )
+
+    def _op_id(self) -> str | None:
+        for key in self._keys:
+            for mark in (":op:", ":batch:"):
+                _, found, op_id = key.rpartition(mark)
+                if found and op_id:
+                    return decoded(op_id)
+        return None
+
+    def _settle(self, outcome: Any) -> None:
+        self.settled, self.outcome = True, outcome
+
+
+def answer(story: Attempts, read: Callable[[Any], Any]) -> Any:
+    """What a call of many gives its caller: the result, or the error."""
+    if isinstance(story.outcome, CoordError):
+        return story.outcome
+    try:
+        return read(story.outcome)
+    except CoordError as error:
+        return error
+
+
+def could_not_connect(error: BaseException, where: str) -> CoordError:
+    """Turn what redis-py says when it cannot connect into what the caller gets."""
+    text = str(error)
+    denied = _named(text, _DENIED)
+    if denied or type(error).__name__ in ("AuthenticationError", "AuthenticationWrongNumberOfArgsError"):
+        return ConfigError(f"{where} does not let us in: {_DENIED[denied or 'WRONGPASS']}")
+    if "DB index is out of range" in text:
+        return ConfigError(f"{where}: {text}")
+    return Unavailable(f"cannot reach {where}: {_reason(error)}")
+
+
+def _named(text: str, among: dict[str, str]) -> str | None:
+    """Which of the codes an error reply carries; 6.2 wraps the code of an inner command into a sentence."""
+    code = text.partition(" ")[0]
+    if code in among:
+        return code
+    if "OOM" in among and "OOM command not allowed" in text:
+        return "OOM"
+    if "NOPERM" in among and ("NOPERM" in text or "can't run this command" in text or "ACL failure" in text):
+        return "NOPERM"
+    return None
+
+
+def _reason(why: object) -> str:
+    """What went wrong, in words: some exceptions have none."""
+    return str(why) or type(why).__name__
