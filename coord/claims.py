@@ -13,7 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from coord.errors import LeaseLost, OutcomeUnknown, ReplyError
-from coord.library import later
+from coord.library import later, whole
 from coord.names import Seconds, milliseconds, text
 from coord.operation import Calls, nonce, owner as nobody
 from coord.plan import Cancelled, Plan, Undo, ask, planned
@@ -282,7 +282,7 @@ def _holding(claim: str | None) -> tuple[str, str, str]:
     if claim is None:
         return "", "", "0"
     parts = claim.rsplit("|", 2)
-    if len(parts) == 3 and parts[2].isdecimal():
+    if len(parts) == 3 and whole(parts[2]):
         return parts[0], parts[1], parts[2]
     return "", "", ""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from coord.memory import Keyspace
 
-__all__ = ["later", "recall", "refresh", "remember"]
+__all__ = ["later", "recall", "refresh", "remember", "whole"]
 
 
 def recall(space: Keyspace, op: str, remember_ms: int) -> str | None:
@@ -33,3 +33,8 @@ def later(space: Keyspace, before: str | None) -> str:
     """Return a number above the one before, and not below the clock in microseconds."""
     seconds, micros = space.time()
     return str(max(seconds * 1_000_000 + micros, int(before or 0) + 1))
+
+
+def whole(text: str) -> bool:
+    """Return whether a text is a whole number, in digits, that a Lua number holds exactly."""
+    return text.isascii() and text.isdigit() and int(text) < 1 << 53

@@ -1,8 +1,9 @@
 """Plans: what takes more than one step, written once for both worlds.
 
 A plan is a generator that yields steps and is given their results: a ``Call`` is made and its result sent back,
-a ``Together`` makes many calls in one write, a ``Pause`` lets time pass, an ``Undo`` leaves a call to be made in the
-background. Two drivers of a dozen lines follow a plan, one blocking and one awaited. A step that fails, and a
+a ``Within`` is a call that has only so long, a ``Together`` makes many calls in one write, a ``Pause`` lets time pass,
+a ``Listen`` takes a place where notices ring a ``Bell`` and a ``Rest`` waits for it, a ``Tell`` runs a callback, and an
+``Undo`` leaves a call to be made in the background. Two drivers of a dozen lines follow a plan, one blocking and one awaited. A step that fails, and a
 cancellation, are thrown into the plan at that step, so that its ``finally`` and ``except`` run.
 """
 
@@ -11,14 +12,45 @@ from __future__ import annotations
 from asyncio import CancelledError
 from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
+from coord.errors import OutcomeUnknown, Unavailable
 from coord.script import Call
 
-__all__ = ["Cancelled", "Pause", "Plan", "Together", "Undo", "ask", "ask_together", "planned"]
+if TYPE_CHECKING:
+    from coord.notices import Place
+
+__all__ = [
+    "Bell",
+    "Cancelled",
+    "Listen",
+    "Pause",
+    "Plan",
+    "Rest",
+    "Step",
+    "Tell",
+    "Together",
+    "Undo",
+    "Within",
+    "ask",
+    "ask_together",
+    "ask_within",
+    "listen",
+    "planned",
+    "undoing",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Make a call that has only this many seconds to be answered."""
+
+    call: Call[Any]
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +68,30 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class Listen:
+    """Take a place on a channel; the step's result is a ``Bell``. ``in_turn``: a notice wakes only the first waiter."""
+
+    channel: str
+    in_turn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Wait until the bell rings, or this many seconds have passed (None: however long it takes)."""
+
+    bell: Bell
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Run a callback with what it is told; an awaited world awaits it."""
+
+    callback: Callable[[Any], object]
+    what: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Undo:
     """Make this call in the background, again and again for ``seconds`` if need be; do not wait for it."""
 
@@ -43,10 +99,24 @@ class Undo:
     seconds: float
 
 
+class Bell:
+    """Rings when there may be something to look at. ``ring`` may be called from any thread."""
+
+    place: Place
+
+    def ring(self) -> None:
+        """Wake who rests at it, or who rests next."""
+        raise NotImplementedError
+
+    def leave(self) -> None:
+        """Give the place up."""
+        self.place.leave()
+
+
 Cancelled = (CancelledError, KeyboardInterrupt, SystemExit)
 """What ends a plan from outside, whatever its step was about to answer."""
 
-Step = Call[Any] | Together | Pause | Undo
+Step = Call[Any] | Within | Together | Pause | Listen | Rest | Tell | Undo
 Plan = Generator[Step, Any, T]
 
 
@@ -60,6 +130,34 @@ def ask_together(calls: tuple[Call[T], ...]) -> Plan[list[T | Exception]]:
     """Make calls in one write and return an answer or an error for each."""
     results: list[T | Exception] = yield Together(calls)
     return results
+
+
+def ask_within(call: Call[T], seconds: float) -> Plan[T]:
+    """Make a call that has only this many seconds, and return its result."""
+    result: T = yield Within(call, seconds)
+    return result
+
+
+def listen(channel: str, *, in_turn: bool = False) -> Plan[Bell]:
+    """Take a place on a channel and return its bell."""
+    bell: Bell = yield Listen(channel, in_turn)
+    return bell
+
+
+def undoing(step: Undo) -> Plan[None]:
+    """Make a call until it is answered, or its time is over."""
+    end = monotonic() + step.seconds
+    pause = 0.05
+    while True:
+        try:
+            yield step.call
+        except (Unavailable, OutcomeUnknown):
+            if monotonic() + pause > end:
+                return
+            yield Pause(pause)
+            pause = min(2 * pause, 1.0)
+        else:
+            return
 
 
 class Follows(Protocol):

@@ -6,6 +6,7 @@ gets them. The counts of one id are one hash with one TTL, so they never expire 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -99,8 +100,9 @@ def _merge(space: Keyspace, stats: str, op: str, ttl_ms: int, remember_ms: int, 
         return 1
     counts = ["", "1"]
     for field, delta in zip(deltas[::2], deltas[1::2], strict=True):
-        count = space.hget(stats, str(field)) or "0"
-        if not count.removeprefix("-").isdecimal():
+        count = space.hget(stats, str(field))
+        count = "0" if count is None else count
+        if not _is_count(count):
             raise ReplyError("COORD_CORRUPT a count of these statistics is not a whole number")
         total = int(count) + int(delta)
         if not INT64_MIN <= total <= INT64_MAX:
@@ -110,6 +112,9 @@ def _merge(space: Keyspace, stats: str, op: str, ttl_ms: int, remember_ms: int, 
     refresh(space, stats, ttl_ms)
     remember(space, op, remember_ms, "1")
     return 1
+
+
+_is_count = re.compile(r"-?[0-9]+").fullmatch
 
 
 def _consume(space: Keyspace, stats: str, batch: str, remember_ms: int) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from coord.errors import ReplyError
-from coord.library import later, recall, remember
+from coord.library import later, recall, remember, whole
 from coord.names import Seconds, int64
 from coord.operation import Calls
 from coord.script import Call, packaged
@@ -99,12 +99,12 @@ def _bump_if_current(
 
 
 def _version(space: Keyspace, version: str) -> str:
-    return space.get(version) or "0"
+    return _newest(space, version) or "0"
 
 
 def _newest(space: Keyspace, version: str) -> str | None:
     newest = space.get(version)
-    if newest is not None and not (newest.isascii() and newest.isdigit()):
+    if newest is not None and not whole(newest):
         raise ReplyError("COORD_CORRUPT the value of this version was not written by coord")
     return newest
 

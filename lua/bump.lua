@@ -13,6 +13,7 @@ local version, op = KEYS[1], KEYS[2]
 local ttl_ms, remember_ms = ARGV[1], ARGV[2]
 
 -- include: recall
+-- include: whole
 -- include: later
 -- include: remember
 
@@ -24,7 +25,7 @@ local newest = redis.pcall("GET", version)
 if type(newest) == "table" then
   return newest
 end
-if newest and not string.match(newest, "^%d+$") then
+if newest and not whole(newest) then
   return redis.error_reply("COORD_CORRUPT the value of this version was not written by coord")
 end
 newest = later(newest)

@@ -3,14 +3,19 @@
 -- KEYS   version  string: the newest version                 coord:version:{name}
 -- ARGV   none
 -- REPLY  the version, in digits; "0" when there is none
--- ERRORS WRONGTYPE
+-- ERRORS WRONGTYPE, COORD_CORRUPT
 -- COST   O(1), no write
 -- REPEAT safe: it changes nothing
 
 local version = KEYS[1]
 
+-- include: whole
+
 local newest = redis.pcall("GET", version)
 if type(newest) == "table" then
   return newest
+end
+if newest and not whole(newest) then
+  return redis.error_reply("COORD_CORRUPT the value of this version was not written by coord")
 end
 return newest or "0"

@@ -12,11 +12,13 @@ import threading
 import time
 import weakref
 from bisect import bisect_left, insort
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
 from coord.errors import ReplyError
 from coord.names import INT64_MAX, INT64_MIN
+from coord.notices import Notices
 
 __all__ = ["Keyspace", "SortedSet", "wall_clock_us"]
 
@@ -93,22 +95,23 @@ class Keyspace:
         self._registered = 0
         self._next_bucket = NEVER
         self._due: list[str] = []
-        self._listeners: dict[str, list[Callable[[str], None]]] = {}
-        self._notices: list[tuple[str, str]] = []
+        self.notices = Notices()
+        self._published: deque[str] = deque()
         _every_keyspace.add(self)
 
     def call(self, twin: Callable[..., Any], *words: str | int) -> Any:
         """Run ``twin(self, *words)`` atomically and return its reply."""
-        with self._lock:
-            self._now_us = now_us = self._clock()
-            self._now = now = now_us // 1000
-            if self._due or now >= self._next_bucket:
-                self._sweep()
-            try:
+        try:
+            with self._lock:
+                self._now_us = now_us = self._clock()
+                self._now = now = now_us // 1000
+                if self._due or now >= self._next_bucket:
+                    self._sweep()
                 return twin(self, *words)
-            finally:
-                if self._notices:
-                    self._deliver()
+        finally:
+            # After the lock is free: who is woken comes back to look.
+            while self._published:
+                self.notices.heard(self._published.popleft())
 
     # --- keys ------------------------------------------------------------------------------------
 
@@ -141,10 +144,10 @@ class Keyspace:
         """Seconds and microseconds of the moment at which this call runs."""
         return divmod(self._now_us, 1_000_000)
 
-    def publish(self, channel: str, message: str) -> None:
-        """PUBLISH and SPUBLISH: tell the listeners, once the twin has finished."""
-        if channel in self._listeners:
-            self._notices.append((channel, message))
+    def publish(self, channel: str, _message: str) -> None:
+        """PUBLISH and SPUBLISH: wake who waits on a channel, once the twin has finished."""
+        if channel in self.notices:
+            self._published.append(channel)
 
     # --- time to live ----------------------------------------------------------------------------
 
@@ -407,30 +410,6 @@ class Keyspace:
             self._due.clear()
             self._registered, self._next_bucket = 0, NEVER
 
-    def listen(self, channel: str, hear: Callable[[str], None]) -> Callable[[], None]:
-        """Call ``hear(message)`` for what is published on a channel; return what ends it.
-
-        ``hear`` runs while the keyspace is locked: it sets an event and calls nothing here.
-        """
-        with self._lock:
-            self._listeners[channel] = [*self._listeners.get(channel, ()), hear]
-
-        def end() -> None:
-            with self._lock:
-                rest = [each for each in self._listeners.get(channel, ()) if each is not hear]
-                if rest:
-                    self._listeners[channel] = rest
-                else:
-                    self._listeners.pop(channel, None)
-
-        return end
-
-    def _deliver(self) -> None:
-        notices, self._notices = self._notices, []
-        for channel, message in notices:
-            for hear in self._listeners.get(channel, ()):
-                hear(message)
-
     # --- entries ---------------------------------------------------------------------------------
 
     def _live(self, key: str) -> Entry | None:
@@ -454,12 +433,15 @@ class Keyspace:
     def _grow(self, key: str, kind: type[Any], change: Callable[[Any], object]) -> int:
         """Change the value at the key, made if there is none; return how much longer it became."""
         value = self._read(key, kind)
-        if value is None:
-            value = kind()
-            self._entries[key] = (value, NEVER, NEVER)
-        before = len(value)
+        if value is not None:
+            before = len(value)
+            change(value)
+            return len(value) - before
+        value = kind()
         change(value)
-        return len(value) - before
+        if value:
+            self._entries[key] = (value, NEVER, NEVER)
+        return len(value)
 
     def _shrink(self, key: str, kind: type[Any], change: Callable[[Any], object]) -> int:
         """Change the value at the key, if there is one; without contents it is gone."""
@@ -573,6 +555,7 @@ def _unlock_in_child() -> None:
     """A lock that another thread held at the moment of the fork would stay shut in the child."""
     for keyspace in list(_every_keyspace):
         keyspace._lock = threading.Lock()
+        keyspace.notices = Notices()
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,4 +1,8 @@
 -- holding: who has a claim, by which attempt, under which fence; no attempt: it is free; nil: not a claim.
+-- include: whole
 local function holding(claim)
-  return string.match(claim or "||0", "^(.*)|([^|]*)|(%d+)$")
+  local owner, attempt, fence = string.match(claim or "||0", "^(.*)|([^|]*)|(%d+)$")
+  if fence and whole(fence) then
+    return owner, attempt, fence
+  end
 end

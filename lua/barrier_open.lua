@@ -1,0 +1,46 @@
+-- barrier_open: open a barrier for a number of parties; opening it again starts a new attempt.
+--
+-- KEYS   barrier      hash: its state                        coord:barrier:{name}
+--        op           string, expiring: the attempt opened   coord:barrier:{name}:op:<op_id>
+-- ARGV   attempt      name    an id for the new attempt
+--        parties      count   how many have to arrive; at least 1
+--        ttl_ms       ms?     how long to keep it after each change; 0: it never expires
+--        deadline_ms  ms?     how long it stays open; 0: until it is complete
+--        metadata     str     whatever the opener wants to find again
+--        publish      PUBLISH|SPUBLISH    how this server tells its waiters
+--        remember_ms  ms?     how long to remember the operation id; 0: it has none
+-- REPLY  the attempt
+-- ERRORS WRONGTYPE
+-- COST   O(members of the attempt before), two writes
+-- REPEAT remembered: the attempt that was opened, and no new one
+
+local barrier, op = KEYS[1], KEYS[2]
+local attempt, parties, ttl_ms, deadline_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local metadata, publish, remember_ms = ARGV[5], ARGV[6], ARGV[7]
+
+-- include: recall
+-- include: now_ms
+-- include: refresh
+-- include: remember
+
+local answered = recall(op, remember_ms)
+if answered then
+  return answered
+end
+local before = redis.pcall("HLEN", barrier)
+if type(before) == "table" then
+  return before
+end
+local ends = "0"
+if deadline_ms ~= "0" then
+  ends = string.format("%.0f", now_ms() + deadline_ms)
+end
+redis.call("DEL", barrier)
+redis.call("HSET", barrier, "attempt", attempt, "parties", parties, "arrived", "0", "errors", "0",
+  "state", "open", "ends", ends, "ttl_ms", ttl_ms, "metadata", metadata, "reason", "")
+refresh(barrier, ttl_ms)
+remember(op, remember_ms, attempt)
+if before > 0 then
+  redis.call(publish, barrier, "open")
+end
+return attempt

@@ -1,0 +1,33 @@
+-- barrier_status: how far a barrier has come.
+--
+-- KEYS   barrier   hash: its state                           coord:barrier:{name}
+-- ARGV   none
+-- REPLY  {attempt, parties, arrived, state, left_ms, metadata, reason, errors, member, message, ...}; {} when unknown
+--        state     open, complete, aborted, or expired: open past its deadline
+--        left_ms   how long it stays open; -1: without a deadline
+--        errors    how many have failed; the first hundred follow with their messages
+-- ERRORS WRONGTYPE
+-- COST   O(errors kept), no write
+-- REPEAT safe: it changes nothing
+
+local barrier = KEYS[1]
+
+-- include: now_ms
+-- include: kept_errors
+
+local has = redis.pcall("HMGET", barrier, "attempt", "parties", "arrived", "state", "ends", "metadata",
+  "reason", "errors")
+if has.err or not has[1] then
+  return has.err and has or {}
+end
+local state, left_ms = has[4], -1
+if has[5] ~= "0" then
+  left_ms = math.max(has[5] - now_ms(), -1)
+  if state == "open" and left_ms < 0 then
+    state = "expired"
+  end
+  left_ms = math.max(left_ms, 0)
+end
+local reply = { has[1], tonumber(has[2]), tonumber(has[3]), state, left_ms, has[6], has[7], tonumber(has[8]) }
+kept_errors(barrier, "errors", has[8], reply)
+return reply

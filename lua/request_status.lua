@@ -1,0 +1,27 @@
+-- request_status: how far each stage of a request has come.
+--
+-- KEYS   request  hash: stages and roots                     coord:request:{id}
+-- ARGV   none
+-- REPLY  {pending, {stage, pending, processed, requeued, failed, root, message, ...}, ...}; {} when unknown
+--        pending  pieces not done yet, of all stages and of each; the other counts in digits
+--        failed   how many pieces have failed; the first hundred follow with their messages
+-- ERRORS WRONGTYPE
+-- COST   O(stages + errors kept), no write
+-- REPEAT safe: it changes nothing
+
+local request = KEYS[1]
+
+-- include: kept_errors
+
+local has = redis.pcall("HMGET", request, "pending", "stages")
+if has.err or not has[1] then
+  return has.err and has or {}
+end
+local reply = { tonumber(has[1]) }
+for stage in string.gmatch(has[2] or "", "[^\n]+") do
+  local counts = redis.call("HMGET", request, "p:" .. stage, "d:" .. stage, "q:" .. stage, "f:" .. stage)
+  local row = { stage, tonumber(counts[1]), counts[2] or "0", counts[3] or "0", tonumber(counts[4] or 0) }
+  kept_errors(request, "f:" .. stage, counts[4] or 0, row)
+  reply[#reply + 1] = row
+end
+return reply
