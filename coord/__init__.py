@@ -10,8 +10,9 @@ with no server, with the same replies and the same keys afterwards.
             ...
 """
 
-from coord.claims import AsyncLease, Holder, Lease
-from coord.config import connect, connect_async
+from coord.barriers import Arrival, BarrierStatus
+from coord.claims import Holder
+from coord.config import connect, connect_async, from_config, get_coordinator, set_coordinator
 from coord.coordinator import AsyncCoordinator, Coordinator
 from coord.errors import (
     ConfigError,
@@ -25,13 +26,17 @@ from coord.errors import (
     WaitTimeout,
     WrongType,
 )
+from coord.leases import AsyncLease, Lease
 from coord.memory import Keyspace
+from coord.requests import StageStatus
 from coord.script import Call, Script
 from coord.versions import Bump
 
 __all__ = [
+    "Arrival",
     "AsyncCoordinator",
     "AsyncLease",
+    "BarrierStatus",
     "Bump",
     "Call",
     "ConfigError",
@@ -46,9 +51,13 @@ __all__ = [
     "OutcomeUnknown",
     "Script",
     "ScriptError",
+    "StageStatus",
     "Unavailable",
     "WaitTimeout",
     "WrongType",
     "connect",
     "connect_async",
+    "from_config",
+    "get_coordinator",
+    "set_coordinator",
 ]

@@ -8,29 +8,18 @@ written to should refuse a fence below one it has seen
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
-from coord.errors import LeaseLost, OutcomeUnknown, ReplyError
+from coord.errors import ReplyError
 from coord.library import later, whole
-from coord.names import Seconds, milliseconds, text
-from coord.operation import Calls, nonce, owner as nobody
-from coord.plan import Cancelled, Plan, Undo, ask, planned
+from coord.names import Seconds, milliseconds
+from coord.operation import Calls, nonce
 from coord.script import Call, packaged
 
 if TYPE_CHECKING:
-    import asyncio
-    import threading
-
     from coord.memory import Keyspace
 
-__all__ = ["AsyncLease", "Grant", "Holder", "Lease", "claiming", "holder", "once"]
-
-T = TypeVar("T")
-
-MARGIN = 0.002
-"""Seconds by which a holder gives up before its server may: a part for clock drift, on top of 1 % of the TTL."""
+__all__ = ["Grant", "Holder", "holder", "once", "release", "renew", "take"]
 
 
 class Holder(NamedTuple):
@@ -93,185 +82,6 @@ def _read_first(reply: list[int | str]) -> bool:
 def _read_holder(reply: list[int | str]) -> Holder | None:
     owner, fence, left_ms = reply
     return Holder(str(owner), int(fence), int(left_ms) / 1000) if owner else None
-
-
-L = TypeVar("L", bound="_Held")
-
-
-def claiming(
-    at: Granting, lease: Callable[..., L], name: str, ttl: Seconds = 30, owner: str | None = None
-) -> Plan[L | None]:
-    """Take a name for ``ttl`` seconds, or return None at once when another owner has it.
-
-    The same ``owner`` asking again gets its own lease back, with the same fence and at least ``ttl`` to go.
-    Without an owner each call is one of its own. Cancelled or failed, it leaves nothing held.
-    """
-    ttl_ms = milliseconds(ttl)
-    owner = nobody() if owner is None else text(owner, "owner")
-    attempt = nonce()
-    started = monotonic()
-    try:
-        grant = yield from ask(take(at.calls, name, owner, attempt, ttl_ms))
-    except (OutcomeUnknown, Cancelled):
-        # It may have been granted, and nobody will hold it.
-        yield Undo(release(at.calls, name, attempt), ttl_ms / 1000)
-        raise
-    return lease(at, name, owner, grant, ttl_ms, started) if grant.granted else None
-
-
-# --- leases --------------------------------------------------------------------------------------
-
-
-class Event(Protocol):
-    """What threading.Event and asyncio.Event have in common."""
-
-    def is_set(self) -> bool:
-        """Whether it was set."""
-        ...
-
-    def set(self) -> None:
-        """Set it, and wake who waits for it."""
-        ...
-
-
-class Granting(Protocol):
-    """The coordinator that grants leases: in which world, a lease need not know."""
-
-    @property
-    def calls(self) -> Calls:
-        """The operations as values, with the coordinator's prefix and TTL."""
-        ...
-
-    def follow(self, plan: Plan[Any], /) -> Any:
-        """Follow a plan; return its result, or an awaitable of it."""
-        ...
-
-
-class _Held:
-    """A claim that was granted, as its holder sees it.
-
-    The deadline is the holder's own: counted on its monotonic clock from the start of the call that won or renewed
-    the claim, less a margin, so that the holder gives up before the server does.
-    """
-
-    lost: Event
-
-    def __init__(self, at: Granting, name: str, owner: str, grant: Grant, ttl_ms: int, started: float) -> None:
-        self.name = name
-        self.owner = owner
-        self.fence = grant.fence
-        self._at = at
-        self._nonce = grant.nonce
-        self._ttl_ms = ttl_ms
-        self._released = False
-        self._deadline = 0.0
-        self._hold_until(started, ttl_ms)
-
-    def __repr__(self) -> str:
-        state = "released" if self._released else "lost" if self.lost.is_set() else f"{self.expires_in:.3f} s left"
-        return f"<{type(self).__name__} {self.name!r} of {self.owner!r}, fence {self.fence}, {state}>"
-
-    @property
-    def expires_in(self) -> float:
-        """The seconds for which the holder may count on the lease; 0.0 when they are over, or it was let go."""
-        if self._released or self.lost.is_set():
-            return 0.0
-        return max(0.0, self._deadline - monotonic())
-
-    def _hold_until(self, started: float, ttl_ms: int) -> None:
-        seconds = ttl_ms / 1000
-        self._deadline = started + seconds - min(MARGIN + seconds / 100, seconds / 2)
-
-
-def _renewing(lease: _Held, ttl: Seconds | None = None) -> Plan[bool]:
-    """Hold the lease for ``ttl`` seconds from now (None: as long as it was claimed for).
-
-    False when it was released, or is lost: then ``lost`` is set.
-    """
-    ttl_ms = lease._ttl_ms if ttl is None else milliseconds(ttl)
-    if lease._released or lease.lost.is_set():
-        return False
-    started = monotonic()
-    renewed = yield from ask(renew(lease._at.calls, lease.name, lease._nonce, ttl_ms))
-    if lease._released:
-        return False
-    if renewed:
-        lease._ttl_ms = ttl_ms
-        lease._hold_until(started, ttl_ms)
-    else:
-        lease.lost.set()
-    return renewed
-
-
-def _releasing(lease: _Held) -> Plan[bool]:
-    """Let the lease go, and wake one who waits for it.
-
-    False when it was let go before, or was lost by now: then ``lost`` is set. May be repeated after an error.
-    """
-    if lease._released or lease.lost.is_set():
-        return False
-    call = release(lease._at.calls, lease.name, lease._nonce)
-    try:
-        released = yield from ask(call)
-    except Cancelled:
-        # The release goes on without its caller.
-        lease._released = True
-        yield Undo(call, lease._ttl_ms / 1000)
-        raise
-    lease._released = True
-    if not released:
-        lease.lost.set()
-    return released
-
-
-def _ensuring(lease: _Held) -> Plan[None]:
-    """Ask the server; raise ``LeaseLost``, and set ``lost``, unless the lease is still held."""
-    if not lease._released and not lease.lost.is_set():
-        now = yield from ask(holder(lease._at.calls, lease.name))
-        if now is not None and now.fence == lease.fence:
-            return
-        lease.lost.set()
-    raise LeaseLost(
-        f"the lease of {lease.name!r} was released"
-        if lease._released
-        else f"the lease of {lease.name!r} (fence {lease.fence}) ran out or was taken"
-    )
-
-
-class Lease(_Held):
-    """A claim that was granted.
-
-    ``fence`` is above every fence granted before for this name: pass it to what you write to.
-    ``lost`` is a ``threading.Event``, set as soon as the loss is known.
-    """
-
-    lost: threading.Event
-
-    renew = planned(_renewing)
-    release = planned(_releasing)
-    ensure_held = planned(_ensuring)
-
-    def follow(self, plan: Plan[T]) -> T:
-        """Follow a plan with the coordinator that granted the lease."""
-        return self._at.follow(plan)
-
-
-class AsyncLease(_Held):
-    """A claim that was granted; its methods are awaited.
-
-    ``fence`` is above every fence granted before for this name: pass it to what you write to.
-    ``lost`` is an ``asyncio.Event``, set as soon as the loss is known.
-    """
-
-    lost: asyncio.Event
-
-    renew = planned(_renewing)
-    release = planned(_releasing)
-    ensure_held = planned(_ensuring)
-
-    async def follow(self, plan: Plan[T]) -> T:
-        """Follow a plan with the coordinator that granted the lease."""
-        return await self._at.follow(plan)
 
 
 # --- twins ---------------------------------------------------------------------------------------

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+import threading
+from collections.abc import Generator, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
 from types import TracebackType
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, cast
 
 from coord.coordinator import AsyncCoordinator, Coordinator
 from coord.errors import ConfigError
 from coord.memory import AsyncMemory, Memory, keyspace
 from coord.names import Seconds
 
-__all__ = ["Connecting", "connect", "connect_async"]
+__all__ = ["Connecting", "connect", "connect_async", "from_config", "get_coordinator", "set_coordinator"]
 
 ENVIRONMENT = "COORD_DSN"
 """The environment variable that says where to connect when no URL is given."""
@@ -82,6 +84,109 @@ class Connecting:
             await self._made.aclose()
 
 
+# --- settings ------------------------------------------------------------------------------------
+
+BACKENDS = "coord.backends"
+"""The entry-point group by which packages offer backends under a short name."""
+
+_KEYS = ("backend", "redis", "custom_params")
+_REDIS_KEYS = ("dsn", "key_prefix", "ttl_sec")
+
+
+def from_config(config: Mapping[str, Any]) -> Coordinator:
+    """Return a coordinator as a service's settings describe it.
+
+    ``config`` is the ``[coordination]`` table: ``backend`` is "memory" (the default), "redis", the name of an entry
+    point in the group ``coord.backends``, or the dotted path of a class with ``from_config(config)``.
+    ``redis`` has ``dsn`` (else ``$COORD_DSN``), ``key_prefix`` and ``ttl_sec`` (0: no expiry).
+    ``custom_params`` is for a custom backend, which is given the table, with these parameters also at its top.
+    ``ConfigError`` names a key that is not known, and says what is wrong with a backend.
+    """
+    if not isinstance(config, Mapping):
+        raise TypeError(f"config is a mapping, not {type(config).__name__}")
+    if set(config) == {"coordination"}:
+        config = config["coordination"]
+    _known(config, _KEYS, "")
+    backend = config.get("backend", "memory")
+    if not isinstance(backend, str):
+        raise ConfigError(f"backend is a str, not {type(backend).__name__}")
+    redis = config.get("redis") or {}
+    _known(redis, _REDIS_KEYS, "redis.")
+    prefix = redis.get("key_prefix", "coord:")
+    ttl = redis.get("ttl_sec", 3600) or None
+    if backend == "memory":
+        return connect("memory://", prefix=prefix, ttl=ttl)
+    if backend == "redis":
+        dsn = redis.get("dsn") or os.environ.get(ENVIRONMENT)
+        if not dsn:
+            raise ConfigError(f"backend is redis, and neither redis.dsn nor ${ENVIRONMENT} says where it is")
+        return connect(dsn, prefix=prefix, ttl=ttl)
+    return _custom(backend, config)
+
+
+def _known(table: Any, keys: tuple[str, ...], where: str) -> None:
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{where.rstrip('.') or 'config'} is a table, not {type(table).__name__}")
+    unknown = [f"{where}{key}" for key in table if key not in keys]
+    if unknown:
+        raise ConfigError(f"unknown key {', '.join(unknown)}: there are {', '.join(where + key for key in keys)}")
+
+
+def _custom(path: str, config: Mapping[str, Any]) -> Coordinator:
+    kind = _found(path)
+    if not isinstance(kind, type):
+        raise ConfigError(f"backend {path}: it is {type(kind).__name__}, not a class")
+    make = getattr(kind, "from_config", None)
+    if make is None:
+        raise ConfigError(f"backend {path}: the class has no from_config(config)")
+    made: Any = make({**config.get("custom_params", {}), **config})
+    if made is None:
+        raise ConfigError(f"backend {path}: its from_config returned None")
+    if not hasattr(made, "run") and hasattr(made, "call"):
+        # What makes calls is a backend; what has operations is a coordinator already.
+        return Coordinator(made)
+    return cast("Coordinator", made)
+
+
+def _found(path: str) -> Any:
+    for offered in entry_points(group=BACKENDS, name=path):
+        return offered.load()
+    module, _, name = path.replace(":", ".").rpartition(".")
+    if not module:
+        raise ConfigError(f"backend {path!r} is neither memory, redis, an entry point of {BACKENDS}, nor a dotted path")
+    try:
+        found = import_module(module)
+    except ImportError as error:
+        raise ConfigError(f"backend {path}: cannot import {module}: {error}") from error
+    if not hasattr(found, name):
+        raise ConfigError(f"backend {path}: there is no {name} in {module}")
+    return getattr(found, name)
+
+
+# --- of the process ------------------------------------------------------------------------------
+
+_of_process: Coordinator | None = None
+_setting = threading.Lock()
+
+
+def set_coordinator(coordinator: Coordinator | None) -> None:
+    """Make this the coordinator that ``get_coordinator`` returns in this process; None: none was set."""
+    global _of_process  # noqa: PLW0603  # one for the process is the point
+    _of_process = coordinator
+
+
+def get_coordinator() -> Coordinator:
+    """Return the coordinator of this process: the one that was set, or else one on ``memory://``."""
+    global _of_process  # noqa: PLW0603  # one for the process is the point
+    with _setting:
+        if _of_process is None:
+            _of_process = connect("memory://")
+        return _of_process
+
+
+# --- URLs ----------------------------------------------------------------------------------------
+
+
 def _url(url: str | None) -> str:
     return os.environ.get(ENVIRONMENT) or "memory://" if url is None else url
 
@@ -121,11 +226,3 @@ def _redis() -> Any:
             raise
         raise ConfigError("servers need the package redis: pip install 'coord[redis]'") from None
     return redis
-
-
-def shown(url: str) -> str:
-    """Return a URL without its password."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return url.replace(f":{parts.password}@", ":***@", 1)

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import inspect
+import os
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
-from coord import claims, kv, stats, versions
-from coord.claims import AsyncLease, Lease
-from coord.errors import ConfigError
+from coord import barriers, claims, kv, leases, requests, stats, versions
+from coord.barriers import BarrierStatus
+from coord.errors import MissingBarrier, OutcomeUnknown
+from coord.leases import AsyncHolding, AsyncLease, Holding, Job, Lease
 from coord.names import Seconds
+from coord.notices import Notices
 from coord.operation import Calls, Naming, op
-from coord.plan import Pause, Plan, Together, Undo, planned
+from coord.plan import Bell, Listen, Pause, Plan, Rest, Tell, Together, Undo, Within, planned, undoing
 from coord.script import Call, Script
+from coord.worker import Worker
 
-__all__ = ["AsyncCoordinator", "AsyncKv", "AsyncStats", "Coordinator", "Kv", "Stats"]
+__all__ = [
+    "AsyncBarrier",
+    "AsyncCoordinator",
+    "AsyncKv",
+    "AsyncRequest",
+    "AsyncStats",
+    "Barrier",
+    "Coordinator",
+    "Kv",
+    "Request",
+    "Stats",
+]
 
 T = TypeVar("T")
 
@@ -35,8 +52,13 @@ class Runner(Protocol):
         """Make a call and return its result."""
         ...
 
-    def run_many(self, calls: Iterable[Call[Any]], /) -> list[Any]:
-        """Make calls in one write; an answer or an error each, in order."""
+    def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
+        """Make calls in one write, within so many seconds; an answer or an error each, in order."""
+        ...
+
+    @property
+    def notices(self) -> Notices:
+        """Where its notices arrive."""
         ...
 
     def close(self) -> None:
@@ -59,6 +81,11 @@ class AsyncRunner(Protocol):
 
     def run_many(self, calls: Iterable[Call[Any]], /) -> Coroutine[Any, Any, list[Any]]:
         """Make calls in one write; await an answer or an error each, in order."""
+        ...
+
+    @property
+    def notices(self) -> Notices:
+        """Where its notices arrive."""
         ...
 
     def aclose(self) -> Coroutine[Any, Any, None]:
@@ -96,25 +123,50 @@ class _KvOperations(kv.KvHandle):
     expire = op(kv.expire)
 
 
+class _BarrierOperations(barriers.BarrierHandle):
+    open = op(barriers.open_)
+    arrive = op(barriers.arrive)
+    fail = op(barriers.fail)
+    status = op(barriers.status)
+    abort = op(barriers.abort)
+
+
+class _RequestOperations(requests.RequestHandle):
+    register = op(requests.register)
+    add = op(requests.add)
+    done = op(requests.done)
+    fail = op(requests.fail)
+    requeue = op(requests.requeue)
+    is_complete = op(requests.is_complete)
+    status = op(requests.status)
+    cleanup = op(requests.cleanup)
+
+
 # --- calls as values -----------------------------------------------------------------------------
 
 
-class StatsCalls(_StatsOperations):
-    """Statistics of one name, whose operations are handed out as Calls."""
-
+class _Building:
     def make(self, call: Call[T]) -> Call[T]:
         """Return the call itself."""
         return call
 
 
-class KvCalls(_KvOperations):
+class StatsCalls(_StatsOperations, _Building):
+    """Statistics of one name, whose operations are handed out as Calls."""
+
+
+class BarrierCalls(_BarrierOperations, _Building):
+    """One barrier, whose operations are handed out as Calls."""
+
+
+class RequestCalls(_RequestOperations, _Building):
+    """One request, whose operations are handed out as Calls."""
+
+
+class KvCalls(_KvOperations, _Building):
     """Primitives, handed out as Calls."""
 
     delete_one = op(kv.delete_one)
-
-    def make(self, call: Call[T]) -> Call[T]:
-        """Return the call itself."""
-        return call
 
 
 class CallMaker(_Operations, Calls):
@@ -129,33 +181,86 @@ class CallMaker(_Operations, Calls):
         """Statistics of that name, as Calls."""
         return StatsCalls(self, name, ttl)
 
+    def barrier(self, name: str) -> BarrierCalls:
+        """The barrier of that name, as Calls."""
+        return BarrierCalls(self, name)
+
+    def request(self, id: str) -> RequestCalls:
+        """The request of that id, as Calls."""
+        return RequestCalls(self, id)
+
 
 # --- blocking ------------------------------------------------------------------------------------
 
 
-class Stats(_StatsOperations):
-    """Statistics of one name: ``merge``, ``consume``, ``peek``."""
+class _Blocking:
+    """A handle whose operations block."""
+
+    at: Any
 
     def make(self, call: Call[T]) -> T:
         """Make the call and return its result."""
-        made: Any = self.at.call(*call)
-        return made  # type: ignore[no-any-return]  # the world of self.at is blocking
+        made: T = self.at.call(*call)
+        return made
+
+    def follow(self, plan: Plan[T]) -> T:
+        """Follow a plan to its end."""
+        followed: T = self.at.follow(plan)
+        return followed
 
 
-class Kv(_KvOperations):
+class Stats(_Blocking, _StatsOperations):
+    """Statistics of one name: ``merge``, ``consume``, ``peek``."""
+
+
+class Kv(_Blocking, _KvOperations):
     """Numbers, flags, sets and lists, each operation one round trip."""
 
     delete = planned(kv.deleting)
 
-    def make(self, call: Call[T]) -> T:
-        """Make the call and return its result."""
-        made: Any = self.at.call(*call)
-        return made  # type: ignore[no-any-return]  # the world of self.at is blocking
 
-    def follow(self, plan: Plan[T]) -> T:
-        """Follow a plan to its end."""
-        followed: Any = self.at.follow(plan)  # type: ignore[attr-defined]  # the world of self.at is blocking
-        return followed  # type: ignore[no-any-return]
+class Barrier(_Blocking, _BarrierOperations):
+    """One barrier: ``open``, ``arrive``, ``fail``, ``status``, ``wait``, ``abort``, ``watch``."""
+
+    wait = planned(barriers.waiting)
+
+    def watch(
+        self,
+        on_complete: Callable[[BarrierStatus], object] | None = None,
+        on_timeout: Callable[[BarrierStatus], object] | None = None,
+    ) -> Job:
+        """Call back when the barrier is complete, or has expired; of all that watch it, anywhere, one is called.
+
+        Callbacks are given the status and run on the coordinator's watcher thread, so a slow one delays the others.
+        One that raises is logged. The returned job's ``cancel`` ends the watch.
+        Raises ``MissingBarrier`` when nobody has opened the barrier.
+        A process that dies between being chosen and running its callback takes the callback with it.
+        """
+        if self.status() is None:
+            raise MissingBarrier(f"nobody has opened the barrier {self.name!r}, or it has expired")
+        job: Job = self.at.watch(barriers.watching(self, on_complete, on_timeout))
+        return job
+
+
+class Request(_Blocking, _RequestOperations):
+    """One request: ``register``, ``add``, ``done``, ``fail``, ``requeue``, ``is_complete``, ``status``, ``wait``."""
+
+    wait = planned(requests.waiting)
+
+
+class _EventBell(Bell):
+    def __init__(self) -> None:
+        self._rung = threading.Event()
+
+    def ring(self) -> None:
+        """Wake who rests at it."""
+        self._rung.set()
+
+    def rest(self, seconds: float | None) -> bool:
+        """Wait for the bell; False when it did not ring in time."""
+        rung = self._rung.wait(seconds)
+        self._rung.clear()
+        return rung
 
 
 class Coordinator(_Operations, Naming):
@@ -175,6 +280,7 @@ class Coordinator(_Operations, Naming):
         # The runner's own method: nothing stands between an operation and its backend.
         self.call = runner.call
         self.kv = Kv(self)
+        self._workers: dict[tuple[str, int], Worker] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.prefix!r} on {self._runner!r}>"
@@ -212,7 +318,17 @@ class Coordinator(_Operations, Naming):
         The same ``owner`` asking again gets its own lease back, with the same fence and at least ``ttl`` to go.
         Without an owner each call is one of its own. Interrupted or failed, it leaves nothing held.
         """
-        return self.follow(claims.claiming(self, _lease, name, ttl, owner))
+        return self.follow(leases.claiming(self, Lease, name, ttl, owner))
+
+    def hold(self, name: str, ttl: Seconds = 30, wait: Seconds | None = None, renew: bool = True) -> Holding:
+        """Hold a name while a ``with`` block runs; the block is given its ``Lease``.
+
+        Waits for it up to ``wait`` seconds (None: however long it takes), else raises ``WaitTimeout``.
+        With ``renew`` the lease is renewed at a third of its TTL for as long as the block runs; when that fails until
+        its time is over, or another has the name, ``lease.lost`` is set at once, and leaving the block raises
+        ``LeaseLost`` unless another exception is on its way.
+        """
+        return Holding(self, name, ttl, wait, renew=renew)
 
     def stats(self, name: str, ttl: Seconds | None = None) -> Stats:
         """Return the statistics of that name.
@@ -220,6 +336,14 @@ class Coordinator(_Operations, Naming):
         ``ttl``: seconds that the counts of an id are kept after the last merge; None: the coordinator's default.
         """
         return Stats(self, name, ttl)
+
+    def barrier(self, name: str) -> Barrier:
+        """Return the barrier of that name."""
+        return Barrier(self, name)
+
+    def request(self, id: str) -> Request:
+        """Return the request of that id."""
+        return Request(self, id)
 
     def follow(self, plan: Plan[T]) -> T:
         """Follow a plan to its end; see ``coord.plan``."""
@@ -235,58 +359,129 @@ class Coordinator(_Operations, Naming):
                 match step:
                     case Call():
                         result = self._runner.call(*step)
+                    case Within():
+                        (result,) = self._runner.run_many([step.call], step.seconds)
+                        failed = result if isinstance(result, Exception) else None
                     case Together():
                         result = self._runner.run_many(step.calls)
                     case Pause():
                         time.sleep(step.seconds)
+                    case Listen():
+                        result = bell = _EventBell()
+                        bell.place = self._runner.notices.listen(step.channel, bell.ring, in_turn=step.in_turn)
+                    case Rest():
+                        assert isinstance(step.bell, _EventBell)
+                        result = step.bell.rest(step.seconds)
+                    case Tell():
+                        result = step.callback(step.what)
                     case Undo():
-                        self._undo(step)
+                        self.keep(undoing(step))
             except BaseException as error:
                 failed = error
 
+    def keep(self, plan: Plan[None]) -> Job:
+        """Follow a plan in the background, where nothing else may hold it up: renewals."""
+        return self._worker("coord-keeper").start(plan)
+
+    def watch(self, plan: Plan[None]) -> Job:
+        """Follow a plan in the background, where callbacks may take their time."""
+        return self._worker("coord-watcher").start(plan)
+
+    def _worker(self, name: str) -> Worker:
+        # By process: after a fork the parent's threads are not here.
+        place = name, os.getpid()
+        worker = self._workers.get(place)
+        if worker is None:
+            worker = self._workers.setdefault(place, Worker(self._runner, name))
+        return worker
+
     def close(self) -> None:
-        """Finish what is in flight and close all connections. May be called again."""
+        """Finish what is in flight, end the background work, and close all connections. May be called again."""
+        for (_, process), worker in list(self._workers.items()):
+            if process == os.getpid():
+                worker.close()
+        self._workers.clear()
         self._runner.close()
-
-    def _undo(self, step: Undo) -> None:
-        try:
-            self._runner.call(*step.call)
-        except Exception:
-            return
-
-
-def _lease(*args: Any) -> Lease:
-    lease = Lease(*args)
-    lease.lost = threading.Event()
-    return lease
 
 
 # --- awaited -------------------------------------------------------------------------------------
 
 
-class AsyncStats(_StatsOperations):
-    """Statistics of one name: ``merge``, ``consume``, ``peek``, awaited."""
+class _Awaited:
+    """A handle whose operations are awaited."""
+
+    at: Any
 
     async def make(self, call: Call[T]) -> T:
         """Make the call; await its result."""
-        made: Any = self.at.call(*call)
-        return await made  # type: ignore[no-any-return]  # the world of self.at is awaited
+        made: T = await self.at.call(*call)
+        return made
+
+    async def follow(self, plan: Plan[T]) -> T:
+        """Follow a plan; await its end."""
+        followed: T = await self.at.follow(plan)
+        return followed
 
 
-class AsyncKv(_KvOperations):
+class AsyncStats(_Awaited, _StatsOperations):
+    """Statistics of one name: ``merge``, ``consume``, ``peek``, awaited."""
+
+
+class AsyncKv(_Awaited, _KvOperations):
     """Numbers, flags, sets and lists, each operation one round trip, awaited."""
 
     delete = planned(kv.deleting)
 
-    async def make(self, call: Call[T]) -> T:
-        """Make the call; await its result."""
-        made: Any = self.at.call(*call)
-        return await made  # type: ignore[no-any-return]  # the world of self.at is awaited
 
-    async def follow(self, plan: Plan[T]) -> T:
-        """Follow a plan; await its end."""
-        followed: Any = self.at.follow(plan)  # type: ignore[attr-defined]  # the world of self.at is awaited
-        return await followed  # type: ignore[no-any-return]
+class AsyncBarrier(_Awaited, _BarrierOperations):
+    """One barrier: ``open``, ``arrive``, ``fail``, ``status``, ``wait``, ``abort``, ``watch``, awaited."""
+
+    wait = planned(barriers.waiting)
+
+    async def watch(
+        self,
+        on_complete: Callable[[BarrierStatus], object] | None = None,
+        on_timeout: Callable[[BarrierStatus], object] | None = None,
+    ) -> Job:
+        """Call back when the barrier is complete, or has expired; of all that watch it, anywhere, one is called.
+
+        Callbacks are given the status and run on this loop; what they return is awaited if it can be.
+        One that raises is logged. The returned job's ``cancel`` ends the watch.
+        Raises ``MissingBarrier`` when nobody has opened the barrier.
+        A process that dies between being chosen and running its callback takes the callback with it.
+        """
+        if await self.status() is None:
+            raise MissingBarrier(f"nobody has opened the barrier {self.name!r}, or it has expired")
+        job: Job = self.at.keep(barriers.watching(self, on_complete, on_timeout))
+        return job
+
+
+class AsyncRequest(_Awaited, _RequestOperations):
+    """One request: ``register``, ``add``, ``done``, ``fail``, ``requeue``, ``is_complete``, ``status``, ``wait``."""
+
+    wait = planned(requests.waiting)
+
+
+class _LoopBell(Bell):
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        """Wake who rests at it."""
+        # A loop that is closed has nobody left to wake.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._rung.set)
+
+    async def rest(self, seconds: float | None) -> bool:
+        """Wait for the bell; False when it did not ring in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._rung.wait()
+        except TimeoutError:
+            return False
+        self._rung.clear()
+        return True
 
 
 class AsyncCoordinator(_Operations, Naming):
@@ -300,6 +495,7 @@ class AsyncCoordinator(_Operations, Naming):
     def __init__(self, runner: AsyncRunner, *, prefix: str = "coord:", ttl: Seconds | None = 3600) -> None:
         super().__init__(prefix, ttl)
         self._runner = runner
+        self._kept: set[asyncio.Task[None]] = set()
         self._undoing: set[asyncio.Task[None]] = set()
         self.calls = CallMaker(prefix, ttl)
         self.calls.remember_ms = self.remember_ms = runner.remember_ms
@@ -344,7 +540,17 @@ class AsyncCoordinator(_Operations, Naming):
         The same ``owner`` asking again gets its own lease back, with the same fence and at least ``ttl`` to go.
         Without an owner each call is one of its own. Cancelled or failed, it leaves nothing held.
         """
-        return await self.follow(claims.claiming(self, _async_lease, name, ttl, owner))
+        return await self.follow(leases.claiming(self, AsyncLease, name, ttl, owner))
+
+    def hold(self, name: str, ttl: Seconds = 30, wait: Seconds | None = None, renew: bool = True) -> AsyncHolding:
+        """Hold a name while an ``async with`` block runs; the block is given its ``AsyncLease``.
+
+        Waits for it up to ``wait`` seconds (None: however long it takes), else raises ``WaitTimeout``.
+        With ``renew`` the lease is renewed at a third of its TTL for as long as the block runs; when that fails until
+        its time is over, or another has the name, ``lease.lost`` is set at once, and leaving the block raises
+        ``LeaseLost`` unless another exception is on its way.
+        """
+        return AsyncHolding(self, name, ttl, wait, renew=renew)
 
     def stats(self, name: str, ttl: Seconds | None = None) -> AsyncStats:
         """Return the statistics of that name.
@@ -352,6 +558,14 @@ class AsyncCoordinator(_Operations, Naming):
         ``ttl``: seconds that the counts of an id are kept after the last merge; None: the coordinator's default.
         """
         return AsyncStats(self, name, ttl)
+
+    def barrier(self, name: str) -> AsyncBarrier:
+        """Return the barrier of that name."""
+        return AsyncBarrier(self, name)
+
+    def request(self, id: str) -> AsyncRequest:
+        """Return the request of that id."""
+        return AsyncRequest(self, id)
 
     async def follow(self, plan: Plan[T]) -> T:
         """Follow a plan to its end; see ``coord.plan``."""
@@ -367,34 +581,48 @@ class AsyncCoordinator(_Operations, Naming):
                 match step:
                     case Call():
                         result = await self._runner.call(*step)
+                    case Within():
+                        result = await self._within(step)
                     case Together():
                         result = await self._runner.run_many(step.calls)
                     case Pause():
                         await asyncio.sleep(step.seconds)
+                    case Listen():
+                        result = bell = _LoopBell()
+                        bell.place = self._runner.notices.listen(step.channel, bell.ring, in_turn=step.in_turn)
+                    case Rest():
+                        assert isinstance(step.bell, _LoopBell)
+                        result = await step.bell.rest(step.seconds)
+                    case Tell():
+                        result = step.callback(step.what)
+                        if inspect.isawaitable(result):
+                            result = await result
                     case Undo():
-                        self._undo(step)
+                        self._begin(undoing(step), self._undoing)
             except BaseException as error:
                 failed = error
 
+    async def _within(self, step: Within) -> Any:
+        try:
+            async with asyncio.timeout(step.seconds):
+                return await self._runner.call(*step.call)
+        except TimeoutError:
+            raise OutcomeUnknown(f"{step.call.script.name} was not answered within {step.seconds:.3f} s") from None
+
+    def keep(self, plan: Plan[None]) -> Job:
+        """Follow a plan in a task of its own, until it ends or the coordinator is closed."""
+        return self._begin(plan, self._kept)
+
+    def _begin(self, plan: Plan[None], among: set[asyncio.Task[None]]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(self.follow(plan))
+        among.add(task)
+        task.add_done_callback(among.discard)
+        return task
+
     async def aclose(self) -> None:
-        """Finish what is in flight and close all connections. May be called again."""
-        while self._undoing:
-            await asyncio.wait(self._undoing)
+        """Finish what is in flight, end the background work, and close all connections. May be called again."""
+        for task in self._kept:
+            task.cancel()
+        while waiting := self._kept | self._undoing:
+            await asyncio.wait(waiting)
         await self._runner.aclose()
-
-    def _undo(self, step: Undo) -> None:
-        async def undo() -> None:
-            try:
-                await asyncio.wait_for(self._runner.call(*step.call), step.seconds)
-            except Exception:
-                return
-
-        task = asyncio.get_running_loop().create_task(undo())
-        self._undoing.add(task)
-        task.add_done_callback(self._undoing.discard)
-
-
-def _async_lease(*args: Any) -> AsyncLease:
-    lease = AsyncLease(*args)
-    lease.lost = asyncio.Event()
-    return lease

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from coord.memory import Keyspace
 
-__all__ = ["later", "recall", "refresh", "remember", "whole"]
+__all__ = ["keep_error", "kept_errors", "later", "now_ms", "recall", "refresh", "remember", "whole"]
 
 
 def recall(space: Keyspace, op: str, remember_ms: int) -> str | None:
@@ -38,3 +38,25 @@ def later(space: Keyspace, before: str | None) -> str:
 def whole(text: str) -> bool:
     """Return whether a text is a whole number, in digits, that a Lua number holds exactly."""
     return text.isascii() and text.isdigit() and int(text) < 1 << 53
+
+
+def now_ms(space: Keyspace) -> int:
+    """Return the clock in whole milliseconds."""
+    seconds, micros = space.time()
+    return seconds * 1000 + micros // 1000
+
+
+def keep_error(space: Keyspace, entity: str, counter: str, source: str, message: str) -> None:
+    """Count an error under a field, and keep the first hundred messages in fields of their own."""
+    count = space.hincrby(entity, counter, 1)
+    if count <= 100:
+        space.hset(entity, f"{counter}:{count}", f"{source}\n{message}")
+
+
+def kept_errors(space: Keyspace, entity: str, counter: str, count: int) -> list[str]:
+    """Return source and message of each kept error."""
+    words: list[str] = []
+    for number in range(1, min(count, 100) + 1):
+        source, _, message = (space.hget(entity, f"{counter}:{number}") or "").partition("\n")
+        words += source, message
+    return words

@@ -33,6 +33,7 @@ class _Memory:
 
     def __init__(self, space: Keyspace) -> None:
         self.space = space
+        self.notices = space.notices
         self._call = space.call
 
     def __repr__(self) -> str:
@@ -67,8 +68,8 @@ class Memory(_Memory):
         """Make a call and return its result."""
         return self._answer(script, keys, argv, read)
 
-    def run_many(self, calls: Iterable[Call[Any]]) -> list[Any]:
-        """Make calls and return an answer or an error for each, in order."""
+    def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
+        """Make calls and return an answer or an error for each, in order; they take no time worth limiting."""
         return self._answers(calls)
 
     def close(self) -> None:

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from coord.errors import ConfigError, CoordError, ReplyError, Unavailable
+from coord.notices import Notices
 from coord.redis.asynclinks import AsyncLink, opened
 from coord.redis.dialing import LOST, Dialer
+from coord.redis.hub import hub, leave_hub
 from coord.redis.options import Options
 from coord.redis.outcome import Attempts, answer
 from coord.redis.survey import survey
@@ -37,6 +39,7 @@ class AsyncRedis:
         self._in_flight = 0
         self._most = options.in_flight
         self._closed = False
+        self._notices: Notices | None = None
 
     def __repr__(self) -> str:
         return repr(self._dialer)
@@ -69,6 +72,13 @@ class AsyncRedis:
             if self._queue:
                 self._let_in()
 
+    @property
+    def notices(self) -> Notices:
+        """Where notices of this server arrive: one subscription connection a process."""
+        if self._notices is None:
+            self._notices = hub(self._dialer)
+        return self._notices
+
     async def run_many(self, calls: Iterable[Call[Any]]) -> list[Any]:
         """Make calls in one write, and return an answer or an error for each, in order."""
         calls = list(calls)
@@ -79,6 +89,9 @@ class AsyncRedis:
     async def aclose(self) -> None:
         """Finish what is in flight and close the connection. May be called again."""
         self._closed = True
+        if self._notices is not None:
+            self._notices = None
+            leave_hub(self._dialer)
         link, self._link = self._link, None
         if link is None:
             return

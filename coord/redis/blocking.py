@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from coord.errors import CoordError, ReplyError
+from coord.notices import Notices
 from coord.redis.dialing import LOST, Dialer
+from coord.redis.hub import hub, leave_hub
 from coord.redis.links import Link, Links
 from coord.redis.options import Options
 from coord.redis.outcome import Attempts, answer
@@ -31,6 +34,8 @@ class Redis:
         self._patience = options.patience
         self._links = Links(dialer, options.max_connections)
         self._free = self._links.free
+        self._notices: Notices | None = None
+        self._process = 0
         link = self._links.take()
         survey(link.ask(("INFO", "memory")), dialer.where, options)
         self._links.give(link)
@@ -61,16 +66,28 @@ class Redis:
             reply = self._again(script, keys, argv, reply=reply)
         return read(reply)
 
-    def run_many(self, calls: Iterable[Call[Any]]) -> list[Any]:
-        """Make calls in one write, and return an answer or an error for each, in order."""
+    @property
+    def notices(self) -> Notices:
+        """Where notices of this server arrive: one subscription connection a process."""
+        if self._notices is None or self._process != os.getpid():
+            self._notices, self._process = hub(self._links.dialer), os.getpid()
+        return self._notices
+
+    def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
+        """Make calls in one write, within so many seconds, and return an answer or an error for each, in order."""
         calls = list(calls)
-        stories = [Attempts(call.script, call.keys, call.argv, self._patience) for call in calls]
-        self._persist(stories)
+        stories = [Attempts(call.script, call.keys, call.argv, within or self._patience) for call in calls]
+        self._persist(stories, within)
         return [answer(story, call.read) for story, call in zip(stories, calls, strict=True)]
 
     def close(self) -> None:
         """Finish what is in flight and close all connections. May be called again."""
         self._links.close()
+        if self._notices is not None and self._process == os.getpid():
+            self._notices = None
+            ending = leave_hub(self._links.dialer)
+            if ending is not None:
+                ending.join(self._links.dialer.timeout)
 
     def _again(
         self,
@@ -92,12 +109,15 @@ class Redis:
             raise story.outcome
         return story.outcome
 
-    def _persist(self, stories: Sequence[Attempts]) -> None:
+    def _persist(self, stories: Sequence[Attempts], within: float | None = None) -> None:
         """Attempt calls, those that are open together in one write, until each is settled."""
+        timeout = self._links.dialer.timeout
+        limit = timeout if within is None else min(within, timeout)
         while open_ones := [story for story in stories if not story.settled]:
             time.sleep(max(story.pause() for story in open_ones))
             try:
-                link = self._links.take()
+                link = self._links.take(limit)
+                link.limit(limit)
             except CoordError as error:
                 for story in open_ones:
                     story.unreached(error)
@@ -110,6 +130,7 @@ class Redis:
                 self._links.drop(link)
                 raise
             else:
+                link.limit(timeout)
                 self._put_back(link, open_ones)
 
     def _put_back(self, link: Link, stories: Sequence[Attempts]) -> None:

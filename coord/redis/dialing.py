@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 import redis
 import redis.asyncio
+import redis.connection
+import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -45,6 +48,7 @@ class Dialer:
     def __init__(self, kind: Any, settings: Mapping[str, Any], options: Options, *, asynchronous: bool) -> None:
         retry: Any = AsyncRetry if asynchronous else Retry
         self._kind = kind
+        self._asynchronous = asynchronous
         self._settings: dict[str, Any] = {
             "socket_timeout": options.timeout,
             "socket_connect_timeout": options.timeout,
@@ -81,14 +85,43 @@ class Dialer:
         """Seconds to wait for one reply."""
         return float(self._settings.get("socket_timeout") or 5.0)
 
-    def dial(self, **other: Any) -> Any:
-        """Return a redis-py connection, not yet connected."""
-        return self._kind(**{**self._settings, **other})
+    @property
+    def is_socket(self) -> bool:
+        """Whether it opens real connections, and not those of a fake."""
+        return str(self._kind.__module__).startswith("redis.")
+
+    @property
+    def identity(self) -> object:
+        """What tells one server, as one user sees it, from another."""
+        settings = self._settings
+        names = ("host", "port", "path", "username", "password", "connection_pool", "credential_provider")
+        return self._kind.__name__, *(str(settings[name]) for name in names if settings.get(name) is not None)
+
+    def dial(self, within: float | None = None) -> Any:
+        """Return a redis-py connection, not yet connected; it gets ``within`` seconds where that is less."""
+        if within is None or within >= self.timeout:
+            return self._kind(**self._settings)
+        limits = {"socket_timeout": within, "socket_connect_timeout": within}
+        return self._kind(**{**self._settings, **limits})
+
+    def blocking(self) -> Dialer:
+        """Return a dialer that opens blocking connections to the same server."""
+        if not self._asynchronous:
+            return self
+        dialer = copy(self)
+        dialer._asynchronous = False
+        dialer._kind = getattr(redis.connection, self._kind.__name__, None) or redis.Connection
+        dialer._settings = {**self._settings, "retry": Retry(NoBackoff(), 0)}
+        if "connection_pool" in self._settings:
+            pool = _blocking_sentinel(self._settings["connection_pool"])
+            dialer._kind = pool.connection_class
+            dialer._settings["connection_pool"] = pool
+        return dialer
 
     def elsewhere(self, host: str, port: int) -> Dialer:
         """Return a dialer to another server, with the same settings."""
-        dialer = object.__new__(Dialer)
-        dialer._kind, dialer._settings = self._kind, {**self._settings, "host": host, "port": port}
+        dialer = copy(self)
+        dialer._settings = {**self._settings, "host": host, "port": port}
         return dialer
 
 
@@ -126,6 +159,21 @@ def from_client(client: Any, options: Options, *, asynchronous: bool) -> Dialer:
 
 def _from_pool(pool: Any, options: Options, *, asynchronous: bool) -> Dialer:
     return Dialer(pool.connection_class, pool.connection_kwargs, options, asynchronous=asynchronous)
+
+
+def _blocking_sentinel(pool: Any) -> Any:
+    """The pool of a blocking client of the same Sentinel service."""
+    addresses = [
+        (settings["host"], settings["port"])
+        for settings in (each.connection_pool.connection_kwargs for each in pool.sentinel_manager.sentinels)
+    ]
+    shared = {
+        name: value
+        for name, value in pool.connection_kwargs.items()
+        if name in ("username", "password", "db", "ssl_cert_reqs", "ssl_ca_certs")
+    }
+    sentinel = redis.sentinel.Sentinel(addresses, sentinel_kwargs=None, **shared)
+    return sentinel.master_for(pool.service_name).connection_pool
 
 
 def _database(rest: str) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import socket
+import ssl
 import threading
 import weakref
 from collections import deque
@@ -29,43 +30,61 @@ _AT_ONCE = 1_000
 class Link:
     """One connection: redis-py opened it, commands and replies go over its socket directly."""
 
-    __slots__ = ("_connection", "_reader", "_socket")
+    __slots__ = ("_connection", "_reader", "socket")
 
-    def __init__(self, dialer: Dialer) -> None:
-        self._connection = dialer.dial()
+    def __init__(self, dialer: Dialer, within: float | None = None) -> None:
+        self._connection = dialer.dial(within)
         try:
             self._connection.connect()
         except CONNECT_ERRORS as error:
             raise could_not_connect(error, dialer.where) from error
-        self._socket: socket.socket = self._connection._sock
+        self.socket: socket.socket = self._connection._sock
         self._reader = new_reader()
 
     def ask(self, words: Words) -> Any:
         """Send one command and return its reply; an error reply is a ``ReplyError``."""
-        self._socket.sendall(pack(words))
+        self.socket.sendall(pack(words))
         return self._receive()
 
     def ask_many(self, commands: Sequence[Words]) -> Iterable[Any]:
         """Send commands in one write, and yield their replies as they come."""
         for start in range(0, len(commands), _AT_ONCE):
             some = commands[start : start + _AT_ONCE]
-            self._socket.sendall(b"".join(map(pack, some)))
+            self.socket.sendall(b"".join(map(pack, some)))
             for _ in some:
                 yield self._receive()
 
     def _receive(self) -> Any:
         reply = self._reader.gets()
         while reply is False:
-            data = self._socket.recv(65536)
+            data = self.socket.recv(65536)
             if not data:
                 raise ConnectionError("the server closed the connection")
             self._reader.feed(data)
             reply = self._reader.gets()
         return reply
 
+    def receive_some(self) -> Iterable[Any]:
+        """Read once, and yield the replies that are all there."""
+        data = self.socket.recv(65536)
+        if not data:
+            raise ConnectionError("the server closed the connection")
+        self._reader.feed(data)
+        while (reply := self._reader.gets()) is not False:
+            yield reply
+
+    @property
+    def has_more(self) -> bool:
+        """Whether TLS holds bytes that the socket no longer shows."""
+        return isinstance(self.socket, ssl.SSLSocket) and self.socket.pending() > 0
+
+    def limit(self, seconds: float) -> None:
+        """Wait no longer than this for the next replies."""
+        self.socket.settimeout(seconds)
+
     def is_stale(self) -> bool:
         """Whether the server closed the connection while it was idle."""
-        return bool(select.select([self._socket], [], [], 0)[0])
+        return bool(select.select([self.socket], [], [], 0)[0])
 
     def close(self) -> None:
         """Close the connection."""
@@ -75,7 +94,7 @@ class Link:
     def abandon(self) -> None:
         """Let go of a connection that belongs to the parent of this process, without ending it for the parent."""
         with contextlib.suppress(Exception):
-            self._socket.close()
+            self.socket.close()
 
 
 class ClientLink(Link):
@@ -97,6 +116,9 @@ class ClientLink(Link):
             return _text(self._connection.read_response())
         except Exception as error:
             return reply_error(error)
+
+    def limit(self, seconds: float) -> None:
+        """What is in this process answers at once."""
 
     def is_stale(self) -> bool:
         """It cannot be closed from the other side."""
@@ -133,12 +155,9 @@ def _text(reply: Any) -> Any:
     return [_text(item) for item in reply] if isinstance(reply, list) else reply
 
 
-def opened(dialer: Dialer) -> Link:
+def opened(dialer: Dialer, within: float | None = None) -> Link:
     """Open a connection, with redis-py in between only where there is no socket."""
-    link = Link(dialer)
-    if not isinstance(link._socket, socket.socket):
-        link.__class__ = ClientLink
-    return link
+    return Link(dialer, within) if dialer.is_socket else ClientLink(dialer)
 
 
 class Links:
@@ -157,9 +176,9 @@ class Links:
         self.closed = False
         _all_links.add(self)
 
-    def take(self) -> Link:
-        """Return a connection, opened if need be; wait when the limit is reached."""
-        end = monotonic() + self.dialer.timeout
+    def take(self, within: float | None = None) -> Link:
+        """Return a connection, opened if need be; wait when the limit is reached, no longer than so many seconds."""
+        end = monotonic() + (within or self.dialer.timeout)
         with self._changed:
             # Counted before looking: who gives one back meanwhile sees that somebody waits.
             self._waiting += 1
@@ -177,7 +196,7 @@ class Links:
             finally:
                 self._waiting -= 1
         try:
-            return opened(self.dialer)
+            return opened(self.dialer, within)
         except BaseException:
             self._forget()
             raise

@@ -1,0 +1,341 @@
+"""Barriers: fire once when everything has arrived.
+
+An opener says how many parties there are; each member arrives, or fails, wherever it ran; the last one completes the
+barrier, and exactly one caller is told so. A member that arrives twice counts once, as queues deliver more than once.
+What arrives for an attempt that was opened before the present one is not counted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from coord.errors import MissingBarrier, WaitTimeout
+from coord.leases import look_again_in
+from coord.library import keep_error, kept_errors, now_ms, recall, refresh, remember
+from coord.names import INT64_MAX, Seconds, decoded, encoded, int64, milliseconds
+from coord.operation import Calls, Handle, nonce
+from coord.plan import Plan, Rest, Tell, ask, listen
+from coord.script import Call, packaged
+
+if TYPE_CHECKING:
+    from coord.memory import Keyspace
+
+__all__ = ["Arrival", "BarrierHandle", "BarrierStatus", "abort", "arrive", "fail", "open_", "status", "waiting", "watching"]
+
+State = Literal["open", "complete", "aborted", "expired"]
+
+_LONGEST_MESSAGE = 1024
+_LARGEST_METADATA = 65_536
+_log = logging.getLogger("coord")
+
+
+class Arrival(NamedTuple):
+    """What an arrival did: how many are still missing, whether it was the last one, whether it was counted at all."""
+
+    remaining: int
+    completed: bool
+    counted: bool
+
+
+class BarrierStatus(NamedTuple):
+    """How far a barrier has come.
+
+    ``state`` is "open", "complete", "aborted", or "expired": still open past its deadline.
+    ``errors`` has the messages of members that failed, up to a hundred; ``error_count`` is exact.
+    """
+
+    parties: int
+    arrived: int
+    remaining: int
+    errors: dict[str, str]
+    state: State
+    metadata: Any
+    attempt: str
+    error_count: int
+    reason: str
+    expires_in: float | None
+
+
+class BarrierHandle(Handle):
+    """One barrier, by its name."""
+
+    def __init__(self, at: object, name: str) -> None:
+        super().__init__(at)
+        self.name = name
+        self._key = self.at.key("barrier", name)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+
+def open_(
+    barrier: BarrierHandle,
+    parties: int,
+    ttl: Seconds | None = None,
+    deadline: Seconds | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Call[str]:
+    """Open the barrier for a number of parties, and return the attempt that begins with it.
+
+    Opening again starts a new attempt: what has arrived is forgotten, and arrivals of the old attempt do not count.
+    ``ttl``: seconds that the barrier is kept after each change, and at least twice the deadline; None: the
+    coordinator's default. ``deadline``: seconds from now after which it is expired if it is not complete.
+    ``metadata``: what ``status`` gives back: anything that JSON can say, up to 64 KiB.
+    """
+    if int64(parties, "parties") < 1:
+        raise ValueError(f"parties is {parties}: a barrier is opened for at least one")
+    deadline_ms = 0 if deadline is None else milliseconds(deadline, "deadline")
+    ttl_ms = barrier.at.lifetime(ttl)
+    if ttl_ms:
+        # It has to outlive its deadline, for those who come to see that it has expired.
+        ttl_ms = max(ttl_ms, 2 * deadline_ms)
+    attempt = nonce()
+    op, remember_ms = barrier.at.remembered(barrier._key)
+    argv = (attempt, parties, ttl_ms, deadline_ms, _json(metadata), barrier.at.publish, remember_ms)
+    return barrier.at.call(OPEN, (barrier._key, op), argv, str)
+
+
+def arrive(barrier: BarrierHandle, member: str, attempt: str | None = None) -> Call[Arrival]:
+    """A member has arrived. ``Arrival.completed`` is True for exactly one caller: the one that made it complete.
+
+    ``attempt``: what ``open`` returned; None: whichever is open. An arrival is not counted when the member has
+    arrived before, the attempt is an older one, or the barrier is no longer open.
+    Raises ``MissingBarrier`` when nobody has opened the barrier, or it has expired from the server.
+    """
+    return _arrival(barrier, member, attempt, "arrived", "")
+
+
+def fail(barrier: BarrierHandle, member: str, message: str, attempt: str | None = None) -> Call[Arrival]:
+    """A member has failed: it counts as arrived, and the first 1,024 characters of its message are kept."""
+    if not isinstance(message, str):
+        raise TypeError(f"message is a str, not {type(message).__name__}")
+    return _arrival(barrier, member, attempt, "failed", message_text(message))
+
+
+def _arrival(barrier: BarrierHandle, member: str, attempt: str | None, verdict: str, message: str) -> Call[Arrival]:
+    if attempt is not None and not isinstance(attempt, str):
+        raise TypeError(f"attempt is a str, not {type(attempt).__name__}")
+    argv = (encoded(member, "a member"), attempt or "", nonce(), verdict, message, barrier.at.publish)
+    return barrier.at.call(ARRIVE, (barrier._key,), argv, lambda reply: _read_arrival(barrier.name, reply))
+
+
+def status(barrier: BarrierHandle) -> Call[BarrierStatus | None]:
+    """Return how far the barrier has come; None when nobody has opened it, or it has expired from the server."""
+    return barrier.at.call(STATUS, (barrier._key,), (), _read_status)
+
+
+def abort(barrier: BarrierHandle, reason: str = "") -> Call[bool]:
+    """End the barrier: nobody arrives any more, and all that wait are told. False when it was not open."""
+    if not isinstance(reason, str):
+        raise TypeError(f"reason is a str, not {type(reason).__name__}")
+    return barrier.at.call(ABORT, (barrier._key,), (message_text(reason), nonce(), barrier.at.publish), bool)
+
+
+def message_text(message: str) -> str:
+    """Return what is kept of a message: 1,024 characters, and nothing that UTF-8 cannot say."""
+    return message[:_LONGEST_MESSAGE].encode("utf-8", "replace").decode()
+
+
+def _json(metadata: Mapping[str, Any] | None) -> str:
+    if metadata is None:
+        return ""
+    try:
+        text = json.dumps(metadata, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"metadata is not what JSON can say: {error}") from None
+    if len(text) > _LARGEST_METADATA:
+        raise ValueError(f"metadata takes {len(text):,} bytes as JSON: at most {_LARGEST_METADATA:,} fit")
+    return text
+
+
+def _read_arrival(name: str, reply: list[int]) -> Arrival:
+    known, remaining, completed, counted = reply
+    if not known:
+        raise MissingBarrier(f"nobody has opened the barrier {name!r}, or it has expired")
+    return Arrival(remaining, completed == 1, counted == 1)
+
+
+def _read_status(reply: list[Any]) -> BarrierStatus | None:
+    if not reply:
+        return None
+    attempt, parties, arrived, state, left_ms, metadata, reason, error_count, *errors = reply
+    return BarrierStatus(
+        parties=parties,
+        arrived=arrived,
+        remaining=parties - arrived,
+        errors={decoded(member): text for member, text in zip(errors[::2], errors[1::2], strict=True)},
+        state=state,
+        metadata=json.loads(metadata) if metadata else None,
+        attempt=attempt,
+        error_count=error_count,
+        reason=reason,
+        expires_in=None if left_ms < 0 else left_ms / 1000,
+    )
+
+
+# --- plans ---------------------------------------------------------------------------------------
+
+
+def waiting(barrier: BarrierHandle, timeout: Seconds | None = None) -> Plan[BarrierStatus]:
+    """Wait until the barrier is no longer open, and return its status: "complete", "aborted" or "expired".
+
+    Raises ``WaitTimeout`` after ``timeout`` seconds (None: never), and ``MissingBarrier`` when nobody has opened it.
+    """
+    end = None if timeout is None else monotonic() + milliseconds(timeout, "timeout") / 1000
+    look = status(BarrierHandle(barrier.at.calls, barrier.name))
+    found = yield from _looking(barrier, look)
+    if found.state != "open":
+        return found
+    bell = yield from listen(barrier._key)
+    try:
+        while True:
+            left = None if end is None else end - monotonic()
+            if left is not None and left <= 0:
+                raise WaitTimeout(f"the barrier {barrier.name!r} lacks {found.remaining} after {timeout} s")
+            soon = min(look_again_in(bell), *(each for each in (left, _past(found.expires_in)) if each is not None), 60)
+            yield Rest(bell, soon)
+            found = yield from _looking(barrier, look)
+            if found.state != "open":
+                return found
+    finally:
+        bell.leave()
+
+
+def _past(seconds: float | None) -> float | None:
+    """Just after a deadline."""
+    return None if seconds is None else seconds + 0.001
+
+
+def _looking(barrier: BarrierHandle, look: Call[BarrierStatus | None]) -> Plan[BarrierStatus]:
+    found = yield from ask(look)
+    if found is None:
+        raise MissingBarrier(f"nobody has opened the barrier {barrier.name!r}, or it has expired")
+    return found
+
+
+Callback = Callable[[BarrierStatus], object]
+
+
+def watching(barrier: BarrierHandle, on_complete: Callback | None, on_timeout: Callback | None) -> Plan[None]:
+    """Wait for the end of a barrier, and run its callback if no other watcher has."""
+    mine = nonce()
+    handle = BarrierHandle(barrier.at.calls, barrier.name)
+    try:
+        ended = yield from waiting(barrier)
+        callback = {"complete": on_complete, "expired": on_timeout}.get(ended.state)
+        if callback is not None and (yield from ask(_fire(handle, ended.attempt, mine))):
+            yield Tell(callback, ended)
+    except MissingBarrier as error:
+        _log.warning("coord stops watching: %s", error)
+    except Exception:
+        _log.exception("coord: watching the barrier %r ended with an error", barrier.name)
+
+
+def _fire(barrier: BarrierHandle, attempt: str, nonce: str) -> Call[bool]:
+    return barrier.at.call(FIRE, (barrier._key,), (attempt, nonce), bool)
+
+
+# --- twins ---------------------------------------------------------------------------------------
+
+
+def _open(
+    space: Keyspace,
+    barrier: str,
+    op: str,
+    attempt: str,
+    parties: int,
+    ttl_ms: int,
+    deadline_ms: int,
+    metadata: str,
+    publish: str,
+    remember_ms: int,
+) -> str:
+    answered = recall(space, op, remember_ms)
+    if answered is not None:
+        return answered
+    before = space.hlen(barrier)
+    ends = str(now_ms(space) + deadline_ms) if deadline_ms else "0"
+    space.delete(barrier)
+    state = {"attempt": attempt, "parties": str(parties), "arrived": "0", "errors": "0", "state": "open"}
+    state |= {"ends": ends, "ttl_ms": str(ttl_ms), "metadata": metadata, "reason": ""}
+    space.hset(barrier, *(word for pair in state.items() for word in pair))
+    refresh(space, barrier, ttl_ms)
+    remember(space, op, remember_ms, attempt)
+    if before:
+        space.publish(barrier, "open")
+    return attempt
+
+
+def _arrive(
+    space: Keyspace, barrier: str, member: str, attempt: str, nonce: str, verdict: str, message: str, publish: str
+) -> list[int]:
+    known, parties, arrived, state, ends, ttl_ms, place = space.hmget(
+        barrier, "attempt", "parties", "arrived", "state", "ends", "ttl_ms", f"m:{member}"
+    )
+    if known is None:
+        return [0, 0, 0, 0]
+    remaining = int(parties or 0) - int(arrived or 0)
+    first, _, left = (place or "").rpartition("|")
+    if place and first == nonce:
+        return [1, int(left), int(left == "0"), 1]
+    open = state == "open" and (ends == "0" or now_ms(space) <= int(ends or 0))
+    if place or not open or (attempt and attempt != known):
+        return [1, remaining, 0, 0]
+    remaining -= 1
+    space.hset(barrier, f"m:{member}", f"{nonce}|{remaining}", "arrived", str(int(arrived or 0) + 1))
+    space.hset(barrier, "state", "open" if remaining else "complete")
+    if verdict == "failed":
+        keep_error(space, barrier, "errors", member, message)
+    refresh(space, barrier, int(ttl_ms or 0))
+    if not remaining:
+        space.publish(barrier, "complete")
+    return [1, remaining, int(not remaining), 1]
+
+
+def _status(space: Keyspace, barrier: str) -> list[Any]:
+    attempt, parties, arrived, state, ends, metadata, reason, errors = space.hmget(
+        barrier, "attempt", "parties", "arrived", "state", "ends", "metadata", "reason", "errors"
+    )
+    if attempt is None:
+        return []
+    left_ms = -1
+    if ends != "0":
+        left_ms = int(ends or 0) - now_ms(space)
+        if state == "open" and left_ms < 0:
+            state = "expired"
+        left_ms = max(left_ms, 0)
+    reply = [attempt, int(parties or 0), int(arrived or 0), state, left_ms, metadata, reason, int(errors or 0)]
+    return reply + kept_errors(space, barrier, "errors", int(errors or 0))
+
+
+def _abort(space: Keyspace, barrier: str, reason: str, nonce: str, publish: str) -> int:
+    state, ends, ttl_ms, aborted = space.hmget(barrier, "state", "ends", "ttl_ms", "aborted")
+    if aborted == nonce:
+        return 1
+    if state != "open" or (ends != "0" and now_ms(space) > int(ends or 0)):
+        return 0
+    space.hset(barrier, "state", "aborted", "reason", reason, "aborted", nonce)
+    refresh(space, barrier, int(ttl_ms or 0))
+    space.publish(barrier, "aborted")
+    return 1
+
+
+def _fire_twin(space: Keyspace, barrier: str, attempt: str, nonce: str) -> int:
+    known, fired = space.hmget(barrier, "attempt", "fired")
+    if known is None or known != attempt:
+        return 0
+    if fired is None:
+        space.hset(barrier, "fired", nonce)
+        return 1
+    return int(fired == nonce)
+
+
+OPEN = packaged("barrier_open", _open)
+ARRIVE = packaged("barrier_arrive", _arrive)
+STATUS = packaged("barrier_status", _status)
+ABORT = packaged("barrier_abort", _abort)
+FIRE = packaged("barrier_fire", _fire_twin)

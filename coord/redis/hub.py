@@ -1,0 +1,220 @@
+"""The one subscription connection of this process to a server, however many wait and in whichever world.
+
+A thread owns the connection: it subscribes to a channel when the first waiter comes and leaves it with the last, and it
+rings the waiters of a channel when a notice arrives and when the subscription is confirmed. When the connection
+breaks it makes another, subscribes anew, and rings everybody: notices may have been missed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import select
+import socket
+import threading
+from collections import deque
+from time import monotonic
+from typing import Any
+
+from coord.errors import CoordError, ReplyError
+from coord.notices import Notices
+from coord.redis.dialing import LOST, Dialer
+from coord.redis.links import Link
+from coord.redis.wire import pack
+
+__all__ = ["Hub", "hub", "leave_hub"]
+
+_PING_SECONDS = 5.0
+_FIRST_PAUSE = 0.02
+_LONGEST_PAUSE = 1.0
+_LINGER = 0.5
+_PLAIN = "SUBSCRIBE", "UNSUBSCRIBE"
+_SHARDED = "SSUBSCRIBE", "SUNSUBSCRIBE"
+
+_log = logging.getLogger("coord")
+
+
+class Hub(Notices):
+    """Waiters of this process on the notices of one server."""
+
+    def __init__(self, dialer: Dialer, *, sharded: bool = False) -> None:
+        super().__init__(heard_at_once=False)
+        self._dialer = dialer
+        self._subscribe, self._unsubscribe = _SHARDED if sharded else _PLAIN
+        # A cluster takes sharded channels of one slot at a time.
+        self._at_once = 1 if sharded else 500
+        self._wanted: deque[tuple[str, str]] = deque()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._awake, self._waker = socket.socketpair()
+        self._awake.setblocking(False)
+        self._waker.setblocking(False)
+
+    def __repr__(self) -> str:
+        return f"<Hub {self._dialer.where}, {len(self._channels)} channels>"
+
+    # --- called with the lock held ---------------------------------------------------------------
+
+    def _begin(self, channel: str) -> None:
+        self._wanted.append((self._subscribe, channel))
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="coord-subscriptions", daemon=True)
+            self._thread.start()
+        self._wake()
+
+    def _end(self, channel: str) -> None:
+        self._wanted.append((self._unsubscribe, channel))
+        self._wake()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError, OSError):
+            self._waker.send(b"\0")
+
+    def close(self) -> threading.Thread | None:
+        """End the connection; return the thread that is ending, to be joined by who may block."""
+        with self._lock:
+            self._closed = True
+            thread = self._thread
+        self._wake()
+        if thread is None:
+            self._hang_up()
+        return thread
+
+    def _hang_up(self) -> None:
+        self._awake.close()
+        self._waker.close()
+
+    # --- on the thread ---------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        self._serve()
+        if self._closed:
+            self._hang_up()
+
+    def _serve(self) -> None:
+        pause = _FIRST_PAUSE
+        while not self._idle():
+            link = None
+            try:
+                link = Link(self._dialer)
+                self._listen_on(link)
+                pause = _FIRST_PAUSE
+            except (CoordError, *LOST) as error:
+                _log.debug("coord: the subscription connection to %s broke: %s", self._dialer.where, error)
+            finally:
+                self.stop_hearing()
+                if link is not None:
+                    link.close()
+            if not self._closed and self._channels:
+                select.select([self._awake], [], [], random.uniform(pause / 2, pause))
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _idle(self) -> bool:
+        """Whether there is nothing to listen for; then the thread is about to end."""
+        with self._lock:
+            if self._closed or not self._channels:
+                self._thread = None
+                return True
+            return False
+
+    def _listen_on(self, link: Link) -> None:
+        """Subscribe to what is wanted, and ring, until the connection breaks or nobody waits."""
+        with self._lock:
+            self._wanted.clear()
+            channels = list(self._channels)
+        self._send(link, self._subscribe, channels)
+        heard_at = pinged_at = monotonic()
+        idle_since: float | None = None
+        while not self._closed:
+            readable, _, _ = select.select([link.socket, self._awake], [], [], 0 if link.has_more else _PING_SECONDS / 5)
+            now = monotonic()
+            if self._awake in readable:
+                self._drain()
+                self._send_wanted(link)
+            if link.socket in readable or link.has_more:
+                heard_at = now
+                for message in link.receive_some():
+                    self._take(message)
+            if now - heard_at > 3 * _PING_SECONDS:
+                raise ConnectionError("no sign of life")
+            if now - max(heard_at, pinged_at) > _PING_SECONDS:
+                link.socket.sendall(pack(("PING",)))
+                pinged_at = now
+            idle_since = None if self._channels else idle_since or now
+            if idle_since is not None and now - idle_since > _LINGER:
+                return
+
+    def _take(self, message: Any) -> None:
+        if isinstance(message, ReplyError):
+            _log.warning("coord hears no notices of %s, and looks more often: %s", self._dialer.where, message)
+        if isinstance(message, list) and len(message) == 3:
+            kind, channel, _ = message
+            if kind in ("message", "smessage"):
+                self.heard(channel)
+            elif kind in ("subscribe", "ssubscribe"):
+                self.begin_to_hear(channel)
+
+    def _send_wanted(self, link: Link) -> None:
+        """Send what waiters asked for since, in the order in which they did."""
+        run: list[str] = []
+        command = ""
+        while self._wanted:
+            wanted, channel = self._wanted.popleft()
+            if wanted != command and run:
+                self._send(link, command, run)
+                run = []
+            command = wanted
+            run.append(channel)
+        if run:
+            self._send(link, command, run)
+
+    def _send(self, link: Link, command: str, channels: list[str]) -> None:
+        for start in range(0, len(channels), self._at_once):
+            link.socket.sendall(pack((command, *channels[start : start + self._at_once])))
+
+    def _drain(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while self._awake.recv(4096):
+                pass
+
+
+_hubs: dict[tuple[int, object], tuple[Hub, int]] = {}
+_lock = threading.Lock()
+
+
+def hub(dialer: Dialer) -> Notices:
+    """Return this process's hub for a server; each call is matched by one of ``leave_hub``.
+
+    What is no socket, such as fakeredis, has no notices: its waiters look by themselves.
+    """
+    if not dialer.is_socket:
+        return Notices(heard_at_once=False)
+    place = os.getpid(), dialer.identity
+    with _lock:
+        found, users = _hubs.get(place, (None, 0))
+        if found is None:
+            found = Hub(dialer.blocking())
+        _hubs[place] = found, users + 1
+        return found
+
+
+def leave_hub(dialer: Dialer) -> threading.Thread | None:
+    """Give a hub back; with its last user it is closed, and the thread returned that is ending."""
+    place = os.getpid(), dialer.identity
+    with _lock:
+        found, users = _hubs.pop(place, (None, 0))
+        if found is not None and users > 1:
+            _hubs[place] = found, users - 1
+            return None
+    return found.close() if found is not None else None
+
+
+def _begin_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)

@@ -1,0 +1,230 @@
+"""One thread that follows many plans in the background of a blocking coordinator.
+
+Calls that fall due together travel in one write, and none of them may take longer than until the next plan falls due:
+a server that does not answer does not keep the others from learning in time that their leases are lost.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections import deque
+from collections.abc import Iterable
+from itertools import count
+from time import monotonic
+from typing import Any, Protocol
+
+from coord.notices import Notices
+from coord.plan import Bell, Listen, Pause, Plan, Rest, Tell, Together, Undo, Within, undoing
+from coord.script import Call
+
+__all__ = ["Background", "Worker"]
+
+_LINGER = 0.25
+"""Seconds that the thread stays when it has nothing to do."""
+
+_SHORTEST = 0.02
+"""Seconds that a call is given however soon another plan falls due."""
+
+
+class Background(Protocol):
+    """What a worker needs of its backend."""
+
+    def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
+        """Make calls in one write, within so many seconds; an answer or an error each."""
+        ...
+
+    @property
+    def notices(self) -> Notices:
+        """Where its notices arrive."""
+        ...
+
+
+class _Job:
+    """One plan that a worker follows."""
+
+    __slots__ = ("cancelled", "plan", "resting", "ticket", "worker")
+
+    def __init__(self, worker: Worker, plan: Plan[None]) -> None:
+        self.worker = worker
+        self.plan = plan
+        self.cancelled = False
+        self.resting: _Bell | None = None
+        self.ticket = 0
+
+    def cancel(self) -> None:
+        """Stop following the plan; its ``finally`` runs."""
+        self.cancelled = True
+        self.worker._wake(self, None)
+
+
+class _Bell(Bell):
+    __slots__ = ("_job", "place", "rung")
+
+    def __init__(self, job: _Job) -> None:
+        self._job = job
+        self.rung = False
+
+    def ring(self) -> None:
+        """Wake the plan, or let it pass its next rest."""
+        worker = self._job.worker
+        with worker._changed:
+            self.rung = True
+            if self._job.resting is self:
+                worker._wake(self._job, True)
+
+
+class Worker:
+    """Follows plans, each step as soon as it can be taken, until they end or are cancelled."""
+
+    def __init__(self, backend: Background, name: str) -> None:
+        self._backend = backend
+        self._name = name
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._jobs: set[_Job] = set()
+        self._ready: deque[tuple[_Job, Any]] = deque()
+        self._parked: list[tuple[float, int, int, _Job]] = []
+        self._numbers = count()
+        self._calls: list[tuple[_Job, Call[Any], float | None]] = []
+        self._closed = False
+
+    def start(self, plan: Plan[None]) -> _Job:
+        """Follow a plan from now on."""
+        job = _Job(self, plan)
+        with self._changed:
+            self._jobs.add(job)
+            self._ready.append((job, None))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+                self._thread.start()
+            self._changed.notify()
+        return job
+
+    def close(self) -> None:
+        """Cancel what is left and end the thread. May be called again."""
+        with self._changed:
+            self._closed = True
+            thread = self._thread
+            self._changed.notify()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    # --- on the thread ---------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while self._await_work():
+            while self._ready:
+                job, result = self._ready.popleft()
+                self._advance(job, result)
+            if self._calls:
+                self._make_calls()
+        for job in list(self._jobs):
+            self._end(job)
+
+    def _await_work(self) -> bool:
+        """Wait until a plan can go on; False when the thread is to end."""
+        with self._changed:
+            idle_since = monotonic()
+            while not self._closed:
+                now = monotonic()
+                while self._parked and self._parked[0][0] <= now:
+                    _, _, ticket, job = heapq.heappop(self._parked)
+                    if ticket == job.ticket:
+                        self._wake(job, False)
+                if self._ready:
+                    return True
+                if not self._jobs and now - idle_since >= _LINGER:
+                    break
+                due = self._parked[0][0] - now if self._parked else None
+                self._changed.wait(due if self._jobs else _LINGER)
+            self._thread = None
+            return False
+
+    def _wake(self, job: _Job, result: Any) -> None:
+        with self._changed:
+            job.ticket += 1
+            job.resting = None
+            self._ready.append((job, result))
+            self._changed.notify()
+
+    def _advance(self, job: _Job, result: Any) -> None:
+        """Take the steps of a plan until one of them has to wait."""
+        if job not in self._jobs:
+            return
+        if job.cancelled:
+            self._end(job)
+            return
+        try:
+            while True:
+                step = job.plan.throw(result) if isinstance(result, BaseException) else job.plan.send(result)
+                result = None
+                match step:
+                    case Call():
+                        self._calls.append((job, step, None))
+                        return
+                    case Within():
+                        self._calls.append((job, step.call, step.seconds))
+                        return
+                    case Pause():
+                        self._park(job, step.seconds)
+                        return
+                    case Rest():
+                        if not self._rest(job, step):
+                            return
+                        result = True
+                    case _:
+                        result = self._take(job, step)
+        except StopIteration:
+            self._end(job)
+
+    def _take(self, job: _Job, step: Together | Listen | Tell | Undo) -> Any:
+        """Take a step that waits for nothing but its own work."""
+        try:
+            match step:
+                case Together():
+                    return self._backend.run_many(step.calls, self._until_next_due())
+                case Listen():
+                    bell = _Bell(job)
+                    bell.place = self._backend.notices.listen(step.channel, bell.ring, in_turn=step.in_turn)
+                    return bell
+                case Tell():
+                    return step.callback(step.what)
+                case Undo():
+                    return self.start(undoing(step))
+        except Exception as error:
+            return error
+
+    def _park(self, job: _Job, seconds: float) -> None:
+        with self._changed:
+            heapq.heappush(self._parked, (monotonic() + seconds, next(self._numbers), job.ticket, job))
+
+    def _rest(self, job: _Job, step: Rest) -> bool:
+        """Let a plan rest at its bell; True when it has rung already."""
+        bell = step.bell
+        assert isinstance(bell, _Bell)
+        with self._changed:
+            rung, bell.rung = bell.rung, False
+            if not rung:
+                job.resting = bell
+                if step.seconds is not None:
+                    self._park(job, step.seconds)
+            return rung
+
+    def _make_calls(self) -> None:
+        calls, self._calls = self._calls, []
+        limits = [seconds for _, _, seconds in calls if seconds is not None]
+        within = min([*limits, self._until_next_due()])
+        answers = self._backend.run_many([call for _, call, _ in calls], within)
+        for (job, _, _), answer in zip(calls, answers, strict=True):
+            self._ready.append((job, answer))
+
+    def _until_next_due(self) -> float:
+        with self._changed:
+            due = self._parked[0][0] - monotonic() if self._parked else 10.0
+        return min(max(due, _SHORTEST), 10.0)
+
+    def _end(self, job: _Job) -> None:
+        with self._changed:
+            self._jobs.discard(job)
+        job.plan.close()
