@@ -300,7 +300,7 @@ class Holding:
         self._job: Job | None = None
 
     def __enter__(self) -> Lease:
-        self._lease: Lease = self._at.follow(self._acquiring)
+        self._lease = cast("Lease", self._at.follow(self._acquiring))
         if self._renew:
             self._job = self._at.keep(keeping(self._lease))
         return self._lease
@@ -355,7 +355,7 @@ class AsyncHolding:
         self._job: Job | None = None
 
     async def __aenter__(self) -> AsyncLease:
-        self._lease: AsyncLease = await self._at.follow(self._acquiring)
+        self._lease = cast("AsyncLease", await self._at.follow(self._acquiring))
         if self._renew:
             self._job = self._at.keep(keeping(self._lease))
         return self._lease

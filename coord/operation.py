@@ -154,21 +154,29 @@ def lifetime_ms(ttl: Seconds | None) -> int:
 # A random start and a count: unique everywhere, and a tenth of the cost of fresh random bytes for each.
 
 
-def _new_ids() -> None:
-    global _secret, _public, _numbers
-    _secret, _public, _numbers = secrets.token_urlsafe(12), secrets.token_urlsafe(6), count(1).__next__
+class _Ids:
+    """Ids of this process; a child of a fork begins anew."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Take a new start that no other process has."""
+        self.secret = secrets.token_urlsafe(12)
+        self.public = secrets.token_urlsafe(6)
+        self.next = count(1).__next__
 
 
-_new_ids()
+_ids = _Ids()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_ids)
+    os.register_at_fork(after_in_child=_ids.begin)
 
 
 def nonce() -> str:
     """Return an id for one attempt; nobody else can guess it."""
-    return f"{_secret}{_numbers()}"
+    return f"{_ids.secret}{_ids.next()}"
 
 
 def owner() -> str:
     """Return a name for an owner that has none; it says which process it belongs to, and it is no secret."""
-    return f"{_public}-{_numbers()}"
+    return f"{_ids.public}-{_ids.next()}"

@@ -172,7 +172,8 @@ def _blocking_sentinel(pool: Any) -> Any:
         for name, value in pool.connection_kwargs.items()
         if name in ("username", "password", "db", "ssl_cert_reqs", "ssl_ca_certs")
     }
-    sentinel = redis.sentinel.Sentinel(addresses, sentinel_kwargs=None, **shared)
+    sentinel: Any = redis.sentinel.Sentinel
+    sentinel = sentinel(addresses, sentinel_kwargs=None, **shared)
     return sentinel.master_for(pool.service_name).connection_pool
 
 

@@ -1,0 +1,41 @@
+"""The command line: ``coord demo``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from coord.cli import demo
+from coord.errors import CoordError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+_COMMANDS = (demo,)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 2 when it could not run, 130 when it was interrupted."""
+    args = _parser().parse_args(argv)
+    try:
+        code: int = args.run(args)
+    except CoordError as error:
+        print(f"coord: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("coord: interrupted", file=sys.stderr)
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="coord", description="Compound operations for services that run as many instances."
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        command.declare(commands)
+    return parser
