@@ -16,15 +16,26 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from coord.errors import MissingBarrier, WaitTimeout
 from coord.leases import look_again_in
 from coord.library import keep_error, kept_errors, now_ms, recall, refresh, remember
-from coord.names import INT64_MAX, Seconds, decoded, encoded, int64, milliseconds
-from coord.operation import Calls, Handle, nonce
+from coord.names import Seconds, decoded, encoded, int64, milliseconds
+from coord.operation import Handle, nonce
 from coord.plan import Plan, Rest, Tell, ask, listen
 from coord.script import Call, packaged
 
 if TYPE_CHECKING:
     from coord.memory import Keyspace
 
-__all__ = ["Arrival", "BarrierHandle", "BarrierStatus", "abort", "arrive", "fail", "open_", "status", "waiting", "watching"]
+__all__ = [
+    "Arrival",
+    "BarrierHandle",
+    "BarrierStatus",
+    "abort",
+    "arrive",
+    "fail",
+    "open_",
+    "status",
+    "waiting",
+    "watching",
+]
 
 State = Literal["open", "complete", "aborted", "expired"]
 

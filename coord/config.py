@@ -110,7 +110,7 @@ def from_config(config: Mapping[str, Any]) -> Coordinator:
     backend = config.get("backend", "memory")
     if not isinstance(backend, str):
         raise ConfigError(f"backend is a str, not {type(backend).__name__}")
-    redis = config.get("redis") or {}
+    redis: Mapping[str, Any] = config.get("redis") or {}
     _known(redis, _REDIS_KEYS, "redis.")
     prefix = redis.get("key_prefix", "coord:")
     ttl = redis.get("ttl_sec", 3600) or None
@@ -124,7 +124,7 @@ def from_config(config: Mapping[str, Any]) -> Coordinator:
     return _custom(backend, config)
 
 
-def _known(table: Any, keys: tuple[str, ...], where: str) -> None:
+def _known(table: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
     if not isinstance(table, Mapping):
         raise ConfigError(f"{where.rstrip('.') or 'config'} is a table, not {type(table).__name__}")
     unknown = [f"{where}{key}" for key in table if key not in keys]
@@ -220,7 +220,7 @@ def _no_options(options: dict[str, Any]) -> None:
 
 def _redis() -> Any:
     try:
-        from coord import redis
+        from coord import redis  # noqa: PLC0415  # memory:// needs no redis-py
     except ModuleNotFoundError as error:
         if error.name != "redis":
             raise

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, cast
 
 from coord import barriers, claims, kv, leases, requests, stats, versions
 from coord.barriers import BarrierStatus
@@ -19,7 +19,7 @@ from coord.leases import AsyncHolding, AsyncLease, Holding, Job, Lease
 from coord.names import Seconds
 from coord.notices import Notices
 from coord.operation import Calls, Naming, op
-from coord.plan import Bell, Listen, Pause, Plan, Rest, Tell, Together, Undo, Within, planned, undoing
+from coord.plan import Bell, Listen, Pause, Plan, Rest, Step, Tell, Together, Undo, Within, planned, undoing
 from coord.script import Call, Script
 from coord.worker import Worker
 
@@ -170,7 +170,7 @@ class KvCalls(_KvOperations, _Building):
 
 
 class CallMaker(_Operations, Calls):
-    """Every operation as a Call, for ``run`` and ``run_many``: ``c.run_many([c.calls.bump("a"), c.calls.bump("b")])``."""
+    """Every operation as a Call, for ``run`` and ``run_many``: ``c.run_many(c.calls.bump(each) for each in names)``."""
 
     @property
     def kv(self) -> KvCalls:
@@ -300,13 +300,13 @@ class Coordinator(_Operations, Naming):
 
     def make(self, call: Call[T]) -> T:
         """Make a call and return its result; the same as ``run``."""
-        return self._runner.call(*call)
+        return self._runner.call(call.script, call.keys, call.argv, call.read)
 
     def run(self, call: Call[T]) -> T:
         """Make a call, one of ``calls`` or of a script of your own, and return its result."""
         if not isinstance(call, Call):
             raise TypeError(f"run takes a Call, not {type(call).__name__}")
-        return self._runner.call(*call)
+        return self.make(call)
 
     def run_many(self, calls: Iterable[Call[T]]) -> list[T | Exception]:
         """Make calls in one write, and return an answer or an error for each, in order."""
@@ -353,31 +353,36 @@ class Coordinator(_Operations, Naming):
             try:
                 step = plan.send(result) if failed is None else plan.throw(failed)
             except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]  # the plan's own T
-            result, failed = None, None
+                return cast("T", end.value)
             try:
-                match step:
-                    case Call():
-                        result = self._runner.call(*step)
-                    case Within():
-                        (result,) = self._runner.run_many([step.call], step.seconds)
-                        failed = result if isinstance(result, Exception) else None
-                    case Together():
-                        result = self._runner.run_many(step.calls)
-                    case Pause():
-                        time.sleep(step.seconds)
-                    case Listen():
-                        result = bell = _EventBell()
-                        bell.place = self._runner.notices.listen(step.channel, bell.ring, in_turn=step.in_turn)
-                    case Rest():
-                        assert isinstance(step.bell, _EventBell)
-                        result = step.bell.rest(step.seconds)
-                    case Tell():
-                        result = step.callback(step.what)
-                    case Undo():
-                        self.keep(undoing(step))
+                result, failed = self._take(step), None
             except BaseException as error:
                 failed = error
+
+    def _take(self, step: Step) -> Any:
+        """Take one step of a plan and return its result."""
+        match step:
+            case Call():
+                return self.run(step)
+            case Within():
+                (answer,) = self._runner.run_many([step.call], step.seconds)
+                if isinstance(answer, Exception):
+                    raise answer
+                return answer
+            case Together():
+                return self._runner.run_many(step.calls)
+            case Pause():
+                return time.sleep(step.seconds)
+            case Listen():
+                bell = _EventBell()
+                bell.place = self._runner.notices.listen(step.channel, bell.ring, in_turn=step.in_turn)
+                return bell
+            case Rest():
+                return cast("_EventBell", step.bell).rest(step.seconds)
+            case Tell():
+                return step.callback(step.what)
+            case Undo():
+                return self.keep(undoing(step))
 
     def keep(self, plan: Plan[None]) -> Job:
         """Follow a plan in the background, where nothing else may hold it up: renewals."""
@@ -522,13 +527,13 @@ class AsyncCoordinator(_Operations, Naming):
 
     async def make(self, call: Call[T]) -> T:
         """Make a call; await its result; the same as ``run``."""
-        return await self._runner.call(*call)
+        return await self._runner.call(call.script, call.keys, call.argv, call.read)
 
     async def run(self, call: Call[T]) -> T:
         """Make a call, one of ``calls`` or of a script of your own; await its result."""
         if not isinstance(call, Call):
             raise TypeError(f"run takes a Call, not {type(call).__name__}")
-        return await self._runner.call(*call)
+        return await self._runner.call(call.script, call.keys, call.argv, call.read)
 
     async def run_many(self, calls: Iterable[Call[T]]) -> list[T | Exception]:
         """Make calls in one write; await an answer or an error for each, in order."""
@@ -575,37 +580,39 @@ class AsyncCoordinator(_Operations, Naming):
             try:
                 step = plan.send(result) if failed is None else plan.throw(failed)
             except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]  # the plan's own T
-            result, failed = None, None
+                return cast("T", end.value)
             try:
-                match step:
-                    case Call():
-                        result = await self._runner.call(*step)
-                    case Within():
-                        result = await self._within(step)
-                    case Together():
-                        result = await self._runner.run_many(step.calls)
-                    case Pause():
-                        await asyncio.sleep(step.seconds)
-                    case Listen():
-                        result = bell = _LoopBell()
-                        bell.place = self._runner.notices.listen(step.channel, bell.ring, in_turn=step.in_turn)
-                    case Rest():
-                        assert isinstance(step.bell, _LoopBell)
-                        result = await step.bell.rest(step.seconds)
-                    case Tell():
-                        result = step.callback(step.what)
-                        if inspect.isawaitable(result):
-                            result = await result
-                    case Undo():
-                        self._begin(undoing(step), self._undoing)
+                result, failed = await self._take(step), None
             except BaseException as error:
                 failed = error
+
+    async def _take(self, step: Step) -> Any:
+        """Take one step of a plan and return its result."""
+        match step:
+            case Call():
+                return await self.run(step)
+            case Within():
+                return await self._within(step)
+            case Together():
+                return await self._runner.run_many(step.calls)
+            case Pause():
+                return await asyncio.sleep(step.seconds)
+            case Listen():
+                bell = _LoopBell()
+                bell.place = self._runner.notices.listen(step.channel, bell.ring, in_turn=step.in_turn)
+                return bell
+            case Rest():
+                return await cast("_LoopBell", step.bell).rest(step.seconds)
+            case Tell():
+                told = step.callback(step.what)
+                return await told if inspect.isawaitable(told) else told
+            case Undo():
+                return self._begin(undoing(step), self._undoing)
 
     async def _within(self, step: Within) -> Any:
         try:
             async with asyncio.timeout(step.seconds):
-                return await self._runner.call(*step.call)
+                return await self.run(step.call)
         except TimeoutError:
             raise OutcomeUnknown(f"{step.call.script.name} was not answered within {step.seconds:.3f} s") from None
 

@@ -55,14 +55,12 @@ def decoded(name: str) -> str:
 
 def milliseconds(value: Seconds, what: str = "ttl") -> int:
     """Return seconds as whole milliseconds: at least 1 ms, at most 10 years."""
-    if value.__class__ is int:
-        seconds: int | float = value
-    elif isinstance(value, timedelta):
-        seconds = value.total_seconds()
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = float(value)
-    elif isinstance(value, bool):
-        raise ValueError(f"{what} is a number of seconds, not a bool")
+    if isinstance(value, bool):
+        raise ValueError(f"{what} is a number of seconds, not a bool")  # noqa: TRY004  # as the contract has it
+    if isinstance(value, timedelta):
+        seconds: int | float = value.total_seconds()
+    elif isinstance(value, (int, float)):
+        seconds = value
     else:
         raise TypeError(f"{what} is seconds (int, float or timedelta), not {type(value).__name__}")
     if isinstance(seconds, float) and not math.isfinite(seconds):
@@ -78,7 +76,7 @@ def int64(value: int, what: str) -> int:
     if not isinstance(value, int):
         raise TypeError(f"{what} is an int, not {type(value).__name__}")
     if isinstance(value, bool):
-        raise ValueError(f"{what} is an int, not a bool")
+        raise ValueError(f"{what} is an int, not a bool")  # noqa: TRY004  # as for seconds
     if not INT64_MIN <= value <= INT64_MAX:
         raise ValueError(f"{what} does not fit into a signed 64-bit integer")
     return int(value)

@@ -73,7 +73,7 @@ class op(Generic[P, T]):
     def __get__(self, at: RunsAsync, kind: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
     def __get__(self, at: Any, kind: type) -> Any:
         """Only type checkers come here; see ``__set_name__``."""
-        return self.build.__get__(at, kind)
+        return self.build
 
 
 class Naming:

@@ -1,10 +1,12 @@
 """Plans: what takes more than one step, written once for both worlds.
 
-A plan is a generator that yields steps and is given their results: a ``Call`` is made and its result sent back,
-a ``Within`` is a call that has only so long, a ``Together`` makes many calls in one write, a ``Pause`` lets time pass,
-a ``Listen`` takes a place where notices ring a ``Bell`` and a ``Rest`` waits for it, a ``Tell`` runs a callback, and an
-``Undo`` leaves a call to be made in the background. Two drivers of a dozen lines follow a plan, one blocking and one awaited. A step that fails, and a
-cancellation, are thrown into the plan at that step, so that its ``finally`` and ``except`` run.
+A plan is a generator that yields steps and is given their results. A ``Call`` is made and its result sent back;
+a ``Within`` is a call that has only so long; a ``Together`` makes many in one write. A ``Pause`` lets time pass.
+A ``Listen`` takes a place where notices ring a ``Bell``, and a ``Rest`` waits for it. A ``Tell`` runs a callback.
+An ``Undo`` leaves a call to be made in the background.
+
+Two drivers follow a plan, one blocking and one awaited. A step that fails, and a cancellation, are thrown into the plan
+at that step, so that its ``finally`` and ``except`` run.
 """
 
 from __future__ import annotations

@@ -179,9 +179,7 @@ def _register(space: Keyspace, request: str, ttl_ms: int) -> int:
 
 def _add(space: Keyspace, request: str, stage: str, root: str, nonce: str) -> int:
     place = f"r:{stage}:{root}"
-    ttl_ms, pending, before, of_stage, stages = space.hmget(
-        request, "ttl_ms", "pending", place, f"p:{stage}", "stages"
-    )
+    ttl_ms, pending, before, of_stage, stages = space.hmget(request, "ttl_ms", "pending", place, f"p:{stage}", "stages")
     if ttl_ms is None:
         return 0
     state, added, _ = _work(before)

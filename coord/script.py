@@ -213,9 +213,7 @@ def _folded_library(name: str, path: tuple[str, ...], done: set[str], read: Call
         if found and found[1] not in done:
             parts.append(_folded_library(found[1], (*path, name), done, read))
         elif found and found[1] in (*path, name):
-            raise ConfigError(
-                f"{path[0]}: includes go round in a circle: {' -> '.join((*path, name, found[1]))}"
-            )
+            raise ConfigError(f"{path[0]}: includes go round in a circle: {' -> '.join((*path, name, found[1]))}")
         elif line and not line.startswith("--"):
             if "--" in line:
                 raise ConfigError(f"lua/lib/{name}.lua: a comment after code cannot be folded: {line}")
@@ -334,6 +332,4 @@ def _same_parameters(file: str, header: Header, twin: Twin) -> None:
             if in_header != in_twin:
                 raise ConfigError(f"{file}: the header says {in_header!r} where the twin {called} says {in_twin!r}")
     if takes_rest != any(argument.repeats for argument in header.argv):
-        raise ConfigError(
-            f"{file}: only one of the header and the twin {called} has arguments that repeat to the end"
-        )
+        raise ConfigError(f"{file}: only one of the header and the twin {called} has arguments that repeat to the end")

@@ -4,7 +4,7 @@
 -- ARGV   member     name    who arrives; the same one again is not counted again
 --        attempt    str     the attempt it belongs to; "": the one that is open
 --        nonce      name    made for this call
---        verdict    arrived|failed      a failure counts as arrived, and its message is kept
+--        verdict    arrived|failed    a failure counts as arrived; its message is kept
 --        message    str     what went wrong
 --        publish    PUBLISH|SPUBLISH    how this server tells its waiters
 -- REPLY  {known, remaining, completed, counted}
@@ -24,8 +24,8 @@ local message, publish = ARGV[5], ARGV[6]
 -- include: refresh
 -- include: keep_error
 
-local has = redis.pcall("HMGET", barrier, "attempt", "parties", "arrived", "state", "ends", "ttl_ms",
-  "m:" .. member)
+local has = redis.pcall("HMGET", barrier, "attempt", "parties", "arrived", "state",
+  "ends", "ttl_ms", "m:" .. member)
 if has.err then
   return has
 end
@@ -43,8 +43,8 @@ if first or not open or attempt ~= "" and attempt ~= has[1] then
 end
 
 remaining = remaining - 1
-redis.call("HSET", barrier, "m:" .. member, nonce .. "|" .. remaining, "arrived", has[3] + 1,
-  "state", remaining == 0 and "complete" or "open")
+redis.call("HSET", barrier, "m:" .. member, nonce .. "|" .. remaining,
+  "arrived", has[3] + 1, "state", remaining == 0 and "complete" or "open")
 if verdict == "failed" then
   keep_error(barrier, "errors", member, message)
 end

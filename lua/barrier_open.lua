@@ -1,10 +1,10 @@
--- barrier_open: open a barrier for a number of parties; opening it again starts a new attempt.
+-- barrier_open: open a barrier for a number of parties; opening again starts anew.
 --
 -- KEYS   barrier      hash: its state                        coord:barrier:{name}
---        op           string, expiring: the attempt opened   coord:barrier:{name}:op:<op_id>
+--        op           string, expiring: the attempt     coord:barrier:{name}:op:<op_id>
 -- ARGV   attempt      name    an id for the new attempt
 --        parties      count   how many have to arrive; at least 1
---        ttl_ms       ms?     how long to keep it after each change; 0: it never expires
+--        ttl_ms       ms?     how long to keep it after a change; 0: it never expires
 --        deadline_ms  ms?     how long it stays open; 0: until it is complete
 --        metadata     str     whatever the opener wants to find again
 --        publish      PUBLISH|SPUBLISH    how this server tells its waiters
@@ -36,8 +36,9 @@ if deadline_ms ~= "0" then
   ends = string.format("%.0f", now_ms() + deadline_ms)
 end
 redis.call("DEL", barrier)
-redis.call("HSET", barrier, "attempt", attempt, "parties", parties, "arrived", "0", "errors", "0",
-  "state", "open", "ends", ends, "ttl_ms", ttl_ms, "metadata", metadata, "reason", "")
+redis.call("HSET", barrier, "attempt", attempt, "parties", parties, "arrived", "0",
+  "errors", "0", "state", "open", "ends", ends, "ttl_ms", ttl_ms, "metadata", metadata,
+  "reason", "")
 refresh(barrier, ttl_ms)
 remember(op, remember_ms, attempt)
 if before > 0 then

@@ -2,7 +2,8 @@
 --
 -- KEYS   barrier   hash: its state                           coord:barrier:{name}
 -- ARGV   none
--- REPLY  {attempt, parties, arrived, state, left_ms, metadata, reason, errors, member, message, ...}; {} when unknown
+-- REPLY  {attempt, parties, arrived, state, left_ms, metadata, reason, errors,
+--          member, message, ...}; {} when unknown
 --        state     open, complete, aborted, or expired: open past its deadline
 --        left_ms   how long it stays open; -1: without a deadline
 --        errors    how many have failed; the first hundred follow with their messages
@@ -15,8 +16,8 @@ local barrier = KEYS[1]
 -- include: now_ms
 -- include: kept_errors
 
-local has = redis.pcall("HMGET", barrier, "attempt", "parties", "arrived", "state", "ends", "metadata",
-  "reason", "errors")
+local has = redis.pcall("HMGET", barrier, "attempt", "parties", "arrived", "state",
+  "ends", "metadata", "reason", "errors")
 if has.err or not has[1] then
   return has.err and has or {}
 end
@@ -28,6 +29,7 @@ if has[5] ~= "0" then
   end
   left_ms = math.max(left_ms, 0)
 end
-local reply = { has[1], tonumber(has[2]), tonumber(has[3]), state, left_ms, has[6], has[7], tonumber(has[8]) }
+local parties, arrived, errors = tonumber(has[2]), tonumber(has[3]), tonumber(has[8])
+local reply = { has[1], parties, arrived, state, left_ms, has[6], has[7], errors }
 kept_errors(barrier, "errors", has[8], reply)
 return reply

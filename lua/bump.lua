@@ -1,7 +1,7 @@
 -- bump: make a new version, above every one before.
 --
 -- KEYS   version      string: the newest version             coord:version:{name}
---        op           string, expiring: the answer given     coord:version:{name}:op:<op_id>
+--        op           string, expiring: the answer      coord:version:{name}:op:<op_id>
 -- ARGV   ttl_ms       ms?     how long to keep it from now; 0: it never expires
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
 -- REPLY  the new version, in digits
@@ -26,7 +26,9 @@ if type(newest) == "table" then
   return newest
 end
 if newest and not whole(newest) then
-  return redis.error_reply("COORD_CORRUPT the value of this version was not written by coord")
+  return redis.error_reply(
+    "COORD_CORRUPT the value of this version was not written by coord"
+  )
 end
 newest = later(newest)
 if ttl_ms == "0" then

@@ -1,7 +1,7 @@
 -- bump_if_current: make a new version, if the asker knows the newest one.
 --
 -- KEYS   version      string: the newest version             coord:version:{name}
---        op           string, expiring: the answer given     coord:version:{name}:op:<op_id>
+--        op           string, expiring: the answer      coord:version:{name}:op:<op_id>
 -- ARGV   known        count   the version the asker knows; 0: none
 --        ttl_ms       ms?     how long to keep it from now; 0: it never expires
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
@@ -29,7 +29,9 @@ if type(newest) == "table" then
   return newest
 end
 if newest and not whole(newest) then
-  return redis.error_reply("COORD_CORRUPT the value of this version was not written by coord")
+  return redis.error_reply(
+    "COORD_CORRUPT the value of this version was not written by coord"
+  )
 end
 if (newest or "0") ~= known then
   return { 0, newest or "0" }

@@ -1,13 +1,13 @@
 -- claim: take a name for an owner for a while, or learn that another has it.
 --
 -- KEYS   claim    string, expiring: owner|nonce|fence         coord:claim:{name}
---        gone     string, expiring: a tombstone of the nonce  coord:claim:{name}:gone:<nonce>
+--        gone     string, expiring: a tombstone    coord:claim:{name}:gone:<nonce>
 -- ARGV   owner    name    who asks; the owner of a claim gets it again
 --        nonce    name    made for this attempt
 --        ttl_ms   ms      how long to hold it from now
 -- REPLY  {granted, nonce, fence, left_ms}
 --        granted  1 when the asker has the name now, else 0
---        nonce    the attempt that won it, an earlier one of the same owner perhaps; "" when refused
+--        nonce    the attempt that won it, perhaps an earlier one; "" when refused
 --        fence    above every fence granted before; "0" when refused
 --        left_ms  how long the name stays taken
 -- ERRORS WRONGTYPE, COORD_CORRUPT
@@ -26,7 +26,9 @@ if type(held) == "table" then
 end
 local holder, attempt, fence = holding(held)
 if not fence then
-  return redis.error_reply("COORD_CORRUPT the value of this claim was not written by coord")
+  return redis.error_reply(
+    "COORD_CORRUPT the value of this claim was not written by coord"
+  )
 end
 local taken = attempt ~= ""
 local left_ms = taken and redis.call("PTTL", claim) or 0

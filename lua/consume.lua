@@ -1,7 +1,7 @@
 -- consume: take all counts of one id, once.
 --
 -- KEYS   stats        hash: field to count                   coord:stats:{id}:<name>
---        batch        hash, expiring: what was taken         coord:stats:{id}:<name>:batch:<op_id>
+--        batch        hash, expiring: the batch   coord:stats:{id}:<name>:batch:<op_id>
 -- ARGV   remember_ms  ms?     how long to remember the operation id; 0: it has none
 -- REPLY  {field, count, ...}; empty when the id was never merged
 -- ERRORS WRONGTYPE

@@ -20,7 +20,9 @@ if type(held) == "table" then
 end
 local owner, attempt, fence = holding(held)
 if not fence then
-  return redis.error_reply("COORD_CORRUPT the value of this claim was not written by coord")
+  return redis.error_reply(
+    "COORD_CORRUPT the value of this claim was not written by coord"
+  )
 end
 if attempt == "" then
   return { "", fence, 0 }

@@ -6,7 +6,8 @@
 --        ttl_ms       ms?     how long to keep it from now; 0: it never expires
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
 -- REPLY  the sum, in digits
--- ERRORS WRONGTYPE, ERR value is not an integer, ERR increment or decrement would overflow
+-- ERRORS WRONGTYPE, ERR value is not an integer,
+--        ERR increment or decrement would overflow
 -- COST   O(1), one write, and one more with an operation id
 -- REPEAT remembered: the first answer again
 
@@ -26,7 +27,11 @@ if type(total) == "table" then
   return total
 end
 -- Lua was handed a double: past 2^53 only the stored digits are exact.
-total = math.abs(total) < 9007199254740992 and string.format("%.0f", total) or redis.call("GET", number)
+if math.abs(total) < 9007199254740992 then
+  total = string.format("%.0f", total)
+else
+  total = redis.call("GET", number)
+end
 refresh(number, ttl_ms)
 remember(op, remember_ms, total)
 return total

@@ -1,7 +1,7 @@
 -- merge: add deltas to the counts of one id, all of them or none.
 --
 -- KEYS   stats        hash: field to count                   coord:stats:{id}:<name>
---        op           string, expiring: what was merged      coord:stats:{id}:<name>:op:<op_id>
+--        op           string, expiring: a mark      coord:stats:{id}:<name>:op:<op_id>
 -- ARGV   ttl_ms       ms?     how long to keep it from now; 0: it never expires
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
 --        field...     name    a count's name, each once
@@ -30,11 +30,15 @@ for i = 3, #ARGV, 2 do
     return count
   end
   if count and not string.match(count, "^%-?%d+$") then
-    return redis.error_reply("COORD_CORRUPT a count of these statistics is not a whole number")
+    return redis.error_reply(
+      "COORD_CORRUPT a count of these statistics is not a whole number"
+    )
   end
   local sum = add(count or "0", ARGV[i + 1])
   if not sum then
-    return redis.error_reply("COORD_OVERFLOW a count would leave 64 bits; nothing was merged")
+    return redis.error_reply(
+      "COORD_OVERFLOW a count would leave 64 bits; nothing was merged"
+    )
   end
   counts[i], counts[i + 1] = ARGV[i], sum
 end

@@ -3,7 +3,7 @@
 -- What stays behind says that the name is free, and keeps the fence growing.
 --
 -- KEYS   claim    string, expiring: owner|nonce|fence         coord:claim:{name}
---        gone     string, expiring: the answer given          coord:claim:{name}:gone:<nonce>
+--        gone     string, expiring: the answer given    coord:claim:{name}:gone:<nonce>
 -- ARGV   nonce    name    the attempt that won it, or may yet win it
 --        gone_ms  ms      how long the nonce stays refused: longer than any repetition
 --        publish  PUBLISH|SPUBLISH    how this server tells its waiters

@@ -2,12 +2,12 @@
 --
 -- KEYS   request  hash: stages and roots                     coord:request:{id}
 -- ARGV   stage    name    the kind of work
---        root     name    which piece; the same one again, before it is done, is one piece
+--        root     name    which piece; again, before it is done, it is the same one
 --        nonce    name    made for this call
 -- REPLY  1 when the request is registered, else 0
 -- ERRORS WRONGTYPE
 -- COST   O(stages) for a new stage, else O(1); two writes when new
--- REPEAT safe: the nonce that added a piece does not add it again, not even when it is done
+-- REPEAT safe: the nonce that added a piece does not add it again, even when done
 
 local request = KEYS[1]
 local stage, root, nonce = ARGV[1], ARGV[2], ARGV[3]
@@ -15,7 +15,8 @@ local stage, root, nonce = ARGV[1], ARGV[2], ARGV[3]
 -- include: refresh
 
 local place = "r:" .. stage .. ":" .. root
-local has = redis.pcall("HMGET", request, "ttl_ms", "pending", place, "p:" .. stage, "stages")
+local has = redis.pcall("HMGET", request, "ttl_ms", "pending", place, "p:" .. stage,
+  "stages")
 if has.err then
   return has
 end

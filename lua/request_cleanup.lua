@@ -1,7 +1,7 @@
 -- request_cleanup: forget a request; who waits for it is told.
 --
 -- KEYS   request      hash: stages and roots                 coord:request:{id}
---        op           string, expiring: the answer given     coord:request:{id}:op:<op_id>
+--        op           string, expiring: the answer given  coord:request:{id}:op:<op_id>
 -- ARGV   publish      PUBLISH|SPUBLISH    how this server tells its waiters
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
 -- REPLY  1 when it was registered, else 0

@@ -1,4 +1,4 @@
--- request_done: a piece of work is done, or has failed; the last one completes the request.
+-- request_done: a piece of work is done, or failed; the last completes the request.
 --
 -- KEYS   request    hash: stages and roots                   coord:request:{id}
 -- ARGV   stage      name    the kind of work
@@ -40,8 +40,8 @@ if verdict == "done" then
 else
   keep_error(request, "f:" .. stage, root, message)
 end
-redis.call("HSET", request, place, "done|" .. added .. "|" .. nonce, "pending", has[2] - 1,
-  "p:" .. stage, has[4] - 1)
+redis.call("HSET", request, place, "done|" .. added .. "|" .. nonce,
+  "pending", has[2] - 1, "p:" .. stage, has[4] - 1)
 refresh(request, has[1])
 if has[2] == "1" then
   redis.call(publish, request, "complete")

@@ -1,4 +1,6 @@
--- request_register: begin to track the work that a request causes; registering it again keeps what is known.
+-- request_register: begin to track the work that a request causes.
+--
+-- Registering it again keeps what is known.
 --
 -- KEYS   request  hash: stages and roots                     coord:request:{id}
 -- ARGV   ttl_ms   ms?     how long to keep it after each change; 0: it never expires

@@ -1,13 +1,14 @@
 -- request_requeue: work of a stage went back to its queue.
 --
 -- KEYS   request      hash: stages and roots                 coord:request:{id}
---        op           string, expiring: the answer given     coord:request:{id}:op:<op_id>
+--        op           string, expiring: the answer given  coord:request:{id}:op:<op_id>
 -- ARGV   stage        name    the kind of work
 --        count        count   how many pieces
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
 -- REPLY  1 when the request is registered, else 0
 -- ERRORS WRONGTYPE, ERR increment or decrement would overflow
--- COST   O(stages) for a new stage, else O(1); one write, and one more with an operation id
+-- COST   O(stages) for a new stage, else O(1); one write,
+--        and one more with an operation id
 -- REPEAT remembered: nothing is added again
 
 local request, op = KEYS[1], KEYS[2]
@@ -32,7 +33,8 @@ if type(total) == "table" then
   return total
 end
 if not has[2] then
-  redis.call("HSET", request, "stages", has[3] and has[3] .. "\n" .. stage or stage, "p:" .. stage, "0")
+  local stages = has[3] and has[3] .. "\n" .. stage or stage
+  redis.call("HSET", request, "stages", stages, "p:" .. stage, "0")
 end
 refresh(request, has[1])
 remember(op, remember_ms, "1")

@@ -2,9 +2,10 @@
 --
 -- KEYS   request  hash: stages and roots                     coord:request:{id}
 -- ARGV   none
--- REPLY  {pending, {stage, pending, processed, requeued, failed, root, message, ...}, ...}; {} when unknown
---        pending  pieces not done yet, of all stages and of each; the other counts in digits
---        failed   how many pieces have failed; the first hundred follow with their messages
+-- REPLY  {pending, {stage, pending, processed, requeued, failed, root, message, ...},
+--          ...}; {} when unknown
+--        pending  pieces not done yet, in all and of each stage; other counts in digits
+--        failed   how many pieces failed; the first hundred follow with their messages
 -- ERRORS WRONGTYPE
 -- COST   O(stages + errors kept), no write
 -- REPEAT safe: it changes nothing
@@ -19,8 +20,10 @@ if has.err or not has[1] then
 end
 local reply = { tonumber(has[1]) }
 for stage in string.gmatch(has[2] or "", "[^\n]+") do
-  local counts = redis.call("HMGET", request, "p:" .. stage, "d:" .. stage, "q:" .. stage, "f:" .. stage)
-  local row = { stage, tonumber(counts[1]), counts[2] or "0", counts[3] or "0", tonumber(counts[4] or 0) }
+  local counts = redis.call("HMGET", request, "p:" .. stage, "d:" .. stage,
+    "q:" .. stage, "f:" .. stage)
+  local failed = tonumber(counts[4] or 0)
+  local row = { stage, tonumber(counts[1]), counts[2] or "0", counts[3] or "0", failed }
   kept_errors(request, "f:" .. stage, counts[4] or 0, row)
   reply[#reply + 1] = row
 end

@@ -16,6 +16,8 @@ if type(newest) == "table" then
   return newest
 end
 if newest and not whole(newest) then
-  return redis.error_reply("COORD_CORRUPT the value of this version was not written by coord")
+  return redis.error_reply(
+    "COORD_CORRUPT the value of this version was not written by coord"
+  )
 end
 return newest or "0"

@@ -241,7 +241,8 @@ class Keyspace:
             raise ReplyError(_WRONG_TYPE)
         number = _integer(entry[0], _NOT_AN_INTEGER) if entry is not None else 0
         number = _summed(number, delta)
-        self._entries[key] = (str(number), *(entry[1:] if entry is not None else (NEVER, NEVER)))
+        _, deadline, bucket = entry or (None, NEVER, NEVER)
+        self._entries[key] = (str(number), deadline, bucket)
         return number
 
     # --- hashes ----------------------------------------------------------------------------------
@@ -560,5 +561,3 @@ def _unlock_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_unlock_in_child)
-
-

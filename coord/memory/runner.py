@@ -62,9 +62,7 @@ class _Memory:
 class Memory(_Memory):
     """Makes calls in this process."""
 
-    def call(
-        self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]
-    ) -> T:
+    def call(self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]) -> T:
         """Make a call and return its result."""
         return self._answer(script, keys, argv, read)
 

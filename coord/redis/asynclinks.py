@@ -40,6 +40,10 @@ class AsyncLink(Protocol):
         """Send a command; the future is given its reply, or ``Lost``."""
         ...
 
+    async def drain(self, seconds: float) -> None:
+        """Wait until nothing awaits a reply, no longer than so many seconds."""
+        ...
+
     async def close(self) -> None:
         """Close it; what still awaits its reply is lost."""
         ...
@@ -116,6 +120,11 @@ class BatchingLink(asyncio.Protocol):
         else:
             self._watch = self._loop.call_later(self._timeout, self._look_for_silence, self._answered)
 
+    async def drain(self, seconds: float) -> None:
+        """Wait until nothing awaits a reply, no longer than so many seconds."""
+        if self._pending:
+            await asyncio.wait(self._pending, timeout=seconds)
+
     async def close(self) -> None:
         """Close it; what still awaits its reply is lost."""
         if not self.closed:
@@ -154,6 +163,11 @@ class ClientLink:
                 return await self._connection.read_response()
             except Exception as error:
                 return reply_error(error)
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until nothing awaits a reply, no longer than so many seconds."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
 
     async def close(self) -> None:
         """Close it."""

@@ -95,9 +95,7 @@ class AsyncRedis:
         link, self._link = self._link, None
         if link is None:
             return
-        end = self._loop.time() + self._options.timeout
-        while link.in_flight and not link.closed and self._loop.time() < end:
-            await asyncio.sleep(0.001)
+        await link.drain(self._options.timeout)
         await link.close()
 
     # --- room ------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import socket
 import threading
 from collections import deque
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from coord.errors import CoordError, ReplyError
 from coord.notices import Notices
@@ -128,7 +128,9 @@ class Hub(Notices):
         heard_at = pinged_at = monotonic()
         idle_since: float | None = None
         while not self._closed:
-            readable, _, _ = select.select([link.socket, self._awake], [], [], 0 if link.has_more else _PING_SECONDS / 5)
+            readable, _, _ = select.select(
+                [link.socket, self._awake], [], [], 0 if link.has_more else _PING_SECONDS / 5
+            )
             now = monotonic()
             if self._awake in readable:
                 self._drain()
@@ -149,8 +151,8 @@ class Hub(Notices):
     def _take(self, message: Any) -> None:
         if isinstance(message, ReplyError):
             _log.warning("coord hears no notices of %s, and looks more often: %s", self._dialer.where, message)
-        if isinstance(message, list) and len(message) == 3:
-            kind, channel, _ = message
+        if isinstance(message, list):
+            kind, channel = cast("list[str]", message)[:2]
             if kind in ("message", "smessage"):
                 self.heard(channel)
             elif kind in ("subscribe", "ssubscribe"):
@@ -181,7 +183,7 @@ class Hub(Notices):
 
 
 _hubs: dict[tuple[int, object], tuple[Hub, int]] = {}
-_lock = threading.Lock()
+_locks = [threading.Lock()]
 
 
 def hub(dialer: Dialer) -> Notices:
@@ -192,7 +194,7 @@ def hub(dialer: Dialer) -> Notices:
     if not dialer.is_socket:
         return Notices(heard_at_once=False)
     place = os.getpid(), dialer.identity
-    with _lock:
+    with _locks[0]:
         found, users = _hubs.get(place, (None, 0))
         if found is None:
             found = Hub(dialer.blocking())
@@ -203,7 +205,7 @@ def hub(dialer: Dialer) -> Notices:
 def leave_hub(dialer: Dialer) -> threading.Thread | None:
     """Give a hub back; with its last user it is closed, and the thread returned that is ending."""
     place = os.getpid(), dialer.identity
-    with _lock:
+    with _locks[0]:
         found, users = _hubs.pop(place, (None, 0))
         if found is not None and users > 1:
             _hubs[place] = found, users - 1
@@ -212,8 +214,8 @@ def leave_hub(dialer: Dialer) -> threading.Thread | None:
 
 
 def _begin_in_child() -> None:
-    global _lock
-    _lock = threading.Lock()
+    """Another thread may have held the lock at the moment of the fork; the hubs of the parent stay with it."""
+    _locks[0] = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -152,7 +152,10 @@ _CODES = {
 def _text(reply: Any) -> Any:
     if isinstance(reply, bytes):
         return reply.decode("utf-8", "surrogateescape")
-    return [_text(item) for item in reply] if isinstance(reply, list) else reply
+    if isinstance(reply, list):
+        items: list[Any] = reply
+        return [_text(item) for item in items]
+    return reply
 
 
 def opened(dialer: Dialer, within: float | None = None) -> Link:

@@ -1,4 +1,4 @@
-"""A look at a server when it is connected to: may it drop what is held there?"""
+"""A look at a server when it is connected to, for whether it may drop what is held there."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from coord.errors import ReplyError
 
@@ -108,7 +108,7 @@ try:
 except ModuleNotFoundError:
     pack, new_reader = _packed, PythonReader
 else:
-    pack = hiredis.pack_command
+    pack = cast("Callable[[tuple[Any, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]  # its stub leaves the result open
 
     def _hiredis_reader() -> Reader:
         return hiredis.Reader(replyError=ReplyError, encoding="utf-8", errors="surrogateescape")

@@ -1,8 +1,9 @@
 -- add: the exact sum of two whole numbers in digits; nil when it leaves 64 bits.
--- A Lua number is a double: past 2^52 the sum is made of halves, nine digits below and the rest above.
+-- A Lua number is a double: past 2^52 the sum is made of halves, nine digits below
+-- and the rest above.
 local function add(left, right)
   local sum = tonumber(left) + tonumber(right)
-  if math.abs(sum) < 4503599627370496 and math.abs(tonumber(left)) < 4503599627370496 then
+  if math.max(math.abs(sum), math.abs(tonumber(left))) < 4503599627370496 then
     return string.format("%.0f", sum)
   end
   local high, low = 0, 0
@@ -22,11 +23,12 @@ local function add(left, right)
     high, low = high + 1, low - 1000000000
   end
   local most = high < 0 and 854775808 or 854775807
-  if math.abs(high) > 9223372036 or math.abs(high) == 9223372036 and math.abs(low) > most then
+  local size = math.abs(high)
+  if size > 9223372036 or size == 9223372036 and math.abs(low) > most then
     return nil
   end
   if high == 0 then
     return string.format("%.0f", low)
   end
-  return string.format("%s%.0f%09.0f", high < 0 and "-" or "", math.abs(high), math.abs(low))
+  return string.format("%s%.0f%09.0f", high < 0 and "-" or "", size, math.abs(low))
 end

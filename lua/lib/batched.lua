@@ -1,4 +1,5 @@
--- batched: a command over ARGV from one place to its end, a thousand at a time: unpack fails near 8,000.
+-- batched: a command over ARGV from one place to its end, a thousand at a time:
+-- unpack fails near 8,000.
 local function batched(command, key, first)
   local total = 0
   for i = first, #ARGV, 1000 do

@@ -1,4 +1,5 @@
--- holding: who has a claim, by which attempt, under which fence; no attempt: it is free; nil: not a claim.
+-- holding: who has a claim, by which attempt, under which fence;
+-- no attempt: it is free; nil: not a claim.
 -- include: whole
 local function holding(claim)
   local owner, attempt, fence = string.match(claim or "||0", "^(.*)|([^|]*)|(%d+)$")

@@ -1,4 +1,5 @@
--- keep_error: count an error under a field, and keep the first hundred messages in fields of their own.
+-- keep_error: count an error under a field, and keep the first hundred messages
+-- in fields of their own.
 local function keep_error(entity, counter, source, message)
   local count = redis.call("HINCRBY", entity, counter, 1)
   if count <= 100 then

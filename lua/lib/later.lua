@@ -1,5 +1,6 @@
--- later: a number above the one before, and not below the server's clock in microseconds.
--- Counting alone repeats itself on both sides of a partition; the clock alone may stand still.
+-- later: a number above the one before, and not below the clock in microseconds.
+-- Counting alone repeats itself on both sides of a partition;
+-- the clock alone may stand still.
 local function later(before)
   local time = redis.call("TIME")
   local now = time[1] * 1000000 + time[2]
