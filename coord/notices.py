@@ -127,10 +127,13 @@ class Notices:
             found.heard = True
             self.heard(channel)
 
-    def stop_hearing(self) -> None:
-        """The source is gone for now."""
-        for channel in list(self._channels.values()):
-            channel.heard = False
+    def stop_hearing(self, channel: str | None = None) -> None:
+        """Notices on a channel, or on all, do not arrive for now."""
+        with self._lock:
+            found = [self._channels.get(channel)] if channel is not None else list(self._channels.values())
+            for each in found:
+                if each is not None:
+                    each.heard = False
 
     def _begin(self, channel: str) -> None:
         """Somebody listens on a channel; the lock is held."""

@@ -153,11 +153,11 @@ class Keyspace:
 
     def pexpire(self, key: str, ms: int) -> int:
         """Let a key live this long from now; 0 or less removes it. 1 when the key is there."""
+        if not INT64_MIN <= ms <= INT64_MAX - self._now:
+            raise ReplyError(_BAD_EXPIRE.format("pexpire"))
         entry = self._live(key)
         if entry is None:
             return 0
-        if not INT64_MIN <= ms <= INT64_MAX - self._now:
-            raise ReplyError(_BAD_EXPIRE.format("pexpire"))
         if ms <= 0:
             del self._entries[key]
         else:
@@ -215,13 +215,13 @@ class Keyspace:
     def set(self, key: str, value: str, px: int = 0, nx: bool = False, keepttl: bool = False) -> bool:
         """SET with PX (0: no deadline), NX and KEEPTTL; False when NX kept it from being set."""
         now = self._now
+        if px < 0 or px > INT64_MAX - now:
+            raise ReplyError(_BAD_EXPIRE.format("set"))
         before = self._entries.get(key)
         if before is not None and before[1] < now:
             before = None
         if nx and before is not None:
             return False
-        if px < 0 or px > INT64_MAX - now:
-            raise ReplyError(_BAD_EXPIRE.format("set"))
         if px:
             self._put(key, value, now + px, before)
         elif keepttl and before is not None:
@@ -284,7 +284,8 @@ class Keyspace:
 
     def hincrby(self, key: str, field: str, delta: int) -> int:
         """Add to the 64-bit integer in a field, from 0 when there is none."""
-        number = _summed(_integer(self.hget(key, field) or "0", _HASH_NOT_AN_INTEGER), delta)
+        found = self.hget(key, field)
+        number = _summed(0 if found is None else _integer(found, _HASH_NOT_AN_INTEGER), delta)
         self.hset(key, field, str(number))
         return number
 

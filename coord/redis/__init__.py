@@ -5,31 +5,47 @@ from __future__ import annotations
 from typing import Any
 
 from coord.errors import ConfigError
+from coord.redis.asyncservers import AsyncCluster, AsyncServer, AsyncServers
 from coord.redis.awaited import AsyncRedis
 from coord.redis.blocking import Redis
-from coord.redis.dialing import from_client, from_url
+from coord.redis.dialing import Dialer, cluster_from_client, cluster_from_url, from_client, from_url, is_cluster
 from coord.redis.options import Options
+from coord.redis.servers import Cluster, Server, Servers
+from coord.redis.topology import Address
 
 __all__ = ["AsyncRedis", "Options", "Redis", "connect", "connect_async"]
 
 
 def connect(url: str, client: Any, **options: Any) -> Redis:
-    """Connect to a server, by URL or with the settings of a client."""
+    """Connect to a server or a cluster, by URL or with the settings of a client."""
     opts = _options(options)
-    if client is not None:
-        return Redis(from_client(client, opts, asynchronous=False), opts)
-    return Redis(from_url(url, opts, asynchronous=False), opts)
+    dialer, seeds = _dialer(url, client, opts, asynchronous=False)
+    servers: Servers = Cluster(dialer, seeds, opts) if seeds else Server(dialer, opts)
+    return Redis(servers, opts)
 
 
 async def connect_async(url: str, client: Any, **options: Any) -> AsyncRedis:
-    """Connect to a server, by URL or with the settings of a client."""
+    """Connect to a server or a cluster, by URL or with the settings of a client."""
     opts = _options(options)
+    dialer, seeds = _dialer(url, client, opts, asynchronous=True)
+    servers: AsyncServers = AsyncCluster(dialer, seeds, opts) if seeds else AsyncServer(dialer, opts)
+    try:
+        await servers.open()
+    except BaseException:
+        await servers.close()
+        raise
+    return AsyncRedis(servers, opts)
+
+
+def _dialer(url: str, client: Any, options: Options, *, asynchronous: bool) -> tuple[Dialer, list[Address]]:
+    """How to connect, and the nodes of a cluster to begin with; none for a single server."""
     if client is not None:
-        runner = AsyncRedis(from_client(client, opts, asynchronous=True), opts)
-    else:
-        runner = AsyncRedis(from_url(url, opts, asynchronous=True), opts)
-    await runner.open()
-    return runner
+        if is_cluster(client, asynchronous=asynchronous):
+            return cluster_from_client(client, options, asynchronous=asynchronous)
+        return from_client(client, options, asynchronous=asynchronous), []
+    if url.startswith("redis+cluster://"):
+        return cluster_from_url(url, options, asynchronous=asynchronous)
+    return from_url(url, options, asynchronous=asynchronous), []
 
 
 def _options(options: dict[str, Any]) -> Options:

@@ -7,14 +7,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from coord.errors import ConfigError, CoordError, ReplyError, Unavailable
+from coord.errors import CoordError, ReplyError
 from coord.notices import Notices
-from coord.redis.asynclinks import AsyncLink, opened
-from coord.redis.dialing import LOST, Dialer
-from coord.redis.hub import hub, leave_hub
+from coord.redis.asynclinks import AsyncLink
+from coord.redis.asyncservers import AsyncServers, Node
+from coord.redis.dialing import LOST
 from coord.redis.options import Options
 from coord.redis.outcome import Attempts, answer
-from coord.redis.survey import survey
 from coord.script import Call, Script
 
 __all__ = ["AsyncRedis"]
@@ -23,31 +22,24 @@ T = TypeVar("T")
 
 
 class AsyncRedis:
-    """Makes calls on one server over one connection, which all tasks of the loop share."""
+    """Makes calls on servers, over one connection to each, which all tasks of the loop share."""
 
     distributed = True
-    publish = "PUBLISH"
 
-    def __init__(self, dialer: Dialer, options: Options) -> None:
+    def __init__(self, servers: AsyncServers, options: Options) -> None:
         self.remember_ms = int(options.remember * 1000)
-        self._options = options
-        self._dialer = dialer
+        self.publish = servers.publish
+        self._servers = servers
+        self._route = servers.route
+        self._patience = options.patience
         self._loop = asyncio.get_running_loop()
-        self._link: AsyncLink | None = None
-        self._opening: asyncio.Task[AsyncLink] | None = None
         self._queue: deque[asyncio.Future[None]] = deque()
         self._in_flight = 0
         self._most = options.in_flight
-        self._closed = False
         self._notices: Notices | None = None
 
     def __repr__(self) -> str:
-        return repr(self._dialer)
-
-    async def open(self) -> None:
-        """Connect, and look at the server."""
-        link = await self._connected()
-        survey(await link.ask(("INFO", "memory")), self._dialer.where, self._options)
+        return repr(self._servers)
 
     async def call(
         self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]
@@ -55,8 +47,9 @@ class AsyncRedis:
         """Make a call and return its result."""
         if self._in_flight >= self._most:
             await self._wait_for_room()
-        link = self._link
-        self._in_flight += 1
+        else:
+            self._in_flight += 1
+        link = self._route(keys).link
         try:
             if link is None or link.closed or asyncio.get_running_loop() is not self._loop:
                 return read(await self._again(script, keys, argv))
@@ -68,79 +61,53 @@ class AsyncRedis:
                 reply = await self._again(script, keys, argv, reply=reply)
             return read(reply)
         finally:
-            self._in_flight -= 1
             if self._queue:
-                self._let_in()
+                self._hand_over()
+            else:
+                self._in_flight -= 1
 
     @property
     def notices(self) -> Notices:
         """Where notices of this server arrive: one subscription connection a process."""
         if self._notices is None:
-            self._notices = hub(self._dialer)
+            self._notices = self._servers.listen()
         return self._notices
 
     async def run_many(self, calls: Iterable[Call[Any]]) -> list[Any]:
         """Make calls in one write, and return an answer or an error for each, in order."""
         calls = list(calls)
-        stories = [Attempts(call.script, call.keys, call.argv, self._options.patience) for call in calls]
+        stories = [Attempts(call.script, call.keys, call.argv, self._patience) for call in calls]
         await self._persist(stories)
         return [answer(story, call.read) for story, call in zip(stories, calls, strict=True)]
 
     async def aclose(self) -> None:
         """Finish what is in flight and close the connection. May be called again."""
-        self._closed = True
         if self._notices is not None:
             self._notices = None
-            leave_hub(self._dialer)
-        link, self._link = self._link, None
-        if link is None:
-            return
-        await link.drain(self._options.timeout)
-        await link.close()
+            self._servers.deafen()
+        await self._servers.close()
 
     # --- room ------------------------------------------------------------------------------------
 
     async def _wait_for_room(self) -> None:
-        """Wait, in order of arrival, until fewer calls than the bound are in flight."""
-        while self._in_flight >= self._most:
-            place = self._loop.create_future()
-            self._queue.append(place)
-            try:
-                await place
-            except asyncio.CancelledError:
-                # The place it was given goes to the next one.
-                if place.done() and not place.cancelled():
-                    self._let_in()
-                raise
+        """Wait, in order of arrival, until a call that is answered hands its place over."""
+        place = self._loop.create_future()
+        self._queue.append(place)
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self._hand_over()
+            raise
 
-    def _let_in(self) -> None:
+    def _hand_over(self) -> None:
+        """Give a place to the one that has waited longest, or back."""
         while self._queue:
             place = self._queue.popleft()
             if not place.done():
                 place.set_result(None)
                 return
-
-    # --- the connection --------------------------------------------------------------------------
-
-    async def _connected(self) -> AsyncLink:
-        if asyncio.get_running_loop() is not self._loop:
-            raise ConfigError(
-                "this coordinator belongs to another event loop: make one with connect_async in each loop"
-            )
-        if self._closed:
-            raise Unavailable("the coordinator is closed")
-        if self._link is not None and not self._link.closed:
-            return self._link
-        if self._opening is None:
-            self._opening = self._loop.create_task(opened(self._dialer))
-            self._opening.add_done_callback(self._take)
-        # Shielded: one caller that leaves does not take the others' connection away.
-        return await asyncio.shield(self._opening)
-
-    def _take(self, opening: asyncio.Task[AsyncLink]) -> None:
-        self._opening = None
-        if not opening.cancelled() and opening.exception() is None:
-            self._link = opening.result()
+        self._in_flight -= 1
 
     # --- repeating -------------------------------------------------------------------------------
 
@@ -154,7 +121,7 @@ class AsyncRedis:
         reply: ReplyError | None = None,
     ) -> Any:
         """Go on with a call that has not been answered yet, until it is settled; return its raw reply."""
-        story = Attempts(script, keys, argv, self._options.patience)
+        story = Attempts(script, keys, argv, self._patience)
         if lost is not None:
             story.lost(lost)
         elif reply is not None:
@@ -170,15 +137,20 @@ class AsyncRedis:
             pause = max(story.pause() for story in open_ones)
             if pause:
                 await asyncio.sleep(pause)
-            try:
-                link = await self._connected()
-            except CoordError as error:
-                for story in open_ones:
-                    story.unreached(error)
-                continue
-            await attempt(link, open_ones)
-            if any(story.needs_connection for story in open_ones):
-                await link.close()
+            groups = await self._servers.groups(open_ones)
+            await asyncio.gather(*(self._attempt(node, some) for node, some in groups))
+
+    async def _attempt(self, node: Node, stories: Sequence[Attempts]) -> None:
+        """Attempt calls that go to one server."""
+        try:
+            link = await node.connected()
+        except CoordError as error:
+            for story in stories:
+                story.unreached(error)
+            return
+        await attempt(link, stories)
+        if any(story.needs_connection for story in stories):
+            await link.close()
 
 
 async def attempt(link: AsyncLink, stories: Sequence[Attempts]) -> None:
@@ -186,7 +158,8 @@ async def attempt(link: AsyncLink, stories: Sequence[Attempts]) -> None:
     for script in {story.script for story in stories if story.needs_script}:
         # Not awaited by itself: it runs before the calls behind it.
         link.ask(("SCRIPT", "LOAD", script.source)).add_done_callback(_seen)
-    asked = [link.ask(story.words) for story in stories]
+    # What goes before a call is answered before it: only the call's own reply is awaited.
+    asked = [[link.ask(words) for words in story.commands()][-1] for story in stories]
     for story, reply in zip(stories, asked, strict=True):
         try:
             story.answered(await reply)

@@ -10,12 +10,11 @@ from typing import Any, TypeVar
 
 from coord.errors import CoordError, ReplyError
 from coord.notices import Notices
-from coord.redis.dialing import LOST, Dialer
-from coord.redis.hub import hub, leave_hub
+from coord.redis.dialing import LOST
 from coord.redis.links import Link, Links
 from coord.redis.options import Options
-from coord.redis.outcome import Attempts, answer
-from coord.redis.survey import survey
+from coord.redis.outcome import ASKING, Attempts, answer
+from coord.redis.servers import Servers
 from coord.script import Call, Script
 
 __all__ = ["Redis"]
@@ -24,44 +23,42 @@ T = TypeVar("T")
 
 
 class Redis:
-    """Makes calls on one server, or on whichever is the primary of a Sentinel service."""
+    """Makes calls on servers, for any number of threads."""
 
     distributed = True
-    publish = "PUBLISH"
 
-    def __init__(self, dialer: Dialer, options: Options) -> None:
+    def __init__(self, servers: Servers, options: Options) -> None:
         self.remember_ms = int(options.remember * 1000)
+        self.publish = servers.publish
+        self._servers = servers
+        self._route = servers.route
         self._patience = options.patience
-        self._links = Links(dialer, options.max_connections)
-        self._free = self._links.free
         self._notices: Notices | None = None
         self._process = 0
-        link = self._links.take()
-        survey(link.ask(("INFO", "memory")), dialer.where, options)
-        self._links.give(link)
 
     def __repr__(self) -> str:
-        return repr(self._links.dialer)
+        return repr(self._servers)
 
     def call(self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]) -> T:
         """Make a call and return its result."""
+        links = self._route(keys)
         try:
-            link = self._free.pop()
+            link = links.free.pop()
         except IndexError:
             return read(self._again(script, keys, argv))
         if script.repeats == "never" and link.is_stale():
-            self._links.drop(link)
+            links.drop(link)
             return read(self._again(script, keys, argv))
         try:
             reply = link.ask(("EVALSHA", script.sha, len(keys), *keys, *argv))
         except LOST as error:
-            self._links.drop(link)
+            links.drop(link)
             return read(self._again(script, keys, argv, lost=error))
         except BaseException:
             # Interrupted between command and reply: the next reply would be this one's.
-            self._links.drop(link)
+            links.drop(link)
             raise
-        self._links.give(link)
+        links.give(link)
         if reply.__class__ is ReplyError:
             reply = self._again(script, keys, argv, reply=reply)
         return read(reply)
@@ -70,7 +67,7 @@ class Redis:
     def notices(self) -> Notices:
         """Where notices of this server arrive: one subscription connection a process."""
         if self._notices is None or self._process != os.getpid():
-            self._notices, self._process = hub(self._links.dialer), os.getpid()
+            self._notices, self._process = self._servers.listen(), os.getpid()
         return self._notices
 
     def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
@@ -82,12 +79,12 @@ class Redis:
 
     def close(self) -> None:
         """Finish what is in flight and close all connections. May be called again."""
-        self._links.close()
+        self._servers.close()
         if self._notices is not None and self._process == os.getpid():
             self._notices = None
-            ending = leave_hub(self._links.dialer)
+            ending = self._servers.deafen()
             if ending is not None:
-                ending.join(self._links.dialer.timeout)
+                ending.join(self._servers.timeout)
 
     def _again(
         self,
@@ -111,33 +108,34 @@ class Redis:
 
     def _persist(self, stories: Sequence[Attempts], within: float | None = None) -> None:
         """Attempt calls, those that are open together in one write, until each is settled."""
-        timeout = self._links.dialer.timeout
-        limit = timeout if within is None else min(within, timeout)
+        limit = self._servers.timeout if within is None else min(within, self._servers.timeout)
         while open_ones := [story for story in stories if not story.settled]:
             time.sleep(max(story.pause() for story in open_ones))
-            try:
-                link = self._links.take(limit)
-                link.limit(limit)
-            except CoordError as error:
-                for story in open_ones:
-                    story.unreached(error)
-                continue
-            try:
-                attempt(link, open_ones)
-            except LOST:
-                self._links.drop(link)
-            except BaseException:
-                self._links.drop(link)
-                raise
-            else:
-                link.limit(timeout)
-                self._put_back(link, open_ones)
+            for links, some in self._servers.groups(open_ones, limit):
+                self._attempt(links, some, limit)
 
-    def _put_back(self, link: Link, stories: Sequence[Attempts]) -> None:
-        if any(story.needs_connection for story in stories):
-            self._links.drop(link)
+    def _attempt(self, links: Links, stories: Sequence[Attempts], limit: float) -> None:
+        """Attempt calls that go to one server."""
+        try:
+            link = links.take(limit)
+            link.limit(limit)
+        except CoordError as error:
+            for story in stories:
+                story.unreached(error)
+            return
+        try:
+            attempt(link, stories)
+        except LOST:
+            links.drop(link)
+        except BaseException:
+            links.drop(link)
+            raise
         else:
-            self._links.give(link)
+            link.limit(self._servers.timeout)
+            if any(story.needs_connection for story in stories):
+                links.drop(link)
+            else:
+                links.give(link)
 
 
 def attempt(link: Link, stories: Sequence[Attempts]) -> None:
@@ -146,8 +144,10 @@ def attempt(link: Link, stories: Sequence[Attempts]) -> None:
     try:
         for script in {story.script for story in stories if story.needs_script}:
             link.ask(("SCRIPT", "LOAD", script.source))
-        for reply in link.ask_many([story.words for story in stories]):
-            waiting.popleft().answered(reply)
+        commands = [words for story in stories for words in story.commands()]
+        for words, reply in zip(commands, link.ask_many(commands), strict=True):
+            if words is not ASKING:
+                waiting.popleft().answered(reply)
     except LOST as error:
         for story in waiting:
             story.lost(error)

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping
 from copy import copy
 from typing import Any
+from urllib.parse import unquote
 
 import redis
 import redis.asyncio
@@ -20,8 +21,18 @@ from redis.retry import Retry
 
 from coord.errors import ConfigError
 from coord.redis.options import Options
+from coord.redis.topology import Address
 
-__all__ = ["CONNECT_ERRORS", "LOST", "Dialer", "from_client", "from_url"]
+__all__ = [
+    "CONNECT_ERRORS",
+    "LOST",
+    "Dialer",
+    "cluster_from_client",
+    "cluster_from_url",
+    "from_client",
+    "from_url",
+    "is_cluster",
+]
 
 LOST = (OSError, redis.ConnectionError, redis.TimeoutError, EOFError)
 """What is raised when a connection breaks. Whether the call ran is then unknown."""
@@ -40,6 +51,12 @@ _NOT_OURS = (
     "himport_registry",
     "event_dispatcher",
 )
+
+
+_NOT_OF_CONNECTIONS = ("redis_connect_func", "response_callbacks", "parser_class", "address_remap")
+"""What redis-py adds for the clients of clusters."""
+
+_OTHER_KIND = "connect_async takes a client of redis.asyncio, connect one of redis: this is the other kind"
 
 
 class Dialer:
@@ -126,8 +143,10 @@ class Dialer:
 
 
 def from_url(url: str, options: Options, *, asynchronous: bool) -> Dialer:
-    """Return a dialer for ``redis://``, ``rediss://``, ``unix://``, ``valkey://`` or ``valkeys://``."""
+    """Return a dialer for any URL but that of a cluster."""
     scheme, _, rest = url.partition("://")
+    if scheme == "redis+sentinel":
+        return _sentinel_from_url(rest, options, asynchronous=asynchronous)
     scheme = {"valkey": "redis", "valkeys": "rediss"}.get(scheme, scheme)
     pools: Any = redis.asyncio.ConnectionPool if asynchronous else redis.ConnectionPool
     try:
@@ -144,15 +163,79 @@ def from_url(url: str, options: Options, *, asynchronous: bool) -> Dialer:
     return dialer
 
 
+def _sentinel_from_url(rest: str, options: Options, *, asynchronous: bool) -> Dialer:
+    """``user:password@h:p,h:p/service/db``."""
+    credentials, addresses, path = _parts(rest, 26379, "redis+sentinel://user:password@host:port,host:port/service/db")
+    service, _, database = path.partition("/")
+    if not service or (database and not database.isdecimal()):
+        raise ConfigError("a redis+sentinel:// URL names the service and perhaps a database: ...host:port/service/0")
+    sentinels: Any = redis.asyncio.Sentinel if asynchronous else redis.sentinel.Sentinel
+    retry: Any = (AsyncRetry if asynchronous else Retry)(NoBackoff(), 0)
+    limits = {"socket_timeout": options.timeout, "socket_connect_timeout": options.timeout, "retry": retry}
+    sentinel = sentinels(addresses, sentinel_kwargs=limits, db=int(database or 0), **credentials)
+    return _from_pool(sentinel.master_for(service).connection_pool, options, asynchronous=asynchronous)
+
+
+def cluster_from_url(url: str, options: Options, *, asynchronous: bool) -> tuple[Dialer, list[Address]]:
+    """``redis+cluster://user:password@h:p,h:p``: return a dialer, and the nodes to begin with."""
+    credentials, addresses, path = _parts(
+        url.partition("://")[2], 6379, "redis+cluster://user:password@host:port,host:port"
+    )
+    if path.strip("/0"):
+        raise ConfigError("a redis+cluster:// URL has no database: a cluster has only one")
+    kind: Any = redis.asyncio.Connection if asynchronous else redis.Connection
+    host, port = addresses[0]
+    return Dialer(kind, {"host": host, "port": port, **credentials}, options, asynchronous=asynchronous), addresses
+
+
+def _parts(rest: str, port: int, form: str) -> tuple[dict[str, str], list[Address], str]:
+    """The user and password, the addresses, and the path of a URL with several hosts."""
+    rest, _, query = rest.partition("?")
+    authority, _, path = rest.partition("/")
+    userinfo, _, hosts = authority.rpartition("@")
+    user, _, password = userinfo.partition(":")
+    credentials = {
+        name: unquote(value) for name, value in (("username", user), ("password", password)) if value
+    }
+    addresses: list[Address] = []
+    for host in filter(None, hosts.split(",")):
+        name, _, number = host.rpartition(":") if ":" in host else (host, "", str(port))
+        if not name or not number.isdecimal():
+            raise ConfigError(f"cannot read the host {host!r}: the URL is {form}")
+        addresses.append((name, int(number)))
+    if not addresses or query:
+        raise ConfigError(f"cannot read this URL: it is {form}, without options")
+    return credentials, addresses, path
+
+
+def is_cluster(client: Any, *, asynchronous: bool) -> bool:
+    """Whether a client is a redis-py client of a cluster."""
+    wanted, other = redis.RedisCluster, redis.asyncio.RedisCluster
+    if isinstance(client, wanted if asynchronous else other):
+        raise ConfigError(_OTHER_KIND)
+    return isinstance(client, other if asynchronous else wanted)
+
+
+def cluster_from_client(client: Any, options: Options, *, asynchronous: bool) -> tuple[Dialer, list[Address]]:
+    """Return a dialer like that of a cluster's client, and the nodes to begin with."""
+    nodes = list(client.nodes_manager.startup_nodes.values())
+    settings = dict(client.connection_kwargs if asynchronous else client.nodes_manager.connection_kwargs)
+    for name in _NOT_OF_CONNECTIONS:
+        settings.pop(name, None)
+    kind = settings.pop("connection_class", None) or (redis.asyncio.Connection if asynchronous else redis.Connection)
+    addresses = [(str(node.host), int(node.port)) for node in nodes]
+    host, port = addresses[0]
+    settings |= {"host": host, "port": port}
+    return Dialer(kind, settings, options, asynchronous=asynchronous), addresses
+
+
 def from_client(client: Any, options: Options, *, asynchronous: bool) -> Dialer:
     """Return a dialer that opens connections like those of a redis-py client."""
     wanted = redis.asyncio.Redis if asynchronous else redis.Redis
     if not isinstance(client, wanted):
         other = redis.Redis if asynchronous else redis.asyncio.Redis
         if isinstance(client, other):
-            raise ConfigError(
-                "connect_async takes a client of redis.asyncio, connect one of redis: this is the other kind"
-            )
+            raise ConfigError(_OTHER_KIND)
         raise TypeError(f"client is a redis-py client, not {type(client).__name__}")
     return _from_pool(client.connection_pool, options, asynchronous=asynchronous)
 

@@ -157,6 +157,9 @@ class Hub(Notices):
                 self.heard(channel)
             elif kind in ("subscribe", "ssubscribe"):
                 self.begin_to_hear(channel)
+            elif kind == "sunsubscribe":
+                # Not asked for when its slot has moved to another node: those that wait look by themselves.
+                self.stop_hearing(channel)
 
     def _send_wanted(self, link: Link) -> None:
         """Send what waiters asked for since, in the order in which they did."""

@@ -8,7 +8,7 @@ neither repeated nor known is told to the caller as ``OutcomeUnknown``.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any
 
@@ -16,11 +16,15 @@ from coord.errors import ConfigError, CoordError, OutcomeUnknown, ReplyError, Un
 from coord.names import decoded
 from coord.script import Script
 
-__all__ = ["Attempts", "answer", "could_not_connect"]
+__all__ = ["ASKING", "Attempts", "answer", "could_not_connect"]
+
+ASKING: tuple[str | int, ...] = ("ASKING",)
+"""Goes before a call that a node sent to where its keys are on their way to."""
 
 _FIRST_PAUSE = 0.004
 _LONGEST_PAUSE = 0.25
 _MOST_LOADS = 3
+_MOST_REDIRECTS = 5
 
 # Refusals before anything ran that end by themselves, and what each asks of whoever runs the server.
 _PASSING = {
@@ -49,21 +53,27 @@ class Attempts:
 
     ``settled`` tells whether ``outcome`` is known: the raw reply, or the error that its caller gets.
     ``needs_script`` tells that the server asked for the source first, ``needs_connection`` that it asked to be left.
+    ``sent_to`` is the node of a cluster that the server sent it to, for once when ``asking``.
+    ``stray`` tells that the topology may have changed.
     """
 
     __slots__ = (
         "_end",
-        "_keys",
         "_loads",
         "_maybe_ran",
         "_pause",
+        "_redirects",
         "_repeatable",
         "_why",
+        "asking",
+        "keys",
         "needs_connection",
         "needs_script",
         "outcome",
         "script",
+        "sent_to",
         "settled",
+        "stray",
         "words",
     )
 
@@ -74,19 +84,26 @@ class Attempts:
         self.outcome: Any = None
         self.needs_script = False
         self.needs_connection = False
-        self._keys = keys
+        self.keys = keys
+        self.sent_to: tuple[str, int] | None = None
+        self.asking = self.stray = False
         self._repeatable = script.repeats == "safe" or (
             script.repeats == "remembered" and bool(argv[script.remember_at])
         )
         self._maybe_ran = False
-        self._loads = 0
+        self._loads = self._redirects = 0
         self._pause = 0.0
         self._why: object = "nothing was tried"
         self._end = monotonic() + patience
 
+    def commands(self) -> Iterable[tuple[str | int, ...]]:
+        """What to send for the next attempt."""
+        return (ASKING, self.words) if self.asking else (self.words,)
+
     def answered(self, reply: Any) -> None:
         """The server answered; an error reply may mean that the call has to be made again."""
-        self.needs_script = self.needs_connection = False
+        self.needs_script = self.needs_connection = self.asking = self.stray = False
+        self.sent_to = None
         if isinstance(reply, ReplyError):
             self._refused(str(reply))
         else:
@@ -94,6 +111,7 @@ class Attempts:
 
     def unreached(self, error: BaseException) -> None:
         """The call was not sent."""
+        self._leave()
         if isinstance(error, CoordError) and not isinstance(error, Unavailable):
             self._settle(error)
         else:
@@ -101,6 +119,7 @@ class Attempts:
 
     def lost(self, error: BaseException) -> None:
         """The call was sent, and no answer came."""
+        self._leave()
         self._maybe_ran = True
         if self._repeatable:
             self._again(error)
@@ -111,6 +130,9 @@ class Attempts:
     def pause(self) -> float:
         """Return the seconds to wait before the next attempt."""
         return self._pause
+
+    def _leave(self) -> None:
+        self.sent_to, self.asking, self.stray = None, False, True
 
     # --- what follows ----------------------------------------------------------------------------
 
@@ -123,8 +145,15 @@ class Attempts:
             self._why = text
             if self._loads > _MOST_LOADS:
                 self._give_up()
+        elif code in ("MOVED", "ASK"):
+            # Nothing ran: the keys are on another node, or on their way to it.
+            self.sent_to, self.asking, self.stray = _address(text), code == "ASK", code == "MOVED"
+            self._redirects += 1
+            if self._redirects > _MOST_REDIRECTS:
+                self._again(f"the cluster sends it round in a circle: {text}")
         elif code in _PASSING:
             self.needs_connection = code in ("READONLY", "MASTERDOWN")
+            self.stray = True
             self._again(f"{code}: {_PASSING[code]}")
         elif (lasting := _named(text, _LASTING)) or text.startswith("ERR max number of clients"):
             self._why = f"{lasting}: {_LASTING[lasting]}" if lasting else text
@@ -157,7 +186,7 @@ class Attempts:
         )
 
     def _op_id(self) -> str | None:
-        for key in self._keys:
+        for key in self.keys:
             for mark in (":op:", ":batch:"):
                 _, found, op_id = key.rpartition(mark)
                 if found and op_id:
@@ -199,6 +228,12 @@ def _named(text: str, among: dict[str, str]) -> str | None:
     if "NOPERM" in among and ("NOPERM" in text or "can't run this command" in text or "ACL failure" in text):
         return "NOPERM"
     return None
+
+
+def _address(redirection: str) -> tuple[str, int]:
+    """The node in ``MOVED slot host:port``; without a host it is the one that answered."""
+    host, _, port = redirection.split()[2].rpartition(":")
+    return host, int(port)
 
 
 def _reason(why: object) -> str:

@@ -12,18 +12,21 @@ from coord.redis.options import Options
 __all__ = ["survey"]
 
 
-def survey(info: Any, where: str, options: Options) -> None:
-    """Warn, or refuse, when INFO tells that the server may evict live claims; see ``Options.eviction``.
+def survey(info: Any, where: str, options: Options) -> int:
+    """Return the server's major version; warn, or refuse, when INFO tells that it may evict live claims.
 
-    A server that does not let the user see INFO is taken as it is.
+    A server that does not let the user see INFO is taken as it is, for the oldest that coord knows.
     """
-    policy = re.search(r"maxmemory_policy:(\S+)", info) if isinstance(info, str) else None
-    if options.eviction == "ignore" or policy is None or policy[1] == "noeviction":
-        return
-    text = (
-        f"{where} has maxmemory-policy {policy[1]}: when its memory is full it drops live claims, barriers and counts; "
-        "set it to noeviction"
-    )
-    if options.eviction == "refuse":
-        raise ConfigError(text)
-    warnings.warn(text, RuntimeWarning, stacklevel=5)
+    if not isinstance(info, str):
+        return 6
+    policy = re.search(r"maxmemory_policy:(\S+)", info)
+    if options.eviction != "ignore" and policy and policy[1] != "noeviction":
+        text = (
+            f"{where} has maxmemory-policy {policy[1]}: when its memory is full it drops live claims, "
+            "barriers and counts; set it to noeviction"
+        )
+        if options.eviction == "refuse":
+            raise ConfigError(text)
+        warnings.warn(text, RuntimeWarning, stacklevel=6)
+    version = re.search(r"redis_version:(\d+)", info)
+    return int(version[1]) if version else 6

@@ -1,0 +1,238 @@
+"""Where an awaited runner sends its calls: to one server, or to the nodes of a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from coord.errors import ConfigError, CoordError, ReplyError, Unavailable
+from coord.notices import Notices
+from coord.redis.asynclinks import AsyncLink, opened
+from coord.redis.clusterhub import ClusterHub
+from coord.redis.dialing import LOST, Dialer
+from coord.redis.hub import hub, leave_hub
+from coord.redis.options import Options
+from coord.redis.outcome import Attempts
+from coord.redis.survey import survey
+from coord.redis.topology import Address, SlotMap
+
+__all__ = ["AsyncCluster", "AsyncServer", "AsyncServers", "Node"]
+
+_REFRESH_SECONDS = 0.05
+
+Group = tuple["Node", list[Attempts]]
+
+
+class Node:
+    """One server, and the connection to it that all tasks of the loop share; opened again when it breaks."""
+
+    def __init__(self, dialer: Dialer) -> None:
+        self.dialer = dialer
+        self.link: AsyncLink | None = None
+        self._loop = asyncio.get_running_loop()
+        self._opening: asyncio.Task[AsyncLink] | None = None
+        self._closed = False
+
+    async def connected(self) -> AsyncLink:
+        """Return the connection, opened if need be."""
+        if asyncio.get_running_loop() is not self._loop:
+            raise ConfigError(
+                "this coordinator belongs to another event loop: make one with connect_async in each loop"
+            )
+        if self._closed:
+            raise Unavailable("the coordinator is closed")
+        if self.link is not None and not self.link.closed:
+            return self.link
+        if self._opening is None:
+            self._opening = self._loop.create_task(opened(self.dialer))
+            self._opening.add_done_callback(self._take)
+        # Shielded: one caller that leaves does not take the others' connection away.
+        return await asyncio.shield(self._opening)
+
+    def _take(self, opening: asyncio.Task[AsyncLink]) -> None:
+        self._opening = None
+        if not opening.cancelled() and opening.exception() is None:
+            self.link = opening.result()
+
+    async def close(self, seconds: float) -> None:
+        """Wait for what is in flight, no longer than so many seconds, and close the connection."""
+        self._closed = True
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
+        link, self.link = self.link, None
+        if link is not None:
+            await link.drain(seconds)
+            await link.close()
+
+
+class AsyncServers(Protocol):
+    """Where calls go."""
+
+    publish: str
+
+    async def open(self) -> None:
+        """Connect, and look at the servers."""
+        ...
+
+    def route(self, keys: tuple[str, ...]) -> Node:
+        """Return the server that has the keys."""
+        ...
+
+    async def groups(self, stories: Sequence[Attempts]) -> Iterable[Group]:
+        """Return calls by the server that each goes to."""
+        ...
+
+    def listen(self) -> Notices:
+        """Return where notices arrive; each call is matched by one of ``deafen``."""
+        ...
+
+    def deafen(self) -> object:
+        """Give the notices back."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is in flight and close all connections."""
+        ...
+
+
+class AsyncServer:
+    """One server, or whichever is the primary of a Sentinel service."""
+
+    publish = "PUBLISH"
+
+    def __init__(self, dialer: Dialer, options: Options) -> None:
+        self._options = options
+        self._node = Node(dialer)
+
+    def __repr__(self) -> str:
+        return repr(self._node.dialer)
+
+    async def open(self) -> None:
+        """Connect, and look at the server."""
+        link = await self._node.connected()
+        survey(await link.ask(("INFO",)), self._node.dialer.where, self._options)
+
+    def route(self, _keys: tuple[str, ...]) -> Node:
+        """Return the server."""
+        return self._node
+
+    async def groups(self, stories: Sequence[Attempts]) -> Iterable[Group]:
+        """All calls go to the one server."""
+        return [(self._node, list(stories))]
+
+    def listen(self) -> Notices:
+        """Return this process's hub for the server."""
+        return hub(self._node.dialer)
+
+    def deafen(self) -> object:
+        """Give the hub back."""
+        return leave_hub(self._node.dialer)
+
+    async def close(self) -> None:
+        """Finish what is in flight and close the connection."""
+        await self._node.close(self._options.timeout)
+
+
+class AsyncCluster:
+    """The primaries of a cluster, found through any of its nodes, and found again when they change."""
+
+    publish = "PUBLISH"
+
+    def __init__(self, dialer: Dialer, seeds: Sequence[Address], options: Options) -> None:
+        self._dialer = dialer
+        self._seeds = list(seeds)
+        self._options = options
+        self._nodes: dict[Address, Node] = {}
+        self._slots = SlotMap()
+        self._sharded = False
+        self._refreshing: asyncio.Task[None] | None = None
+        self._refreshed = -_REFRESH_SECONDS
+        self._loop = asyncio.get_running_loop()
+
+    def __repr__(self) -> str:
+        return f"the cluster of {', '.join(f'{host}:{port}' for host, port in self._slots.primaries)}"
+
+    async def open(self) -> None:
+        """Find the primaries, and look at them."""
+        await self._refresh()
+        if not self._slots.primaries:
+            named = ", ".join(f"{host}:{port}" for host, port in self._seeds)
+            raise Unavailable(f"no node of the cluster answers: {named}")
+        versions = [await self._survey(self._node(address)) for address in self._slots.primaries]
+        # Sharded channels stay within the shard; before 7.0 every node is told.
+        self._sharded = min(versions) >= 7
+        self.publish = "SPUBLISH" if self._sharded else "PUBLISH"
+
+    async def _survey(self, node: Node) -> int:
+        link = await node.connected()
+        return survey(await link.ask(("INFO",)), node.dialer.where, self._options)
+
+    def _node(self, address: Address) -> Node:
+        node = self._nodes.get(address)
+        if node is None:
+            node = self._nodes[address] = Node(self._dialer.elsewhere(*address))
+        return node
+
+    def route(self, keys: tuple[str, ...]) -> Node:
+        """Return the primary that has the keys, or any node, which will know."""
+        return self._node((self._slots.owner(keys[0]) if keys else None) or self._any())
+
+    def _any(self) -> Address:
+        return (self._slots.primaries or self._seeds)[0]
+
+    def owner(self, key: str) -> Dialer:
+        """Return a dialer to the primary that has a key."""
+        return self._dialer.elsewhere(*(self._slots.owner(key) or self._any()))
+
+    async def groups(self, stories: Sequence[Attempts]) -> Iterable[Group]:
+        """Return calls by node, once what was learnt of the topology is taken in."""
+        for story in stories:
+            if story.sent_to and not story.asking and story.keys:
+                self._slots.moved(story.keys[0], story.sent_to)
+        if any(story.stray for story in stories):
+            if self._refreshing is None:
+                self._refreshing = self._loop.create_task(self._refresh())
+            await asyncio.shield(self._refreshing)
+        groups: dict[int, Group] = {}
+        for story in stories:
+            node = self._node(story.sent_to) if story.sent_to else self.route(story.keys)
+            groups.setdefault(id(node), (node, []))[1].append(story)
+        return groups.values()
+
+    async def _refresh(self) -> None:
+        """Ask the nodes in turn which slots are where, until one answers; at most every few milliseconds."""
+        if self._loop.time() - self._refreshed >= _REFRESH_SECONDS:
+            for address in dict.fromkeys((*self._slots.primaries, *self._nodes, *self._seeds)):
+                if await self._asked(address):
+                    break
+            self._refreshed = self._loop.time()
+        self._refreshing = None
+
+    async def _asked(self, address: Address) -> bool:
+        node = self._node(address)
+        try:
+            async with asyncio.timeout(min(self._options.timeout, 1.0)):
+                reply = await (await node.connected()).ask(("CLUSTER", "SLOTS"))
+        except (CoordError, *LOST):
+            return False
+        if isinstance(reply, ReplyError):
+            if "cluster support disabled" in str(reply):
+                raise Unavailable(f"{node.dialer.where} is no cluster: connect with redis://")
+            return False
+        self._slots.read(reply, address)
+        return bool(self._slots.primaries)
+
+    def listen(self) -> Notices:
+        """Return where the notices of all nodes arrive."""
+        self._hub = ClusterHub(self, sharded=self._sharded)
+        return self._hub
+
+    def deafen(self) -> object:
+        """End the subscriptions."""
+        return self._hub.close()
+
+    async def close(self) -> None:
+        """Finish what is in flight and close all connections."""
+        for node in list(self._nodes.values()):
+            await node.close(self._options.timeout)

@@ -1,0 +1,192 @@
+"""Where a blocking runner sends its calls: to one server, or to the nodes of a cluster."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from time import monotonic
+from typing import Protocol
+
+from coord.errors import CoordError, ReplyError, Unavailable
+from coord.notices import Notices
+from coord.redis.clusterhub import ClusterHub
+from coord.redis.dialing import LOST, Dialer
+from coord.redis.hub import hub, leave_hub
+from coord.redis.links import Links
+from coord.redis.options import Options
+from coord.redis.outcome import Attempts
+from coord.redis.survey import survey
+from coord.redis.topology import Address, SlotMap
+
+__all__ = ["Cluster", "Server", "Servers"]
+
+_REFRESH_SECONDS = 0.05
+
+Group = tuple[Links, list[Attempts]]
+
+
+class Servers(Protocol):
+    """Where calls go."""
+
+    publish: str
+    timeout: float
+
+    def route(self, keys: tuple[str, ...]) -> Links:
+        """Return the connections to the server that has the keys."""
+        ...
+
+    def groups(self, stories: Sequence[Attempts], within: float) -> Iterable[Group]:
+        """Return calls by the server that each goes to."""
+        ...
+
+    def listen(self) -> Notices:
+        """Return where notices arrive; each call is matched by one of ``deafen``."""
+        ...
+
+    def deafen(self) -> threading.Thread | None:
+        """Give the notices back; return a thread that is ending."""
+        ...
+
+    def close(self) -> None:
+        """Finish what is in flight and close all connections."""
+        ...
+
+
+class Server:
+    """One server, or whichever is the primary of a Sentinel service."""
+
+    publish = "PUBLISH"
+
+    def __init__(self, dialer: Dialer, options: Options) -> None:
+        self._links = Links(dialer, options.max_connections)
+        self.timeout = dialer.timeout
+        link = self._links.take()
+        survey(link.ask(("INFO",)), dialer.where, options)
+        self._links.give(link)
+
+    def __repr__(self) -> str:
+        return repr(self._links.dialer)
+
+    def route(self, _keys: tuple[str, ...]) -> Links:
+        """Return the connections to the server."""
+        return self._links
+
+    def groups(self, stories: Sequence[Attempts], _within: float) -> Iterable[Group]:
+        """All calls go to the one server."""
+        return [(self._links, list(stories))]
+
+    def listen(self) -> Notices:
+        """Return this process's hub for the server."""
+        return hub(self._links.dialer)
+
+    def deafen(self) -> threading.Thread | None:
+        """Give the hub back."""
+        return leave_hub(self._links.dialer)
+
+    def close(self) -> None:
+        """Finish what is in flight and close all connections."""
+        self._links.close()
+
+
+class Cluster:
+    """The primaries of a cluster, found through any of its nodes, and found again when they change."""
+
+    def __init__(self, dialer: Dialer, seeds: Sequence[Address], options: Options) -> None:
+        self._dialer = dialer
+        self._seeds = list(seeds)
+        self._limit = options.max_connections
+        self._nodes: dict[Address, Links] = {}
+        self._slots = SlotMap()
+        self._lock = threading.Lock()
+        self._refreshed = -_REFRESH_SECONDS
+        self.timeout = dialer.timeout
+        self.refresh(self.timeout)
+        if not self._slots.primaries:
+            raise Unavailable(f"no node of the cluster answers: {', '.join(f'{host}:{port}' for host, port in seeds)}")
+        versions = [self._survey(address, options) for address in self._slots.primaries]
+        # Sharded channels stay within the shard; before 7.0 every node is told.
+        self._sharded = min(versions) >= 7
+        self.publish = "SPUBLISH" if self._sharded else "PUBLISH"
+
+    def __repr__(self) -> str:
+        return f"the cluster of {', '.join(f'{host}:{port}' for host, port in self._slots.primaries)}"
+
+    def _survey(self, address: Address, options: Options) -> int:
+        links = self._links(address)
+        link = links.take()
+        version = survey(link.ask(("INFO",)), links.dialer.where, options)
+        links.give(link)
+        return version
+
+    def _links(self, address: Address) -> Links:
+        links = self._nodes.get(address)
+        if links is None:
+            links = self._nodes.setdefault(address, Links(self._dialer.elsewhere(*address), self._limit))
+        return links
+
+    def route(self, keys: tuple[str, ...]) -> Links:
+        """Return the connections to the primary that has the keys, or to any node, which will know."""
+        return self._links((self._slots.owner(keys[0]) if keys else None) or self._any())
+
+    def _any(self) -> Address:
+        return (self._slots.primaries or self._seeds)[0]
+
+    def owner(self, key: str) -> Dialer:
+        """Return a dialer to the primary that has a key."""
+        return self._dialer.elsewhere(*(self._slots.owner(key) or self._any()))
+
+    def groups(self, stories: Sequence[Attempts], within: float) -> Iterable[Group]:
+        """Return calls by node, once what was learnt of the topology is taken in."""
+        for story in stories:
+            if story.sent_to and not story.asking and story.keys:
+                self._slots.moved(story.keys[0], story.sent_to)
+        if any(story.stray for story in stories):
+            self.refresh(within)
+        groups: dict[int, Group] = {}
+        for story in stories:
+            links = self._links(story.sent_to) if story.sent_to else self.route(story.keys)
+            groups.setdefault(id(links), (links, []))[1].append(story)
+        return groups.values()
+
+    def refresh(self, within: float) -> None:
+        """Ask the nodes in turn which slots are where, until one answers; at most every few milliseconds."""
+        with self._lock:
+            if monotonic() - self._refreshed < _REFRESH_SECONDS:
+                return
+            for address in dict.fromkeys((*self._slots.primaries, *self._nodes, *self._seeds)):
+                if self._asked(address, within):
+                    break
+            self._refreshed = monotonic()
+
+    def _asked(self, address: Address, within: float) -> bool:
+        links = self._links(address)
+        try:
+            link = links.take(min(within, 1.0))
+        except CoordError:
+            return False
+        try:
+            reply = link.ask(("CLUSTER", "SLOTS"))
+        except LOST:
+            links.drop(link)
+            return False
+        links.give(link)
+        if isinstance(reply, ReplyError):
+            if "cluster support disabled" in str(reply):
+                raise Unavailable(f"{links.dialer.where} is no cluster: connect with redis://")
+            return False
+        self._slots.read(reply, address)
+        return bool(self._slots.primaries)
+
+    def listen(self) -> Notices:
+        """Return where the notices of all nodes arrive."""
+        self._hub = ClusterHub(self, sharded=self._sharded)
+        return self._hub
+
+    def deafen(self) -> threading.Thread | None:
+        """End the subscriptions."""
+        return self._hub.close()
+
+    def close(self) -> None:
+        """Finish what is in flight and close all connections."""
+        for links in list(self._nodes.values()):
+            links.close()
