@@ -300,7 +300,8 @@ class Coordinator(_Operations, Naming):
 
     def make(self, call: Call[T]) -> T:
         """Make a call and return its result; the same as ``run``."""
-        return self._runner.call(call.script, call.keys, call.argv, call.read)
+        result: T = self._runner.call(call.script, call.keys, call.argv, call.read)
+        return result
 
     def run(self, call: Call[T]) -> T:
         """Make a call, one of ``calls`` or of a script of your own, and return its result."""

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Protocol, TypeVar, cast
 
 from coord.claims import Grant, holder, release, renew, take
-from coord.errors import CoordError, LeaseLost, OutcomeUnknown, Unavailable, WaitTimeout
+from coord.errors import CoordError, LeaseLost, OutcomeUnknown, WaitTimeout
 from coord.names import Seconds, milliseconds, text
 from coord.operation import Calls, nonce
 from coord.operation import owner as nobody
@@ -214,7 +214,8 @@ def keeping(lease: _Held) -> Plan[None]:
         call = renew(lease._at.calls, lease.name, lease._nonce, lease._ttl_ms)
         try:
             renewed = yield from ask_within(call, min(third, lease._deadline - started))
-        except (Unavailable, OutcomeUnknown):
+        except CoordError:
+            # Also what is refused, by a rule or a stranger's value at the key: it may be mended before time is over.
             pause = third / 4
         else:
             _renewed(lease, started, lease._ttl_ms, renewed=renewed)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
-from coord.errors import OutcomeUnknown, Unavailable
+from coord.errors import CoordError, OutcomeUnknown, Unavailable
 from coord.script import Call
 
 if TYPE_CHECKING:
@@ -158,6 +158,9 @@ def undoing(step: Undo) -> Plan[None]:
                 return
             yield Pause(pause)
             pause = min(2 * pause, 1.0)
+        except CoordError:
+            # It is refused for good: there is nothing left to undo, or no right to.
+            return
         else:
             return
 

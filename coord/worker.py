@@ -7,6 +7,7 @@ a server that does not answer does not keep the others from learning in time tha
 from __future__ import annotations
 
 import heapq
+import logging
 import threading
 from collections import deque
 from collections.abc import Iterable
@@ -19,6 +20,8 @@ from coord.plan import Bell, Listen, Pause, Plan, Rest, Tell, Together, Undo, Wi
 from coord.script import Call
 
 __all__ = ["Background", "Worker"]
+
+_log = logging.getLogger("coord")
 
 _LINGER = 0.25
 """Seconds that the thread stays when it has nothing to do."""
@@ -115,8 +118,7 @@ class Worker:
     def _work(self) -> None:
         while self._await_work():
             while self._ready:
-                job, result = self._ready.popleft()
-                self._advance(job, result)
+                self._go_on(*self._ready.popleft())
             if self._calls:
                 self._make_calls()
         for job in list(self._jobs):
@@ -148,6 +150,16 @@ class Worker:
             self._ready.append((job, result))
             self._changed.notify()
 
+    def _go_on(self, job: _Job, result: Any) -> None:
+        """Follow a plan as far as it goes now; one that fails does not end the others."""
+        try:
+            self._advance(job, result)
+        except StopIteration:
+            self._end(job)
+        except Exception:
+            _log.exception("coord: background work failed")
+            self._end(job)
+
     def _advance(self, job: _Job, result: Any) -> None:
         """Take the steps of a plan until one of them has to wait."""
         if job not in self._jobs:
@@ -155,28 +167,25 @@ class Worker:
         if job.cancelled:
             self._end(job)
             return
-        try:
-            while True:
-                step = job.plan.throw(result) if isinstance(result, BaseException) else job.plan.send(result)
-                result = None
-                match step:
-                    case Call():
-                        self._calls.append((job, step, None))
+        while True:
+            step = job.plan.throw(result) if isinstance(result, BaseException) else job.plan.send(result)
+            result = None
+            match step:
+                case Call():
+                    self._calls.append((job, step, None))
+                    return
+                case Within():
+                    self._calls.append((job, step.call, step.seconds))
+                    return
+                case Pause():
+                    self._park(job, step.seconds)
+                    return
+                case Rest():
+                    if not self._rest(job, step):
                         return
-                    case Within():
-                        self._calls.append((job, step.call, step.seconds))
-                        return
-                    case Pause():
-                        self._park(job, step.seconds)
-                        return
-                    case Rest():
-                        if not self._rest(job, step):
-                            return
-                        result = True
-                    case _:
-                        result = self._take(job, step)
-        except StopIteration:
-            self._end(job)
+                    result = True
+                case _:
+                    result = self._take(job, step)
 
     def _take(self, job: _Job, step: Together | Listen | Tell | Undo) -> Any:
         """Take a step that waits for nothing but its own work."""
@@ -215,7 +224,10 @@ class Worker:
         calls, self._calls = self._calls, []
         limits = [seconds for _, _, seconds in calls if seconds is not None]
         within = min([*limits, self._until_next_due()])
-        answers = self._backend.run_many([call for _, call, _ in calls], within)
+        try:
+            answers = self._backend.run_many([call for _, call, _ in calls], within)
+        except Exception as error:
+            answers = [error] * len(calls)
         for (job, _, _), answer in zip(calls, answers, strict=True):
             self._ready.append((job, answer))
 

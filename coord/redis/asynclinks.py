@@ -14,13 +14,17 @@ from coord.redis.links import reply_error
 from coord.redis.outcome import could_not_connect
 from coord.redis.wire import new_reader, pack
 
-__all__ = ["AsyncLink", "Lost", "opened"]
+__all__ = ["AsyncLink", "Lost", "Unsent", "opened"]
 
 Words = tuple[Any, ...]
 
 
 class Lost(ConnectionError):
     """The connection broke after the command was sent, and before its reply."""
+
+
+class Unsent(ConnectionError):
+    """The connection broke before the command was sent."""
 
 
 class AsyncLink(Protocol):
@@ -37,7 +41,7 @@ class AsyncLink(Protocol):
         ...
 
     def ask(self, words: Words) -> asyncio.Future[Any]:
-        """Send a command; the future is given its reply, or ``Lost``."""
+        """Send a command; the future is given its reply, ``Lost`` or ``Unsent``."""
         ...
 
     async def drain(self, seconds: float) -> None:
@@ -65,7 +69,7 @@ class BatchingLink(asyncio.Protocol):
         self._transport: asyncio.Transport = connection._writer.transport
         self._before: Any = self._transport.get_protocol()
         self._transport.set_protocol(self)
-        self._watch = loop.call_later(timeout, self._look_for_silence, 0)
+        self._watch = loop.call_later(timeout / 4, self._look_for_silence, 0, 0)
 
     @property
     def in_flight(self) -> int:
@@ -73,22 +77,26 @@ class BatchingLink(asyncio.Protocol):
         return len(self._pending)
 
     def ask(self, words: Words) -> asyncio.Future[Any]:
-        """Send a command with all others of this loop tick; the future is given its reply, or ``Lost``."""
+        """Send a command with all others of this loop tick; see ``AsyncLink.ask``."""
+        future = self._new_future()
+        if self.closed:
+            future.set_exception(Unsent("the connection is closed"))
+            return future
         if not self._unsent:
             self._loop.call_soon(self._send)
         self._unsent.append(pack(words))
-        future = self._new_future()
         self._pending.append(future)
         return future
 
     def _send(self) -> None:
-        data = self._unsent[0] if len(self._unsent) == 1 else b"".join(self._unsent)
-        self._unsent.clear()
-        if not self.closed:
-            self._transport.write(data)
+        if self._unsent:
+            self._transport.write(b"".join(self._unsent))
+            self._unsent.clear()
 
     def data_received(self, data: bytes) -> None:
         """Give each reply to the command that has waited longest."""
+        if self.closed:
+            return
         reader = self._reader
         popleft = self._pending.popleft
         reader.feed(data)
@@ -102,36 +110,43 @@ class BatchingLink(asyncio.Protocol):
             reply = reader.gets()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell all that wait."""
+        """Tell all that wait, and let go of what redis-py keeps."""
+        self._break(str(exc) if exc else "the server closed the connection")
+        self._before.connection_lost(exc)
+        self._connection._reader = self._connection._writer = None
+
+    def _break(self, why: str) -> None:
+        """Tell all that wait; those whose commands are still here surely did not run."""
+        if self.closed:
+            return
         self.closed = True
         self._watch.cancel()
+        sent = len(self._pending) - len(self._unsent)
         self._unsent.clear()
-        while self._pending:
-            future = self._pending.popleft()
+        for place, future in enumerate(self._pending):
             if not future.done():
-                future.set_exception(Lost(str(exc) if exc else "the server closed the connection"))
-        self._before.connection_lost(exc)
+                future.set_exception(Lost(why) if place < sent else Unsent(why))
+        self._pending.clear()
 
-    def _look_for_silence(self, answered: int) -> None:
-        """Every ``timeout`` seconds: a connection on which calls wait, and none was answered, is broken."""
-        if self._pending and answered == self._answered:
-            self.connection_lost(TimeoutError(f"no reply within {self._timeout} s"))
+    def _look_for_silence(self, answered: int, looks: int) -> None:
+        """Four times in ``timeout`` seconds: a connection on which calls wait, and none is answered, is broken."""
+        silent = bool(self._pending) and answered == self._answered
+        if silent and looks >= 4:
+            self._break(f"no reply within {self._timeout} s")
             self._transport.abort()
-        else:
-            self._watch = self._loop.call_later(self._timeout, self._look_for_silence, self._answered)
+            return
+        again = looks + 1 if silent else 0
+        self._watch = self._loop.call_later(self._timeout / 4, self._look_for_silence, self._answered, again)
 
     async def drain(self, seconds: float) -> None:
         """Wait until nothing awaits a reply, no longer than so many seconds."""
         if self._pending:
-            await asyncio.wait(self._pending, timeout=seconds)
+            await asyncio.wait(list(self._pending), timeout=seconds)
 
     async def close(self) -> None:
         """Close it; what still awaits its reply is lost."""
-        if not self.closed:
-            self._transport.close()
-            self.connection_lost(None)
-        with contextlib.suppress(Exception):
-            await self._connection.disconnect(nowait=True)
+        self._break("the coordinator was closed")
+        self._transport.close()
 
 
 class ClientLink:

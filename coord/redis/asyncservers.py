@@ -75,7 +75,7 @@ class AsyncServers(Protocol):
         """Connect, and look at the servers."""
         ...
 
-    def route(self, keys: tuple[str, ...]) -> Node:
+    def route(self, keys: tuple[str, ...], /) -> Node:
         """Return the server that has the keys."""
         ...
 
@@ -113,7 +113,7 @@ class AsyncServer:
         link = await self._node.connected()
         survey(await link.ask(("INFO",)), self._node.dialer.where, self._options)
 
-    def route(self, _keys: tuple[str, ...]) -> Node:
+    def route(self, _keys: tuple[str, ...], /) -> Node:
         """Return the server."""
         return self._node
 
@@ -132,6 +132,7 @@ class AsyncServer:
     async def close(self) -> None:
         """Finish what is in flight and close the connection."""
         await self._node.close(self._options.timeout)
+        await self._node.dialer.hang_up()
 
 
 class AsyncCluster:
@@ -174,7 +175,7 @@ class AsyncCluster:
             node = self._nodes[address] = Node(self._dialer.elsewhere(*address))
         return node
 
-    def route(self, keys: tuple[str, ...]) -> Node:
+    def route(self, keys: tuple[str, ...], /) -> Node:
         """Return the primary that has the keys, or any node, which will know."""
         return self._node((self._slots.owner(keys[0]) if keys else None) or self._any())
 

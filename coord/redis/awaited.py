@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from coord.errors import CoordError, ReplyError
 from coord.notices import Notices
-from coord.redis.asynclinks import AsyncLink
+from coord.redis.asynclinks import AsyncLink, Unsent
 from coord.redis.asyncservers import AsyncServers, Node
 from coord.redis.dialing import LOST
 from coord.redis.options import Options
@@ -55,6 +55,8 @@ class AsyncRedis:
                 return read(await self._again(script, keys, argv))
             try:
                 reply = await link.ask(("EVALSHA", script.sha, len(keys), *keys, *argv))
+            except Unsent:
+                return read(await self._again(script, keys, argv))
             except LOST as error:
                 return read(await self._again(script, keys, argv, lost=error))
             if reply.__class__ is ReplyError:
@@ -163,6 +165,8 @@ async def attempt(link: AsyncLink, stories: Sequence[Attempts]) -> None:
     for story, reply in zip(stories, asked, strict=True):
         try:
             story.answered(await reply)
+        except Unsent as error:
+            story.unreached(error)
         except LOST as error:
             story.lost(error)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from coord.errors import CoordError, ReplyError
 from coord.notices import Notices
 from coord.redis.dialing import LOST
-from coord.redis.links import Link, Links
+from coord.redis.links import AT_ONCE, Link, Links
 from coord.redis.options import Options
 from coord.redis.outcome import ASKING, Attempts, answer
 from coord.redis.servers import Servers
@@ -140,15 +139,38 @@ class Redis:
 
 def attempt(link: Link, stories: Sequence[Attempts]) -> None:
     """Make calls in one write on one connection; what was sent and not answered is lost."""
-    waiting = deque(stories)
+    commands = [(story, words) for story in loaded(link, stories) for words in story.commands()]
+    answered = 0
+    try:
+        for reply in link.ask_many([words for _, words in commands]):
+            story, words = commands[answered]
+            answered += 1
+            if words is not ASKING:
+                story.answered(reply)
+    except LOST as error:
+        sent = (answered // AT_ONCE + 1) * AT_ONCE
+        for place, (story, words) in enumerate(commands[answered:], answered):
+            if words is not ASKING:
+                (story.lost if place < sent else story.unreached)(error)
+        raise
+
+
+def loaded(link: Link, stories: Sequence[Attempts]) -> list[Attempts]:
+    """Give the server the scripts that it asked for; return the calls that can be made now."""
+    refused: dict[Script, ReplyError] = {}
     try:
         for script in {story.script for story in stories if story.needs_script}:
-            link.ask(("SCRIPT", "LOAD", script.source))
-        commands = [words for story in stories for words in story.commands()]
-        for words, reply in zip(commands, link.ask_many(commands), strict=True):
-            if words is not ASKING:
-                waiting.popleft().answered(reply)
+            reply = link.ask(("SCRIPT", "LOAD", script.source))
+            if isinstance(reply, ReplyError):
+                refused[script] = reply
     except LOST as error:
-        for story in waiting:
-            story.lost(error)
+        for story in stories:
+            story.unreached(error)
         raise
+    ready: list[Attempts] = []
+    for story in stories:
+        if story.needs_script and story.script in refused:
+            story.answered(refused[story.script])
+        else:
+            ready.append(story)
+    return ready

@@ -45,8 +45,6 @@ class ClusterHub(Notices):
     def _hub(self, channel: str) -> Hub:
         dialer = self._cluster.owner(channel).blocking()
         with self._making:
-            if not self._sharded and self._hubs:
-                return next(iter(self._hubs.values()))
             hub = self._hubs.get(dialer.identity)
             if hub is None:
                 hub = self._hubs[dialer.identity] = Hub(dialer, sharded=self._sharded)

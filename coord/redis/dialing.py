@@ -66,6 +66,8 @@ class Dialer:
         retry: Any = AsyncRetry if asynchronous else Retry
         self._kind = kind
         self._asynchronous = asynchronous
+        self.pool: Any = None
+        self.owns_pool = False
         self._settings: dict[str, Any] = {
             "socket_timeout": options.timeout,
             "socket_connect_timeout": options.timeout,
@@ -132,8 +134,14 @@ class Dialer:
         if "connection_pool" in self._settings:
             pool = _blocking_sentinel(self._settings["connection_pool"])
             dialer._kind = pool.connection_class
-            dialer._settings["connection_pool"] = pool
+            dialer.pool, dialer._settings["connection_pool"] = pool, pool
         return dialer
+
+    async def hang_up(self) -> None:
+        """Close what asks the sentinels for the primary, where this dialer opened it itself."""
+        if self.owns_pool and hasattr(self.pool, "sentinel_manager"):
+            for sentinel in self.pool.sentinel_manager.sentinels:
+                await sentinel.aclose()
 
     def elsewhere(self, host: str, port: int) -> Dialer:
         """Return a dialer to another server, with the same settings."""
@@ -173,7 +181,9 @@ def _sentinel_from_url(rest: str, options: Options, *, asynchronous: bool) -> Di
     retry: Any = (AsyncRetry if asynchronous else Retry)(NoBackoff(), 0)
     limits = {"socket_timeout": options.timeout, "socket_connect_timeout": options.timeout, "retry": retry}
     sentinel = sentinels(addresses, sentinel_kwargs=limits, db=int(database or 0), **credentials)
-    return _from_pool(sentinel.master_for(service).connection_pool, options, asynchronous=asynchronous)
+    dialer = _from_pool(sentinel.master_for(service).connection_pool, options, asynchronous=asynchronous)
+    dialer.owns_pool = True
+    return dialer
 
 
 def cluster_from_url(url: str, options: Options, *, asynchronous: bool) -> tuple[Dialer, list[Address]]:
@@ -194,9 +204,7 @@ def _parts(rest: str, port: int, form: str) -> tuple[dict[str, str], list[Addres
     authority, _, path = rest.partition("/")
     userinfo, _, hosts = authority.rpartition("@")
     user, _, password = userinfo.partition(":")
-    credentials = {
-        name: unquote(value) for name, value in (("username", user), ("password", password)) if value
-    }
+    credentials = {name: unquote(value) for name, value in (("username", user), ("password", password)) if value}
     addresses: list[Address] = []
     for host in filter(None, hosts.split(",")):
         name, _, number = host.rpartition(":") if ":" in host else (host, "", str(port))
@@ -241,7 +249,10 @@ def from_client(client: Any, options: Options, *, asynchronous: bool) -> Dialer:
 
 
 def _from_pool(pool: Any, options: Options, *, asynchronous: bool) -> Dialer:
-    return Dialer(pool.connection_class, pool.connection_kwargs, options, asynchronous=asynchronous)
+    dialer = Dialer(pool.connection_class, pool.connection_kwargs, options, asynchronous=asynchronous)
+    # A Sentinel's pool is asked for the primary by each connection, which holds it by a weak reference.
+    dialer.pool = pool
+    return dialer
 
 
 def _blocking_sentinel(pool: Any) -> Any:

@@ -12,18 +12,18 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from coord.errors import ReplyError, Unavailable
 from coord.redis.dialing import CONNECT_ERRORS, Dialer
-from coord.redis.outcome import could_not_connect
+from coord.redis.outcome import Closed, could_not_connect
 from coord.redis.wire import new_reader, pack
 
-__all__ = ["Link", "Links"]
+__all__ = ["AT_ONCE", "Link", "Links"]
 
 Words = tuple[Any, ...]
 
-_AT_ONCE = 1_000
+AT_ONCE = 1_000
 """Commands in one write: more of them would wait in the server's buffers, not run sooner."""
 
 
@@ -48,8 +48,8 @@ class Link:
 
     def ask_many(self, commands: Sequence[Words]) -> Iterable[Any]:
         """Send commands in one write, and yield their replies as they come."""
-        for start in range(0, len(commands), _AT_ONCE):
-            some = commands[start : start + _AT_ONCE]
+        for start in range(0, len(commands), AT_ONCE):
+            some = commands[start : start + AT_ONCE]
             self.socket.sendall(b"".join(map(pack, some)))
             for _ in some:
                 yield self._receive()
@@ -153,8 +153,7 @@ def _text(reply: Any) -> Any:
     if isinstance(reply, bytes):
         return reply.decode("utf-8", "surrogateescape")
     if isinstance(reply, list):
-        items: list[Any] = reply
-        return [_text(item) for item in items]
+        return [_text(item) for item in cast("Iterable[Any]", reply)]
     return reply
 
 
@@ -167,11 +166,13 @@ class Links:
     """The connections to one server: as many as threads need at a time, at most ``limit``.
 
     ``free`` holds those that nobody uses; taking and giving back one of them takes no lock.
+    While threads wait, one that is given back goes to them and not to ``free``: who is quick does not starve who waits.
     """
 
     def __init__(self, dialer: Dialer, limit: int) -> None:
         self.free: deque[Link] = deque()
         self.dialer = dialer
+        self._handed: deque[Link] = deque()
         self._limit = limit
         self._open = 0
         self._waiting = 0
@@ -186,33 +187,56 @@ class Links:
             # Counted before looking: who gives one back meanwhile sees that somebody waits.
             self._waiting += 1
             try:
-                while True:
-                    if self.closed:
-                        raise Unavailable("the coordinator is closed")
-                    with contextlib.suppress(IndexError):
-                        return self.free.pop()
-                    if self._open < self._limit:
-                        self._open += 1
-                        break
-                    if not self._changed.wait(end - monotonic()):
-                        raise Unavailable(f"all {self._limit} connections to {self.dialer.where} are in use")
+                link = self._wait(end)
             finally:
                 self._waiting -= 1
+                if not self._waiting:
+                    self.free.extend(self._handed)
+                    self._handed.clear()
+        if link is not None:
+            return link
         try:
             return opened(self.dialer, within)
         except BaseException:
             self._forget()
             raise
 
+    def _wait(self, end: float) -> Link | None:
+        """Wait, with the lock held, for a connection that is free, or (None) for leave to open one."""
+        in_time = True
+        while not self.closed:
+            for links in (self.free, self._handed):
+                with contextlib.suppress(IndexError):
+                    return links.pop()
+            if self._open < self._limit:
+                self._open += 1
+                return None
+            if not in_time:
+                raise Unavailable(f"all {self._limit} connections to {self.dialer.where} are in use")
+            # One that was handed over at the last moment is still looked for.
+            in_time = self._changed.wait(end - monotonic())
+        raise Closed("the coordinator is closed")
+
     def give(self, link: Link) -> None:
         """Give a connection back."""
-        if self.closed:
-            self.drop(link)
+        if self._waiting and self._handed_over(link):
             return
         self.free.append(link)
+        # Looked at after: who begins to wait, or closes, at this moment has looked at what is free before.
         if self._waiting:
             with self._changed:
                 self._changed.notify()
+        if self.closed:
+            self._drop_free()
+
+    def _handed_over(self, link: Link) -> bool:
+        """Leave a connection to one who waits; False when nobody does any more."""
+        with self._changed:
+            if self.closed or self._waiting <= len(self._handed):
+                return False
+            self._handed.append(link)
+            self._changed.notify()
+            return True
 
     def drop(self, link: Link) -> None:
         """Close a connection that cannot be used again."""
@@ -223,10 +247,17 @@ class Links:
         """Wait until calls in flight are answered, for as long as one may take, and close all connections."""
         end = monotonic() + self.dialer.timeout
         self.closed = True
-        while self.free:
-            self.drop(self.free.pop())
+        self._drop_free()
         with self._changed:
+            self._changed.notify_all()
             self._changed.wait_for(lambda: not self._open, max(0.0, end - monotonic()))
+        self._drop_free()
+
+    def _drop_free(self) -> None:
+        for links in (self.free, self._handed):
+            with contextlib.suppress(IndexError):
+                while True:
+                    self.drop(links.pop())
 
     def _forget(self) -> None:
         with self._changed:
@@ -235,9 +266,10 @@ class Links:
 
     def _begin_in_child(self) -> None:
         """After a fork: the connections are the parent's."""
-        for link in self.free:
-            link.abandon()
-        self.free.clear()
+        for links in (self.free, self._handed):
+            for link in links:
+                link.abandon()
+            links.clear()
         self._open = self._waiting = 0
         self._changed = threading.Condition()
 

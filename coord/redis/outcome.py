@@ -16,7 +16,7 @@ from coord.errors import ConfigError, CoordError, OutcomeUnknown, ReplyError, Un
 from coord.names import decoded
 from coord.script import Script
 
-__all__ = ["ASKING", "Attempts", "answer", "could_not_connect"]
+__all__ = ["ASKING", "Attempts", "Closed", "answer", "could_not_connect"]
 
 ASKING: tuple[str | int, ...] = ("ASKING",)
 """Goes before a call that a node sent to where its keys are on their way to."""
@@ -46,6 +46,10 @@ _DENIED = {
     "WRONGPASS": "the server does not accept this user and password",
     "NOPERM": "the user may not do this: grant it what docs/guide.md lists under ACL",
 }
+
+
+class Closed(Unavailable):
+    """The coordinator was closed: another attempt would not find it open."""
 
 
 class Attempts:
@@ -114,6 +118,9 @@ class Attempts:
         self._leave()
         if isinstance(error, CoordError) and not isinstance(error, Unavailable):
             self._settle(error)
+        elif isinstance(error, Closed):
+            self._why = error
+            self._give_up()
         else:
             self._again(error)
 

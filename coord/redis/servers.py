@@ -31,11 +31,11 @@ class Servers(Protocol):
     publish: str
     timeout: float
 
-    def route(self, keys: tuple[str, ...]) -> Links:
+    def route(self, keys: tuple[str, ...], /) -> Links:
         """Return the connections to the server that has the keys."""
         ...
 
-    def groups(self, stories: Sequence[Attempts], within: float) -> Iterable[Group]:
+    def groups(self, stories: Sequence[Attempts], within: float, /) -> Iterable[Group]:
         """Return calls by the server that each goes to."""
         ...
 
@@ -67,11 +67,11 @@ class Server:
     def __repr__(self) -> str:
         return repr(self._links.dialer)
 
-    def route(self, _keys: tuple[str, ...]) -> Links:
+    def route(self, _keys: tuple[str, ...], /) -> Links:
         """Return the connections to the server."""
         return self._links
 
-    def groups(self, stories: Sequence[Attempts], _within: float) -> Iterable[Group]:
+    def groups(self, stories: Sequence[Attempts], _within: float, /) -> Iterable[Group]:
         """All calls go to the one server."""
         return [(self._links, list(stories))]
 
@@ -124,7 +124,7 @@ class Cluster:
             links = self._nodes.setdefault(address, Links(self._dialer.elsewhere(*address), self._limit))
         return links
 
-    def route(self, keys: tuple[str, ...]) -> Links:
+    def route(self, keys: tuple[str, ...], /) -> Links:
         """Return the connections to the primary that has the keys, or to any node, which will know."""
         return self._links((self._slots.owner(keys[0]) if keys else None) or self._any())
 
@@ -135,7 +135,7 @@ class Cluster:
         """Return a dialer to the primary that has a key."""
         return self._dialer.elsewhere(*(self._slots.owner(key) or self._any()))
 
-    def groups(self, stories: Sequence[Attempts], within: float) -> Iterable[Group]:
+    def groups(self, stories: Sequence[Attempts], within: float, /) -> Iterable[Group]:
         """Return calls by node, once what was learnt of the topology is taken in."""
         for story in stories:
             if story.sent_to and not story.asking and story.keys:

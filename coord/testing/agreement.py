@@ -59,7 +59,7 @@ Stored = dict[str, tuple[str, Any, int]]
 """Of each key: its type, its value and its PTTL (-1: no deadline)."""
 
 
-class Disagreement(AssertionError):  # noqa: N818  # it is what the test found, not an error of its own
+class Disagreement(AssertionError):  # it is what the test found, not an error of its own
     """A script and its twin differ; the message says in what."""
 
 

@@ -21,8 +21,10 @@ from coord.script import Script, library
 __all__ = ["lint"]
 
 GLOBALS = frozenset(
-    ("KEYS", "ARGV", "redis", "math", "string", "table", "assert", "error", "ipairs", "next", "pairs", "pcall")
-    + ("select", "tonumber", "tostring", "type", "unpack")
+    """
+    KEYS ARGV redis math string table
+    assert error ipairs next pairs pcall select tonumber tostring type unpack
+    """.split()
 )
 """What a script may use: there on every server, and in the same way."""
 

@@ -120,14 +120,8 @@ class Server:
     def start(self) -> None:
         """Start the server and return when it answers."""
         self.folder.mkdir(exist_ok=True)
-        command = [
-            str(self.engine.program),
-            *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
-            *("--save", "", "--appendonly", "no", "--daemonize", "no", "--logfile", "server.log"),
-            *self._args,
-        ]
         self._process = subprocess.Popen(
-            command, env={**os.environ, **self._env}, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+            self.command(), env={**os.environ, **self._env}, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
         )
         deadline = time.monotonic() + _START_SECONDS
         while not self._answers():
@@ -137,6 +131,15 @@ class Server:
                 self.stop()
                 raise RuntimeError(f"{self.engine.program} did not start; it said: {said}")
             time.sleep(0.01)
+
+    def command(self) -> list[str]:
+        """The command line that starts it."""
+        return [
+            str(self.engine.program),
+            *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
+            *("--save", "", "--appendonly", "no", "--daemonize", "no", "--logfile", "server.log"),
+            *self._args,
+        ]
 
     def _answers(self) -> bool:
         try:
