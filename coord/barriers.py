@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
-from coord.errors import MissingBarrier, WaitTimeout
+from coord.errors import MissingBarrier, OutcomeUnknown, ReplyError, Unavailable, WaitTimeout
 from coord.leases import look_again_in
 from coord.library import keep_error, kept_errors, now_ms, recall, refresh, remember
 from coord.names import Seconds, decoded, encoded, int64, milliseconds
 from coord.operation import Handle, nonce
-from coord.plan import Plan, Rest, Tell, ask, listen
+from coord.plan import Pause, Plan, Rest, Tell, ask, listen
 from coord.script import Call, packaged
 
 if TYPE_CHECKING:
@@ -37,8 +38,11 @@ __all__ = [
     "watching",
 ]
 
+T = TypeVar("T")
+
 State = Literal["open", "complete", "aborted", "expired"]
 
+_MOST_PARTIES = 1_000_000_000
 _LONGEST_MESSAGE = 1024
 _LARGEST_METADATA = 65_536
 _log = logging.getLogger("coord")
@@ -97,8 +101,8 @@ def open_(
     coordinator's default. ``deadline``: seconds from now after which it is expired if it is not complete.
     ``metadata``: what ``status`` gives back: anything that JSON can say, up to 64 KiB.
     """
-    if int64(parties, "parties") < 1:
-        raise ValueError(f"parties is {parties}: a barrier is opened for at least one")
+    if not 1 <= int64(parties, "parties") <= _MOST_PARTIES:
+        raise ValueError(f"parties is {parties}: a barrier is opened for 1 to {_MOST_PARTIES:,}")
     deadline_ms = 0 if deadline is None else milliseconds(deadline, "deadline")
     ttl_ms = barrier.at.lifetime(ttl)
     if ttl_ms:
@@ -236,14 +240,24 @@ def watching(barrier: BarrierHandle, on_complete: Callback | None, on_timeout: C
     mine = nonce()
     handle = BarrierHandle(barrier.at.calls, barrier.name)
     try:
-        ended = yield from waiting(barrier)
+        ended = yield from _patiently(lambda: waiting(barrier))
         callback = {"complete": on_complete, "expired": on_timeout}.get(ended.state)
-        if callback is not None and (yield from ask(_fire(handle, ended.attempt, mine))):
+        if callback is not None and (yield from _patiently(lambda: ask(_fire(handle, ended.attempt, mine)))):
             yield Tell(callback, ended)
     except MissingBarrier as error:
         _log.warning("coord stops watching: %s", error)
     except Exception:
         _log.exception("coord: watching the barrier %r ended with an error", barrier.name)
+
+
+def _patiently(plan: Callable[[], Plan[T]]) -> Plan[T]:
+    """Follow a plan again and again for as long as the server cannot be reached."""
+    while True:
+        try:
+            return (yield from plan())
+        except (Unavailable, OutcomeUnknown) as error:
+            _log.debug("coord goes on watching: %s", error)
+            yield Pause(random.uniform(0.5, 1.0))
 
 
 def _fire(barrier: BarrierHandle, attempt: str, nonce: str) -> Call[bool]:
@@ -268,6 +282,8 @@ def _open(
     answered = recall(space, op, remember_ms)
     if answered is not None:
         return answered
+    if not 1 <= parties <= _MOST_PARTIES:
+        raise ReplyError("COORD_RANGE a barrier is opened for 1 to 1000000000 parties")
     before = space.hlen(barrier)
     ends = str(now_ms(space) + deadline_ms) if deadline_ms else "0"
     space.delete(barrier)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from coord.errors import ReplyError
 from coord.library import later, whole
 from coord.names import Seconds, milliseconds
-from coord.operation import Calls, nonce
+from coord.operation import Calls
 from coord.script import Call, packaged
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def once(at: Calls, name: str, ttl: Seconds = 45) -> Call[bool]:
     The window opens with the call that gets True, and is not prolonged by others.
     A window and a claim of the same name know nothing of each other.
     """
-    return at.call(ONCE, (at.key("once", name),), (nonce(), milliseconds(ttl)), bool)
+    return at.call(ONCE, (at.key("once", name),), (at.nonce(), milliseconds(ttl)), bool)
 
 
 def take(at: Calls, name: str, owner: str, nonce: str, ttl_ms: int) -> Call[Grant]:
@@ -88,17 +88,13 @@ def _read_holder(reply: list[int | str]) -> Holder | None:
 
 
 def _holding(claim: str | None) -> tuple[str, str, str]:
-    """Who has a claim, by which attempt, under which fence; no attempt: it is free; no fence: not a claim."""
+    """Who has a claim, by which attempt, under which fence; no attempt: it is free."""
     if claim is None:
         return "", "", "0"
     parts = claim.rsplit("|", 2)
     if len(parts) == 3 and whole(parts[2]):
         return parts[0], parts[1], parts[2]
-    return "", "", ""
-
-
-def _corrupt() -> ReplyError:
-    return ReplyError("COORD_CORRUPT the value of this claim was not written by coord")
+    raise ReplyError("COORD_CORRUPT this claim was not written by coord")
 
 
 def _once(space: Keyspace, once: str, nonce: str, ttl_ms: int) -> int:
@@ -109,8 +105,6 @@ def _once(space: Keyspace, once: str, nonce: str, ttl_ms: int) -> int:
 
 def _claim(space: Keyspace, claim: str, gone: str, owner: str, nonce: str, ttl_ms: int) -> list[int | str]:
     holder, attempt, fence = _holding(space.get(claim))
-    if not fence:
-        raise _corrupt()
     taken = attempt != ""
     left_ms = space.pttl(claim) if taken else 0
     if taken and holder != owner:
@@ -151,8 +145,6 @@ def _release(space: Keyspace, claim: str, gone: str, nonce: str, gone_ms: int, p
 
 def _holder(space: Keyspace, claim: str) -> list[int | str]:
     owner, attempt, fence = _holding(space.get(claim))
-    if not fence:
-        raise _corrupt()
     return [owner, fence, space.pttl(claim)] if attempt else ["", fence, 0]
 
 

@@ -14,6 +14,7 @@ from coord.coordinator import AsyncCoordinator, Coordinator
 from coord.errors import ConfigError
 from coord.memory import AsyncMemory, Memory, keyspace
 from coord.names import Seconds
+from coord.operation import Naming
 
 __all__ = ["Connecting", "connect", "connect_async", "from_config", "get_coordinator", "set_coordinator"]
 
@@ -36,6 +37,8 @@ def connect(
 
     A server is reached at once: ``Unavailable`` when it cannot be. ``ConfigError`` when the URL cannot be read.
     """
+    # What is wrong here is told before anything is opened.
+    Naming(prefix, ttl)
     name = _memory_name(url, client)
     if name is not None:
         _no_options(options)
@@ -62,6 +65,7 @@ class Connecting:
         self._made: AsyncCoordinator | None = None
 
     async def _connect(self) -> AsyncCoordinator:
+        Naming(self._prefix, self._ttl)
         name = _memory_name(self._url, self._client)
         if name is not None:
             _no_options(self._options)
@@ -113,7 +117,11 @@ def from_config(config: Mapping[str, Any]) -> Coordinator:
     redis: Mapping[str, Any] = config.get("redis") or {}
     _known(redis, _REDIS_KEYS, "redis.")
     prefix = redis.get("key_prefix", "coord:")
-    ttl = redis.get("ttl_sec", 3600) or None
+    seconds: Any = redis.get("ttl_sec", 3600)
+    if seconds is None:
+        raise ConfigError("redis.ttl_sec is a number of seconds, or 0 for no expiry")
+    # False is no number of seconds, though it equals 0; connect says so.
+    ttl = None if seconds == 0 and not isinstance(seconds, bool) else seconds
     if backend == "memory":
         return connect("memory://", prefix=prefix, ttl=ttl)
     if backend == "redis":
@@ -139,7 +147,10 @@ def _custom(path: str, config: Mapping[str, Any]) -> Coordinator:
     make = getattr(kind, "from_config", None)
     if make is None:
         raise ConfigError(f"backend {path}: the class has no from_config(config)")
-    made: Any = make({**config.get("custom_params", {}), **config})
+    params: Mapping[str, Any] = config.get("custom_params") or {}
+    if not isinstance(params, Mapping):
+        raise ConfigError(f"custom_params is a table, not {type(params).__name__}")
+    made: Any = make({**params, **config})
     if made is None:
         raise ConfigError(f"backend {path}: its from_config returned None")
     if not hasattr(made, "run") and hasattr(made, "call"):
@@ -150,7 +161,10 @@ def _custom(path: str, config: Mapping[str, Any]) -> Coordinator:
 
 def _found(path: str) -> Any:
     for offered in entry_points(group=BACKENDS, name=path):
-        return offered.load()
+        try:
+            return offered.load()
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"backend {path}: cannot import {offered.value}: {error}") from error
     module, _, name = path.replace(":", ".").rpartition(".")
     if not module:
         raise ConfigError(f"backend {path!r} is neither memory, redis, an entry point of {BACKENDS}, nor a dotted path")
@@ -172,7 +186,8 @@ _setting = threading.Lock()
 def set_coordinator(coordinator: Coordinator | None) -> None:
     """Make this the coordinator that ``get_coordinator`` returns in this process; None: none was set."""
     global _of_process  # noqa: PLW0603  # one for the process is the point
-    _of_process = coordinator
+    with _setting:
+        _of_process = coordinator
 
 
 def get_coordinator() -> Coordinator:
@@ -202,10 +217,10 @@ def _memory_name(url: str | None, client: Any) -> str | None:
         raise TypeError(f"a URL is a str, not {type(url).__name__}")
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in ("memory", *_SERVERS):
-        raise ConfigError(
-            f"cannot connect to a URL that begins with {scheme[:20]!r}: "
-            f"it is one of memory://, {', '.join(f'{each}://' for each in _SERVERS)}"
-        )
+        # What stands before :// is quoted, and nothing else: it may be a password.
+        begins = f" that begins with {scheme[:20]}://" if separator and "@" not in scheme else ""
+        known = ", ".join(f"{each}://" for each in ("memory", *_SERVERS))
+        raise ConfigError(f"cannot connect to a URL{begins}: it begins with one of {known}")
     if scheme != "memory":
         return None
     if set(rest) & set("?#@"):

@@ -93,6 +93,14 @@ class AsyncRunner(Protocol):
         ...
 
 
+def _all_calls(calls: Iterable[Call[T]]) -> list[Call[T]]:
+    calls = list(calls)
+    for call in calls:
+        if not isinstance(call, Call):
+            raise TypeError(f"run_many takes Calls, not {type(call).__name__}")
+    return calls
+
+
 # --- operations, in every world ------------------------------------------------------------------
 
 
@@ -277,6 +285,7 @@ class Coordinator(_Operations, Naming):
         self.calls = CallMaker(prefix, ttl)
         self.calls.remember_ms = self.remember_ms = runner.remember_ms
         self.calls.publish = self.publish = runner.publish
+        self.calls.nonce = self.nonce = getattr(runner, "nonce", self.nonce)
         # The runner's own method: nothing stands between an operation and its backend.
         self.call = runner.call
         self.kv = Kv(self)
@@ -307,11 +316,12 @@ class Coordinator(_Operations, Naming):
         """Make a call, one of ``calls`` or of a script of your own, and return its result."""
         if not isinstance(call, Call):
             raise TypeError(f"run takes a Call, not {type(call).__name__}")
-        return self.make(call)
+        result: T = self.make(call)
+        return result
 
     def run_many(self, calls: Iterable[Call[T]]) -> list[T | Exception]:
         """Make calls in one write, and return an answer or an error for each, in order."""
-        return self._runner.run_many(calls)
+        return self._runner.run_many(_all_calls(calls))
 
     def claim(self, name: str, ttl: Seconds = 30, owner: str | None = None) -> Lease | None:
         """Take a name for ``ttl`` seconds, or return None at once when another owner has it.
@@ -506,6 +516,7 @@ class AsyncCoordinator(_Operations, Naming):
         self.calls = CallMaker(prefix, ttl)
         self.calls.remember_ms = self.remember_ms = runner.remember_ms
         self.calls.publish = self.publish = runner.publish
+        self.calls.nonce = self.nonce = getattr(runner, "nonce", self.nonce)
         # The runner's own method: nothing stands between an operation and its backend.
         self.call = runner.call
         self.kv = AsyncKv(self)
@@ -538,7 +549,7 @@ class AsyncCoordinator(_Operations, Naming):
 
     async def run_many(self, calls: Iterable[Call[T]]) -> list[T | Exception]:
         """Make calls in one write; await an answer or an error for each, in order."""
-        return await self._runner.run_many(calls)
+        return await self._runner.run_many(_all_calls(calls))
 
     async def claim(self, name: str, ttl: Seconds = 30, owner: str | None = None) -> AsyncLease | None:
         """Take a name for ``ttl`` seconds, or return None at once when another owner has it.

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import threading
+import weakref
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, cast
@@ -15,7 +18,7 @@ from coord.errors import CoordError, LeaseLost, OutcomeUnknown, WaitTimeout
 from coord.names import Seconds, milliseconds, text
 from coord.operation import Calls, nonce
 from coord.operation import owner as nobody
-from coord.plan import Bell, Cancelled, Pause, Plan, Rest, Undo, ask, ask_within, listen, planned
+from coord.plan import Bell, Cancelled, Pause, Plan, Rest, Undo, ask, ask_within, listen, planned, undoing
 
 __all__ = ["AsyncHolding", "AsyncLease", "Holding", "Lease", "claiming", "look_again_in"]
 
@@ -27,6 +30,9 @@ _MARGIN = 0.002
 
 _LOOK_AGAIN = 5.0
 _LOOK_AGAIN_UNHEARD = 0.25
+
+_UNDO = 30.0
+"""Seconds for which a claim that nobody will hold is taken back, if its TTL is not over sooner."""
 
 
 class Event(Protocol):
@@ -83,10 +89,12 @@ class _Held:
         self._nonce = grant.nonce
         self._ttl_ms = ttl_ms
         self._lost = self._new_event()
-        self._watched = False
+        self._unsure = False
+        self._leaving = False
         self._released = False
-        self._started = started
         self._deadline = 0.0
+        self._care: Callable[[Any], Plan[None]] | None = None
+        self._job: Job | None = None
         self._hold_from(started, ttl_ms)
 
     def __repr__(self) -> str:
@@ -102,21 +110,47 @@ class _Held:
     def _is_lost(self) -> bool:
         """Whether the loss is known; time alone makes it so."""
         if not self._lost.is_set() and not self._released and monotonic() >= self._deadline:
+            # The server may have it still, renewed by a call whose answer came too late.
+            self._unsure = True
             self._lost.set()
         return self._lost.is_set()
 
+    @property
+    def _is_over(self) -> bool:
+        """Whether there is nothing left to look after."""
+        return self._released or self._is_lost
+
     def _watch_loss(self) -> Event:
         """Return the event of the loss, and see to it that it is set in time."""
-        if not self._is_lost and not self._watched and not self._released:
-            self._watched = True
-            self._at.keep(_running_out(self))
+        if self._job is None and not self._is_over:
+            # Outside its event loop an awaited lease has nobody to watch it; then it looks when it is asked.
+            with contextlib.suppress(RuntimeError):
+                self._look_after(_running_out)
         return self._lost
 
+    def _look_after(self, care: Callable[[Any], Plan[None]]) -> None:
+        """Have a plan followed in the background until the lease is over."""
+        self._care = care
+        self._job = self._at.keep(care(self))
+
+    def _look_away(self) -> None:
+        """End what is followed in the background."""
+        if self._job is not None:
+            self._job.cancel()
+
+    def _is_gone(self) -> None:
+        """Another has the name, or nobody."""
+        self._lost.set()
+        self._look_away()
+
     def _hold_from(self, started: float, ttl_ms: int) -> None:
-        seconds = ttl_ms / 1000
-        self._started = started
+        seconds, before = ttl_ms / 1000, self._deadline
         self._ttl_ms = ttl_ms
         self._deadline = started + seconds - min(_MARGIN + seconds / 100, seconds / 2)
+        if self._deadline < before and self._care is not None:
+            # Whoever looks after it would come too late.
+            self._look_away()
+            self._look_after(self._care)
 
 
 # --- plans ---------------------------------------------------------------------------------------
@@ -127,49 +161,87 @@ def claiming(at: Granting, lease: Callable[..., L], name: str, ttl: Seconds, own
     ttl_ms = milliseconds(ttl)
     owner = nobody() if owner is None else text(owner, "owner")
     attempt = nonce()
+    asking = _asking(at, lease, name, owner, attempt, ttl_ms)
+    return (yield from _or_undone(at, asking, _undo(at, name, attempt, ttl_ms)))
+
+
+def acquiring(
+    at: Granting, lease: Callable[..., L], name: str, attempt: str, ttl: Seconds, wait: Seconds | None
+) -> Plan[L]:
+    """Take a name, waiting for it in turn with the other waiters of this process; cancelled, leave nothing held."""
+    ttl_ms = milliseconds(ttl)
+    end = None if wait is None else monotonic() + milliseconds(wait, "wait") / 1000
+    in_turn = _in_turn(at, lease, name, attempt, ttl_ms, end)
+    held = yield from _or_undone(at, in_turn, _undo(at, name, attempt, ttl_ms))
+    if held is None:
+        raise WaitTimeout(f"{name!r} was not free within {wait} s")
+    return held
+
+
+def _asking(at: Granting, lease: Callable[..., L], name: str, owner: str, attempt: str, ttl_ms: int) -> Plan[L | None]:
     started = monotonic()
-    grant = yield from _trying(at.calls, name, owner, attempt, ttl_ms)
+    grant = yield from ask(take(at.calls, name, owner, attempt, ttl_ms))
     return lease(at, name, owner, grant, ttl_ms, started) if grant.granted else None
 
 
-def acquiring(at: Granting, lease: Callable[..., L], name: str, ttl: Seconds, wait: Seconds | None) -> Plan[L]:
-    """Take a name, waiting for it in turn with the other waiters of this process."""
-    ttl_ms = milliseconds(ttl)
-    end = None if wait is None else monotonic() + milliseconds(wait, "wait") / 1000
-    owner, attempt = nobody(), nonce()
-    channel = at.calls.key("claim", name)
-    started = monotonic()
-    grant = yield from _trying(at.calls, name, owner, attempt, ttl_ms)
-    if not grant.granted:
-        bell = yield from listen(channel, in_turn=True)
-        try:
-            while not grant.granted:
-                left = None if end is None else end - monotonic()
-                if left is not None and left <= 0:
-                    raise WaitTimeout(f"{name!r} was not free within {wait} s")
-                rung = yield Rest(bell, _until_next_look(bell, grant.left, left))
-                if rung or bell.place.is_first:
-                    started = monotonic()
-                    grant = yield from _trying(at.calls, name, owner, attempt, ttl_ms)
-        finally:
-            bell.leave()
-    return lease(at, name, owner, grant, ttl_ms, started)
-
-
-def _trying(calls: Calls, name: str, owner: str, attempt: str, ttl_ms: int) -> Plan[Grant]:
+def _in_turn(
+    at: Granting, lease: Callable[..., L], name: str, attempt: str, ttl_ms: int, end: float | None
+) -> Plan[L | None]:
+    """Ask at once, unless others of this process wait already; then wait and ask when it is one's turn."""
+    owner, channel = nobody(), at.calls.key("claim", name)
+    bell = yield from listen(channel, in_turn="behind")
+    looks = not bell.place.stands
     try:
-        return (yield from ask(take(calls, name, owner, attempt, ttl_ms)))
+        while True:
+            left = None if end is None else end - monotonic()
+            taken_for = 0.0
+            if looks:
+                started = monotonic()
+                grant = yield from ask(take(at.calls, name, owner, attempt, ttl_ms))
+                if grant.granted:
+                    return lease(at, name, owner, grant, ttl_ms, started)
+                taken_for = grant.left
+            if not bell.place.stands:
+                bell = yield from listen(channel, in_turn=True)
+            if left is not None and left <= 0:
+                return None
+            rung = yield Rest(bell, _until_next_look(bell, taken_for, left))
+            looks = rung or bell.place.is_first
+    finally:
+        bell.leave()
+
+
+def _undo(at: Granting, name: str, attempt: str, ttl_ms: int) -> Undo:
+    return Undo(release(at.calls, name, attempt), min(ttl_ms / 1000, _UNDO))
+
+
+def _or_undone(at: Granting, plan: Plan[T], undo: Undo) -> Plan[T]:
+    """Follow a plan that may win a claim; when it is cut short, take back what it may have won."""
+    try:
+        return (yield from plan)
     except (OutcomeUnknown, *Cancelled):
-        # It may have been granted, and nobody will hold it.
-        yield Undo(release(calls, name, attempt), ttl_ms / 1000)
+        yield undo
         raise
+    except GeneratorExit:
+        # Who followed it has gone, between two steps.
+        with contextlib.suppress(RuntimeError):
+            at.keep(undoing(undo))
+        raise
+
+
+def _only(undo: Undo) -> Plan[None]:
+    """Nothing but to take something back."""
+    yield undo
 
 
 def _until_next_look(bell: Bell, taken_for: float, left: float | None) -> float | None:
     """Seconds until a waiter looks without being woken; None: it is not its turn, and it has time."""
     if not bell.place.is_first:
         return left
-    soon = min(taken_for + 0.001, look_again_in(bell))
+    soon = look_again_in(bell)
+    # A claim that somebody made permanent has no end to wait for.
+    if taken_for >= 0:
+        soon = min(taken_for + 0.001, soon)
     return soon if left is None else min(soon, left)
 
 
@@ -197,23 +269,31 @@ def _renewed(lease: _Held, started: float, ttl_ms: int, *, renewed: bool) -> boo
         return False
     if renewed:
         lease._hold_from(started, ttl_ms)
-    else:
-        lease._lost.set()
+    elif not lease._leaving:
+        # While it is let go, that is why it is not there.
+        lease._is_gone()
     return renewed
 
 
-def keeping(lease: _Held) -> Plan[None]:
-    """Renew a lease at a third of its TTL until it is released or lost; what fails is tried again in time."""
-    lease._watched = True
+def keeping(lease: _Held, block: Callable[[], object]) -> Plan[None]:
+    """Renew a lease at a third of its TTL until it is released or lost; what fails is tried again in time.
+
+    ``block`` returns None once its block has gone, and could not release it.
+    """
     pause = lease._ttl_ms / 3000
-    while not lease._released and not lease._is_lost:
-        yield Pause(max(0.0, min(pause, lease._deadline - monotonic())))
-        if lease._released or lease._is_lost:
+    while not lease._is_over:
+        left = lease._deadline - monotonic()
+        pause = max(0.0, min(pause, left))
+        yield Pause(pause, left - pause)
+        if lease._is_over:
+            return
+        if block() is None:
+            yield from _running_out(lease)
             return
         started, third = monotonic(), lease._ttl_ms / 3000
         call = renew(lease._at.calls, lease.name, lease._nonce, lease._ttl_ms)
         try:
-            renewed = yield from ask_within(call, min(third, lease._deadline - started))
+            renewed = yield from ask_within(call, max(0.001, min(third, lease._deadline - started)))
         except CoordError:
             # Also what is refused, by a rule or a stranger's value at the key: it may be mended before time is over.
             pause = third / 4
@@ -224,8 +304,8 @@ def keeping(lease: _Held) -> Plan[None]:
 
 def _running_out(lease: _Held) -> Plan[None]:
     """Set ``lost`` when the time of a lease that nobody renews is over."""
-    while not lease._released and not lease._is_lost:
-        yield Pause(max(0.0, lease._deadline - monotonic()))
+    while not lease._is_over:
+        yield Pause(max(0.0, lease._deadline - monotonic()), 0.0)
 
 
 def _releasing(lease: _Held) -> Plan[bool]:
@@ -233,21 +313,31 @@ def _releasing(lease: _Held) -> Plan[bool]:
 
     False when it was let go before, or was lost by now: then ``lost`` is set. May be repeated after an error.
     """
-    if lease._released or lease._lost.is_set():
+    if lease._released:
         return False
-    call = release(lease._at.calls, lease.name, lease._nonce)
+    undo = _undo(lease._at, lease.name, lease._nonce, lease._ttl_ms)
+    if lease._lost.is_set():
+        if lease._unsure:
+            lease._unsure = False
+            yield undo
+        return False
+    lease._leaving = True
     try:
-        released = yield from ask(call)
+        released = yield from ask(undo.call)
     except Cancelled:
         # The release goes on without its caller.
         lease._released = True
-        yield Undo(call, lease._ttl_ms / 1000)
+        lease._look_away()
+        yield undo
         raise
+    finally:
+        lease._leaving = False
     if released:
         lease._released = True
+        lease._look_away()
     else:
-        lease._lost.set()
-    return released
+        lease._is_gone()
+    return cast("bool", released)
 
 
 def _ensuring(lease: _Held) -> Plan[None]:
@@ -256,7 +346,7 @@ def _ensuring(lease: _Held) -> Plan[None]:
         now = yield from ask(holder(lease._at.calls, lease.name))
         if now is not None and now.fence == lease.fence:
             return
-        lease._lost.set()
+        lease._is_gone()
     raise _loss(lease)
 
 
@@ -296,29 +386,43 @@ class Holding:
 
     def __init__(self, at: Granting, name: str, ttl: Seconds, wait: Seconds | None, *, renew: bool) -> None:
         self._at = at
-        self._acquiring = acquiring(at, Lease, name, ttl, wait)
+        self._name = name
+        self._ttl = ttl
+        self._wait = wait
         self._renew = renew
-        self._job: Job | None = None
 
     def __enter__(self) -> Lease:
-        self._lease = cast("Lease", self._at.follow(self._acquiring))
-        if self._renew:
-            self._job = self._at.keep(keeping(self._lease))
-        return self._lease
+        attempt = nonce()
+        undo = _undo(self._at, self._name, attempt, milliseconds(self._ttl))
+        try:
+            lease = self._at.follow(acquiring(self._at, Lease, self._name, attempt, self._ttl, self._wait))
+            self._lease: Lease = lease
+            if self._renew:
+                lease._look_after(partial(keeping, block=weakref.ref(self)))
+            return cast("Lease", lease)
+        except (RuntimeError, *Cancelled):
+            # Interrupted between the grant and the block, or no thread could be started.
+            self._at.follow(_only(undo))
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._job is not None:
-            self._job.cancel()
         try:
+            self._lease._look_away()
             self._lease.release()
+            if error is None and self._lease._lost.is_set():
+                raise _loss(self._lease)
+        except LeaseLost:
+            raise
         except CoordError:
             # What went wrong in the block says more; the lease ends by its TTL.
             if error is None:
                 raise
-        if error is None and self._lease._lost.is_set():
-            raise _loss(self._lease)
+        except Cancelled:
+            self._lease._look_away()
+            self._at.follow(_only(_undo(self._at, self._name, self._lease._nonce, self._lease._ttl_ms)))
+            raise
 
 
 # --- awaited -------------------------------------------------------------------------------------
@@ -351,21 +455,23 @@ class AsyncHolding:
 
     def __init__(self, at: Granting, name: str, ttl: Seconds, wait: Seconds | None, *, renew: bool) -> None:
         self._at = at
-        self._acquiring = acquiring(at, AsyncLease, name, ttl, wait)
+        self._name = name
+        self._ttl = ttl
+        self._wait = wait
         self._renew = renew
-        self._job: Job | None = None
 
     async def __aenter__(self) -> AsyncLease:
-        self._lease = cast("AsyncLease", await self._at.follow(self._acquiring))
+        plan = acquiring(self._at, AsyncLease, self._name, nonce(), self._ttl, self._wait)
+        lease: AsyncLease = await self._at.follow(plan)
+        self._lease = lease
         if self._renew:
-            self._job = self._at.keep(keeping(self._lease))
-        return self._lease
+            lease._look_after(partial(keeping, block=weakref.ref(self)))
+        return lease
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._job is not None:
-            self._job.cancel()
+        self._lease._look_away()
         try:
             await self._lease.release()
         except CoordError:

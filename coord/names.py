@@ -5,9 +5,18 @@ from __future__ import annotations
 import math
 import re
 from datetime import timedelta
-from functools import lru_cache
 
-__all__ = ["INT64_MAX", "INT64_MIN", "Seconds", "decoded", "encoded", "int64", "milliseconds", "text"]
+__all__ = [
+    "INT64_MAX",
+    "INT64_MIN",
+    "Seconds",
+    "decoded",
+    "encoded",
+    "int64",
+    "milliseconds",
+    "nearly_plain",
+    "text",
+]
 
 Seconds = int | float | timedelta
 """A TTL or timeout: seconds, at least 1 ms and at most 10 years."""
@@ -16,9 +25,11 @@ INT64_MAX = 2**63 - 1
 INT64_MIN = -(2**63)
 
 _LONGEST_NAME = 1024
-_TEN_YEARS_MS = 10 * 365 * 24 * 3600 * 1000
-_PLAIN = re.compile(r"[ !-$&-9;-z|~]{1,256}").fullmatch
-_RESERVED = re.compile(r"[\x00-\x1f\x7f%:{}]")
+_TEN_YEARS = 10 * 365 * 24 * 3600
+nearly_plain = re.compile(r"[ !-$&-z|~]{1,256}").fullmatch
+"""Whether a name has nothing to encode but colons, as most have."""
+
+_RESERVED = re.compile(r"[\x00-\x1f\x7f-\x9f%:{}]")
 _ESCAPE = re.compile(r"%([0-9A-F]{2})")
 
 
@@ -34,17 +45,17 @@ def text(value: str, what: str) -> str:
         raise ValueError(f"{what} is not valid UTF-8: {value[:64]!r}") from None
     if size > _LONGEST_NAME:
         raise ValueError(f"{what} is {size:,} bytes long: at most {_LONGEST_NAME:,} fit")
-    return value
+    # A member of a str Enum is its text here, whatever its own str() says.
+    return value if value.__class__ is str else str.__str__(value)
 
 
-@lru_cache(maxsize=4096)
 def encoded(name: str, what: str = "a name") -> str:
     """Return ``name`` so that it can stand in a key without moving its hash tag or its prefix.
 
     ``{``, ``}``, ``%``, ``:`` and control characters become ``%XX``; all else stays readable.
     """
-    if isinstance(name, str) and _PLAIN(name):
-        return name
+    if name.__class__ is str and nearly_plain(name):
+        return name.replace(":", "%3A")
     return _RESERVED.sub(lambda found: f"%{ord(found[0]):02X}", text(name, what))
 
 
@@ -55,6 +66,8 @@ def decoded(name: str) -> str:
 
 def milliseconds(value: Seconds, what: str = "ttl") -> int:
     """Return seconds as whole milliseconds: at least 1 ms, at most 10 years."""
+    if type(value) is int and 0 < value <= _TEN_YEARS:
+        return value * 1000
     if isinstance(value, bool):
         raise ValueError(f"{what} is a number of seconds, not a bool")  # noqa: TRY004  # as the contract has it
     if isinstance(value, timedelta):
@@ -66,7 +79,7 @@ def milliseconds(value: Seconds, what: str = "ttl") -> int:
     if isinstance(seconds, float) and not math.isfinite(seconds):
         raise ValueError(f"{what} is {seconds}: it must be finite")
     whole = round(seconds * 1000)
-    if not 1 <= whole <= _TEN_YEARS_MS:
+    if not 1 <= whole <= _TEN_YEARS * 1000:
         raise ValueError(f"{what} is {seconds} s: at least 1 ms and at most 10 years")
     return whole
 

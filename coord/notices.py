@@ -10,20 +10,28 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from itertools import islice
+from typing import Literal
 
-__all__ = ["Notices", "Place"]
+__all__ = ["InTurn", "Notices", "Place"]
+
+InTurn = bool | Literal["behind"]
+"""Whether waiters take turns. "behind": only behind others; alone, no place is taken."""
 
 
 class Place:
-    """One waiter's place on a channel. ``leave`` gives it up; the next in turn is woken then."""
+    """One waiter's place on a channel. ``leave`` gives it up; the next in turn is woken then.
 
-    __slots__ = ("_notices", "channel", "in_turn", "ring")
+    ``stands`` tells whether it was taken at all.
+    """
+
+    __slots__ = ("_notices", "channel", "in_turn", "ring", "stands")
 
     def __init__(self, notices: Notices, channel: str, ring: Callable[[], None], *, in_turn: bool) -> None:
         self._notices = notices
         self.channel = channel
         self.ring = ring
         self.in_turn = in_turn
+        self.stands = True
 
     @property
     def is_first(self) -> bool:
@@ -65,11 +73,14 @@ class Notices:
     def __contains__(self, channel: str) -> bool:
         return channel in self._channels
 
-    def listen(self, channel: str, ring: Callable[[], None], *, in_turn: bool = False) -> Place:
+    def listen(self, channel: str, ring: Callable[[], None], *, in_turn: InTurn = False) -> Place:
         """Take a place on a channel."""
-        place = Place(self, channel, ring, in_turn=in_turn)
+        place = Place(self, channel, ring, in_turn=bool(in_turn))
         with self._lock:
             found = self._channels.get(channel)
+            if in_turn == "behind" and (found is None or not found.turns):
+                place.stands = False
+                return place
             if found is None:
                 found = self._channels[channel] = _Channel(heard=self._heard_at_once)
                 self._begin(channel)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
-from coord.names import Seconds, encoded, milliseconds
+from coord.names import Seconds, encoded, milliseconds, nearly_plain, text
 from coord.script import Call, Script
 
 __all__ = ["Builds", "Calls", "Handle", "Naming", "Runs", "RunsAsync", "lifetime_ms", "nonce", "op", "owner"]
@@ -86,19 +86,20 @@ class Naming:
 
     publish = "PUBLISH"
     remember_ms = 0
+    nonce: Callable[[], str]
     gone_ms = 60_000
     """How long a released claim's nonce stays refused: far longer than any repetition of a call."""
 
     def __init__(self, prefix: str = "coord:", ttl: Seconds | None = 3600) -> None:
-        if not isinstance(prefix, str):
-            raise TypeError(f"prefix is a str, not {type(prefix).__name__}")
-        if "{" in prefix or "}" in prefix:
-            raise ValueError(f"prefix has no braces, which would move the hash tag of every key: {prefix!r}")
-        self.prefix = prefix
+        self.prefix = plain_prefix(prefix)
         self.ttl_ms = lifetime_ms(ttl)
+        self.nonce = nonce
 
     def key(self, kind: str, name: str) -> str:
         """Return the key of an entity: prefix, kind, and the name as hash tag."""
+        if name.__class__ is str and nearly_plain(name):
+            # What ``encoded`` would do, without the call: most names come through here.
+            return f"{self.prefix}{kind}:{{{name.replace(':', '%3A')}}}"
         return f"{self.prefix}{kind}:{{{encoded(name)}}}"
 
     def lifetime(self, ttl: Seconds | None) -> int:
@@ -145,6 +146,15 @@ class Handle:
         self.at = cast("Calls", at)
 
 
+def plain_prefix(prefix: str) -> str:
+    """Return ``prefix`` if it can open a key: text of at most 1,024 bytes, without braces."""
+    if not isinstance(prefix, str):
+        raise TypeError(f"prefix is a str, not {type(prefix).__name__}")
+    if "{" in prefix or "}" in prefix:
+        raise ValueError(f"prefix has no braces, which would move the hash tag of every key: {prefix!r}")
+    return text(prefix, "prefix") if prefix else prefix
+
+
 def lifetime_ms(ttl: Seconds | None) -> int:
     """Return a TTL in milliseconds; 0 when it is None: no end."""
     return 0 if ttl is None else milliseconds(ttl)
@@ -157,14 +167,17 @@ def lifetime_ms(ttl: Seconds | None) -> int:
 class _Ids:
     """Ids of this process; a child of a fork begins anew."""
 
+    nonce: Callable[[], str]
+    owner: Callable[[], str]
+
     def __init__(self) -> None:
         self.begin()
 
     def begin(self) -> None:
         """Take a new start that no other process has."""
-        self.secret = secrets.token_urlsafe(12)
-        self.public = secrets.token_urlsafe(6)
-        self.next = count(1).__next__
+        # Mapped, so that no Python runs for an id.
+        self.nonce = map(f"{secrets.token_urlsafe(12)}%d".__mod__, count(1)).__next__
+        self.owner = map(f"{secrets.token_urlsafe(6)}-%d".__mod__, count(1)).__next__
 
 
 _ids = _Ids()
@@ -174,9 +187,9 @@ if hasattr(os, "register_at_fork"):
 
 def nonce() -> str:
     """Return an id for one attempt; nobody else can guess it."""
-    return f"{_ids.secret}{_ids.next()}"
+    return _ids.nonce()
 
 
 def owner() -> str:
     """Return a name for an owner that has none; it says which process it belongs to, and it is no secret."""
-    return f"{_ids.public}-{_ids.next()}"
+    return _ids.owner()

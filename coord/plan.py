@@ -21,7 +21,7 @@ from coord.errors import CoordError, OutcomeUnknown, Unavailable
 from coord.script import Call
 
 if TYPE_CHECKING:
-    from coord.notices import Place
+    from coord.notices import InTurn, Place
 
 __all__ = [
     "Bell",
@@ -64,17 +64,21 @@ class Together:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Let this many seconds pass."""
+    """Let this many seconds pass; ``late``: how many more it may take without harm (None: any number)."""
 
     seconds: float
+    late: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Take a place on a channel; the step's result is a ``Bell``. ``in_turn``: a notice wakes only the first waiter."""
+    """Take a place on a channel; the step's result is a ``Bell``. ``in_turn``: a notice wakes only the first waiter.
+
+    In turn "behind": a place is taken only behind others; where nobody waits, ``bell.place`` does not stand.
+    """
 
     channel: str
-    in_turn: bool = False
+    in_turn: InTurn = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,7 @@ def ask_within(call: Call[T], seconds: float) -> Plan[T]:
     return result
 
 
-def listen(channel: str, *, in_turn: bool = False) -> Plan[Bell]:
+def listen(channel: str, *, in_turn: InTurn = False) -> Plan[Bell]:
     """Take a place on a channel and return its bell."""
     bell: Bell = yield Listen(channel, in_turn)
     return bell

@@ -248,7 +248,7 @@ def _status(space: Keyspace, request: str) -> list[Any]:
     if pending is None:
         return []
     reply: list[Any] = [int(pending)]
-    for stage in (stages or "").split("\n") if stages else ():
+    for stage in [] if stages is None else stages.split("\n"):
         waiting, processed, requeued, failed = space.hmget(
             request, f"p:{stage}", f"d:{stage}", f"q:{stage}", f"f:{stage}"
         )

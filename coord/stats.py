@@ -56,6 +56,8 @@ def merge(
     The same ``op_id`` again changes nothing for as long as these statistics live after a merge (their TTL; 24 hours
     when they never expire), also once they have been consumed.
     """
+    if deltas is not None and not isinstance(deltas, Mapping):
+        raise TypeError(f"deltas are a mapping of fields to ints, not {type(deltas).__name__}")
     words: list[str | int] = []
     for fields in (deltas or {}, more):
         for field, delta in fields.items():
@@ -102,8 +104,7 @@ def _merge(space: Keyspace, stats: str, op: str, ttl_ms: int, remember_ms: int, 
     for field, delta in zip(deltas[::2], deltas[1::2], strict=True):
         count = space.hget(stats, str(field))
         count = "0" if count is None else count
-        if not _is_count(count):
-            raise ReplyError("COORD_CORRUPT a count of these statistics is not a whole number")
+        _whole_numbers(count)
         total = int(count) + int(delta)
         if not INT64_MIN <= total <= INT64_MAX:
             raise ReplyError("COORD_OVERFLOW a count would leave 64 bits; nothing was merged")
@@ -117,12 +118,18 @@ def _merge(space: Keyspace, stats: str, op: str, ttl_ms: int, remember_ms: int, 
 _is_count = re.compile(r"-?[0-9]+").fullmatch
 
 
+def _whole_numbers(*counts: str) -> None:
+    if not all(map(_is_count, counts)):
+        raise ReplyError("COORD_CORRUPT a count is not a whole number")
+
+
 def _consume(space: Keyspace, stats: str, batch: str, remember_ms: int) -> list[str]:
     if remember_ms and (taken := space.hgetall(batch)):
         return taken
     counts = space.hgetall(stats)
     if not counts:
         return counts
+    _whole_numbers(*counts[1::2])
     if remember_ms:
         space.rename(stats, batch)
         space.pexpire(batch, remember_ms)
@@ -132,7 +139,9 @@ def _consume(space: Keyspace, stats: str, batch: str, remember_ms: int) -> list[
 
 
 def _peek(space: Keyspace, stats: str) -> list[str]:
-    return space.hgetall(stats)
+    counts = space.hgetall(stats)
+    _whole_numbers(*counts[1::2])
+    return counts
 
 
 MERGE = packaged("merge", _merge)

@@ -105,7 +105,7 @@ def _version(space: Keyspace, version: str) -> str:
 def _newest(space: Keyspace, version: str) -> str | None:
     newest = space.get(version)
     if newest is not None and not whole(newest):
-        raise ReplyError("COORD_CORRUPT the value of this version was not written by coord")
+        raise ReplyError("COORD_CORRUPT this version was not written by coord")
     return newest
 
 

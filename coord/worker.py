@@ -1,6 +1,6 @@
 """One thread that follows many plans in the background of a blocking coordinator.
 
-Calls that fall due together travel in one write, and none of them may take longer than until the next plan falls due:
+Calls that fall due together travel in one write, and none of them may take longer than until another plan would suffer:
 a server that does not answer does not keep the others from learning in time that their leases are lost.
 """
 
@@ -27,7 +27,12 @@ _LINGER = 0.25
 """Seconds that the thread stays when it has nothing to do."""
 
 _SHORTEST = 0.02
-"""Seconds that a call is given however soon another plan falls due."""
+"""Seconds that a call is given however soon another plan has to go on."""
+
+_LONGEST = 10.0
+
+_GRACE = 5.0
+"""Seconds that closing gives to what undoes something."""
 
 
 class Background(Protocol):
@@ -46,11 +51,12 @@ class Background(Protocol):
 class _Job:
     """One plan that a worker follows."""
 
-    __slots__ = ("cancelled", "plan", "resting", "ticket", "worker")
+    __slots__ = ("cancelled", "plan", "resting", "ticket", "undoes", "worker")
 
     def __init__(self, worker: Worker, plan: Plan[None]) -> None:
         self.worker = worker
         self.plan = plan
+        self.undoes = getattr(plan, "gi_code", None) is undoing.__code__
         self.cancelled = False
         self.resting: _Bell | None = None
         self.ticket = 0
@@ -88,9 +94,11 @@ class Worker:
         self._jobs: set[_Job] = set()
         self._ready: deque[tuple[_Job, Any]] = deque()
         self._parked: list[tuple[float, int, int, _Job]] = []
+        self._limits: list[tuple[float, int, int, _Job]] = []
         self._numbers = count()
         self._calls: list[tuple[_Job, Call[Any], float | None]] = []
         self._closed = False
+        self._end_at = 0.0
 
     def start(self, plan: Plan[None]) -> _Job:
         """Follow a plan from now on."""
@@ -105,9 +113,11 @@ class Worker:
         return job
 
     def close(self) -> None:
-        """Cancel what is left and end the thread. May be called again."""
+        """Cancel what is left, but what undoes something, and end the thread. May be called again."""
         with self._changed:
-            self._closed = True
+            if not self._closed:
+                self._closed = True
+                self._end_at = monotonic() + _GRACE
             thread = self._thread
             self._changed.notify()
         if thread is not None and thread is not threading.current_thread():
@@ -121,27 +131,31 @@ class Worker:
                 self._go_on(*self._ready.popleft())
             if self._calls:
                 self._make_calls()
-        for job in list(self._jobs):
-            self._end(job)
 
     def _await_work(self) -> bool:
         """Wait until a plan can go on; False when the thread is to end."""
         with self._changed:
             idle_since = monotonic()
-            while not self._closed:
+            while True:
                 now = monotonic()
+                if self._closed:
+                    self._cancel_all(but_undoing=now < self._end_at)
                 while self._parked and self._parked[0][0] <= now:
                     _, _, ticket, job = heapq.heappop(self._parked)
                     if ticket == job.ticket:
                         self._wake(job, False)
                 if self._ready:
                     return True
-                if not self._jobs and now - idle_since >= _LINGER:
-                    break
+                if not self._jobs and (self._closed or now - idle_since >= _LINGER):
+                    self._thread = None
+                    return False
                 due = self._parked[0][0] - now if self._parked else None
                 self._changed.wait(due if self._jobs else _LINGER)
-            self._thread = None
-            return False
+
+    def _cancel_all(self, *, but_undoing: bool) -> None:
+        for job in self._jobs:
+            if not job.cancelled and not (job.undoes and but_undoing):
+                job.cancel()
 
     def _wake(self, job: _Job, result: Any) -> None:
         with self._changed:
@@ -178,7 +192,7 @@ class Worker:
                     self._calls.append((job, step.call, step.seconds))
                     return
                 case Pause():
-                    self._park(job, step.seconds)
+                    self._park(job, step.seconds, step.late)
                     return
                 case Rest():
                     if not self._rest(job, step):
@@ -192,7 +206,7 @@ class Worker:
         try:
             match step:
                 case Together():
-                    return self._backend.run_many(step.calls, self._until_next_due())
+                    return self._backend.run_many(step.calls, self._until_limit())
                 case Listen():
                     bell = _Bell(job)
                     bell.place = self._backend.notices.listen(step.channel, bell.ring, in_turn=step.in_turn)
@@ -204,9 +218,12 @@ class Worker:
         except Exception as error:
             return error
 
-    def _park(self, job: _Job, seconds: float) -> None:
+    def _park(self, job: _Job, seconds: float, late: float | None = None) -> None:
         with self._changed:
-            heapq.heappush(self._parked, (monotonic() + seconds, next(self._numbers), job.ticket, job))
+            due = monotonic() + seconds
+            heapq.heappush(self._parked, (due, next(self._numbers), job.ticket, job))
+            if late is not None:
+                heapq.heappush(self._limits, (due + late, next(self._numbers), job.ticket, job))
 
     def _rest(self, job: _Job, step: Rest) -> bool:
         """Let a plan rest at its bell; True when it has rung already."""
@@ -223,7 +240,7 @@ class Worker:
     def _make_calls(self) -> None:
         calls, self._calls = self._calls, []
         limits = [seconds for _, _, seconds in calls if seconds is not None]
-        within = min([*limits, self._until_next_due()])
+        within = min([*limits, self._until_limit()])
         try:
             answers = self._backend.run_many([call for _, call, _ in calls], within)
         except Exception as error:
@@ -231,10 +248,13 @@ class Worker:
         for (job, _, _), answer in zip(calls, answers, strict=True):
             self._ready.append((job, answer))
 
-    def _until_next_due(self) -> float:
+    def _until_limit(self) -> float:
+        """Seconds until a plan that pauses would suffer from having to wait longer."""
         with self._changed:
-            due = self._parked[0][0] - monotonic() if self._parked else 10.0
-        return min(max(due, _SHORTEST), 10.0)
+            while self._limits and self._limits[0][2] != self._limits[0][3].ticket:
+                heapq.heappop(self._limits)
+            limit = self._limits[0][0] - monotonic() if self._limits else _LONGEST
+        return min(max(limit, _SHORTEST), _LONGEST)
 
     def _end(self, job: _Job) -> None:
         with self._changed:

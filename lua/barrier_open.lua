@@ -10,7 +10,7 @@
 --        publish      PUBLISH|SPUBLISH    how this server tells its waiters
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
 -- REPLY  the attempt
--- ERRORS WRONGTYPE
+-- ERRORS WRONGTYPE, COORD_RANGE
 -- COST   O(members of the attempt before), two writes
 -- REPEAT remembered: the attempt that was opened, and no new one
 
@@ -26,6 +26,11 @@ local metadata, publish, remember_ms = ARGV[5], ARGV[6], ARGV[7]
 local answered = recall(op, remember_ms)
 if answered then
   return answered
+end
+if tonumber(parties) < 1 or tonumber(parties) > 1000000000 then
+  return redis.error_reply(
+    "COORD_RANGE a barrier is opened for 1 to 1000000000 parties"
+  )
 end
 local before = redis.pcall("HLEN", barrier)
 if type(before) == "table" then

@@ -27,7 +27,7 @@ if type(newest) == "table" then
 end
 if newest and not whole(newest) then
   return redis.error_reply(
-    "COORD_CORRUPT the value of this version was not written by coord"
+    "COORD_CORRUPT this version was not written by coord"
   )
 end
 newest = later(newest)

@@ -27,7 +27,7 @@ end
 local holder, attempt, fence = holding(held)
 if not fence then
   return redis.error_reply(
-    "COORD_CORRUPT the value of this claim was not written by coord"
+    "COORD_CORRUPT this claim was not written by coord"
   )
 end
 local taken = attempt ~= ""

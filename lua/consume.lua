@@ -4,7 +4,7 @@
 --        batch        hash, expiring: the batch   coord:stats:{id}:<name>:batch:<op_id>
 -- ARGV   remember_ms  ms?     how long to remember the operation id; 0: it has none
 -- REPLY  {field, count, ...}; empty when the id was never merged
--- ERRORS WRONGTYPE
+-- ERRORS WRONGTYPE, COORD_CORRUPT
 -- COST   O(fields), one write
 -- REPEAT remembered: the same batch again
 
@@ -20,6 +20,11 @@ end
 local counts = redis.pcall("HGETALL", stats)
 if counts.err or #counts == 0 then
   return counts
+end
+for i = 2, #counts, 2 do
+  if not string.match(counts[i], "^%-?%d+$") then
+    return redis.error_reply("COORD_CORRUPT a count is not a whole number")
+  end
 end
 if remember_ms == "0" then
   redis.call("DEL", stats)

@@ -31,7 +31,7 @@ for i = 3, #ARGV, 2 do
   end
   if count and not string.match(count, "^%-?%d+$") then
     return redis.error_reply(
-      "COORD_CORRUPT a count of these statistics is not a whole number"
+      "COORD_CORRUPT a count is not a whole number"
     )
   end
   local sum = add(count or "0", ARGV[i + 1])

@@ -8,7 +8,7 @@
 --        gone_ms  ms      how long the nonce stays refused: longer than any repetition
 --        publish  PUBLISH|SPUBLISH    how this server tells its waiters
 -- REPLY  1 when the asker held it until now, else 0
--- ERRORS WRONGTYPE
+-- ERRORS WRONGTYPE, COORD_CORRUPT
 -- COST   O(1), two writes and a notice when released, else one write
 -- REPEAT safe: the tombstone gives the first answer
 
@@ -22,6 +22,9 @@ if type(held) == "table" then
   return held
 end
 local _, attempt, fence = holding(held)
+if not fence then
+  return redis.error_reply("COORD_CORRUPT this claim was not written by coord")
+end
 if attempt == nonce then
   redis.call("SET", gone, "1", "PX", gone_ms)
   redis.call("SET", claim, "||" .. fence, "PX", gone_ms)

@@ -6,7 +6,7 @@
 -- REPLY  {renewed, fence}
 --        renewed  1 when the asker still held it, else 0
 --        fence    the fence of the asker's claim, "0" when not renewed
--- ERRORS WRONGTYPE
+-- ERRORS WRONGTYPE, COORD_CORRUPT
 -- COST   O(1), one write when renewed
 -- REPEAT safe: it is held from the second run on
 
@@ -20,6 +20,9 @@ if type(held) == "table" then
   return held
 end
 local _, attempt, fence = holding(held)
+if not fence then
+  return redis.error_reply("COORD_CORRUPT this claim was not written by coord")
+end
 if attempt ~= nonce then
   return { 0, "0" }
 end

@@ -19,11 +19,11 @@ if has.err or not has[1] then
   return has.err and has or {}
 end
 local reply = { tonumber(has[1]) }
-for stage in string.gmatch(has[2] or "", "[^\n]+") do
+for stage in string.gmatch(has[2] and has[2] .. "\n" or "", "([^\n]*)\n") do
   local counts = redis.call("HMGET", request, "p:" .. stage, "d:" .. stage,
     "q:" .. stage, "f:" .. stage)
-  local failed = tonumber(counts[4] or 0)
-  local row = { stage, tonumber(counts[1]), counts[2] or "0", counts[3] or "0", failed }
+  local pending, failed = tonumber(counts[1] or 0), tonumber(counts[4] or 0)
+  local row = { stage, pending, counts[2] or "0", counts[3] or "0", failed }
   kept_errors(request, "f:" .. stage, counts[4] or 0, row)
   reply[#reply + 1] = row
 end

@@ -14,18 +14,24 @@ import weakref
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Literal, cast
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
-from coord.errors import ReplyError
+from coord.errors import ConfigError, ReplyError, script_failed
 from coord.names import INT64_MAX, INT64_MIN
 from coord.notices import Notices
 
-__all__ = ["Keyspace", "SortedSet", "wall_clock_us"]
+if TYPE_CHECKING:
+    from coord.script import Script
+
+__all__ = ["Keyspace", "SortedSet"]
+
+T = TypeVar("T")
 
 NEVER = 1 << 62
 """The deadline of a key that has none."""
 
-_BUCKET_MS = 1024
+_BUCKET_BITS = 10
 _SWEPT_AT_ONCE = 16
 
 _WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
@@ -65,35 +71,29 @@ class SortedSet:
 
 
 Value = str | dict[str, str] | set[str] | list[str] | SortedSet
-Entry = tuple[Any, int, int]
-"""A value, the millisecond after which it is gone, and the bucket in which the sweep will look for it."""
+Entry = tuple[Any, int]
+"""A value, and the millisecond after which it is gone."""
 
 _TYPES: dict[type, str] = {str: "string", dict: "hash", set: "set", list: "list", SortedSet: "zset"}
-
-
-def wall_clock_us() -> Callable[[], int]:
-    """Return a clock: the wall's time in microseconds at this moment, and monotonic from here on."""
-    start = time.time_ns() - time.monotonic_ns()
-    now_ns = time.monotonic_ns
-    return lambda: (now_ns() + start) // 1000
 
 
 class Keyspace:
     """Keys, values and deadlines of one ``memory://`` name.
 
     ``call`` runs one twin at a time, atomically, at one moment of the clock; the commands are for use inside it.
-    ``clock`` answers microseconds; tests hand in their own.
+    ``clock`` answers microseconds; tests hand in their own. Without one it is the wall's time at the start, and the
+    monotonic clock's from there on.
     """
 
     def __init__(self, clock: Callable[[], int] | None = None) -> None:
-        self._clock = clock or wall_clock_us()
+        self._clock = clock
+        self._start_ms = 0 if clock else time.time_ns() // 1_000_000 - monotonic_ns() // 1_000_000
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
-        self._now_us = 0
+        self._ns = 0
         self._now = 0
         self._buckets: dict[int, list[str]] = {}
-        self._registered = 0
-        self._next_bucket = NEVER
+        self._sweep_at = NEVER
         self._due: list[str] = []
         self.notices = Notices()
         self._published: deque[str] = deque()
@@ -103,15 +103,40 @@ class Keyspace:
         """Run ``twin(self, *words)`` atomically and return its reply."""
         try:
             with self._lock:
-                self._now_us = now_us = self._clock()
-                self._now = now = now_us // 1000
-                if self._due or now >= self._next_bucket:
-                    self._sweep()
+                self._begin()
                 return twin(self, *words)
         finally:
-            # After the lock is free: who is woken comes back to look.
-            while self._published:
-                self.notices.heard(self._published.popleft())
+            if self._published:
+                self._deliver()
+
+    def answer(self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]) -> T:
+        """Make a call by its script's twin, and return its result. Nothing stands between this and an operation."""
+        twin = script.twin
+        if twin is None:
+            raise ConfigError(f"{script.file}: the script has no twin, so it runs on servers only")
+        try:
+            with self._lock:
+                self._begin()
+                reply = twin(self, *keys, *argv)
+        except ReplyError as error:
+            raise script_failed(script, str(error)) from None
+        finally:
+            if self._published:
+                self._deliver()
+        return read(reply)
+
+    def _begin(self) -> None:
+        """Take the time at which a call runs, and clear away a little of what is past; the lock is held."""
+        # In every call: what can be derived from it later is; see ``time``.
+        self._ns = ns = monotonic_ns() if self._clock is None else self._clock() * 1000
+        self._now = now = ns // 1_000_000 + self._start_ms
+        if now >= self._sweep_at:
+            self._sweep()
+
+    def _deliver(self) -> None:
+        """Wake who waits, after the lock is free: who is woken comes back to look."""
+        while self._published:
+            self.notices.heard(self._published.popleft())
 
     # --- keys ------------------------------------------------------------------------------------
 
@@ -142,7 +167,7 @@ class Keyspace:
 
     def time(self) -> tuple[int, int]:
         """Seconds and microseconds of the moment at which this call runs."""
-        return divmod(self._now_us, 1_000_000)
+        return divmod(self._ns // 1000 + self._start_ms * 1000, 1_000_000)
 
     def publish(self, channel: str, _message: str) -> None:
         """PUBLISH and SPUBLISH: wake who waits on a channel, once the twin has finished."""
@@ -186,7 +211,7 @@ class Keyspace:
         entry = self._live(key)
         if entry is None or entry[1] == NEVER:
             return 0
-        self._entries[key] = (entry[0], NEVER, NEVER)
+        self._entries[key] = (entry[0], NEVER)
         return 1
 
     def pttl(self, key: str) -> int:
@@ -215,19 +240,20 @@ class Keyspace:
     def set(self, key: str, value: str, px: int = 0, nx: bool = False, keepttl: bool = False) -> bool:
         """SET with PX (0: no deadline), NX and KEEPTTL; False when NX kept it from being set."""
         now = self._now
-        if px < 0 or px > INT64_MAX - now:
+        if px and not now < now + px <= INT64_MAX:
             raise ReplyError(_BAD_EXPIRE.format("set"))
         before = self._entries.get(key)
-        if before is not None and before[1] < now:
-            before = None
-        if nx and before is not None:
-            return False
+        if before is not None:
+            if before[1] < now:
+                before = None
+            elif nx:
+                return False
         if px:
             self._put(key, value, now + px, before)
         elif keepttl and before is not None:
-            self._entries[key] = (value, before[1], before[2])
+            self._entries[key] = (value, before[1])
         else:
-            self._entries[key] = (value, NEVER, NEVER)
+            self._entries[key] = (value, NEVER)
         return True
 
     def setnx(self, key: str, value: str) -> int:
@@ -241,8 +267,7 @@ class Keyspace:
             raise ReplyError(_WRONG_TYPE)
         number = _integer(entry[0], _NOT_AN_INTEGER) if entry is not None else 0
         number = _summed(number, delta)
-        _, deadline, bucket = entry or (None, NEVER, NEVER)
-        self._entries[key] = (str(number), deadline, bucket)
+        self._entries[key] = (str(number), NEVER if entry is None else entry[1])
         return number
 
     # --- hashes ----------------------------------------------------------------------------------
@@ -408,9 +433,7 @@ class Keyspace:
         """Forget all keys."""
         with self._lock:
             self._entries.clear()
-            self._buckets.clear()
-            self._due.clear()
-            self._registered, self._next_bucket = 0, NEVER
+            self._unregister_all()
 
     # --- entries ---------------------------------------------------------------------------------
 
@@ -442,7 +465,7 @@ class Keyspace:
         value = kind()
         change(value)
         if value:
-            self._entries[key] = (value, NEVER, NEVER)
+            self._entries[key] = (value, NEVER)
         return len(value)
 
     def _shrink(self, key: str, kind: type[Any], change: Callable[[Any], object]) -> int:
@@ -466,53 +489,46 @@ class Keyspace:
 
     def _put(self, key: str, value: Any, deadline: int, before: Entry | None) -> None:
         """Store a value with a deadline, and make sure that the sweep will come by."""
-        bucket = deadline // _BUCKET_MS + 1
-        if before is not None and before[2] <= bucket:
-            # The sweep comes by earlier and moves the key on by itself.
-            self._entries[key] = (value, deadline, before[2])
-            return
-        self._entries[key] = (value, deadline, bucket)
-        if deadline == NEVER:
-            return
-        self._registered += 1
-        keys = self._buckets.get(bucket)
-        if keys is None:
-            self._buckets[bucket] = [key]
-            self._next_bucket = min(self._next_bucket, bucket * _BUCKET_MS)
-            if self._registered > 2 * len(self._entries) + 4096:
+        self._entries[key] = (value, deadline)
+        bucket = deadline >> _BUCKET_BITS
+        if before is None or before[1] >> _BUCKET_BITS != bucket:
+            keys = self._buckets.get(bucket)
+            if keys is not None:
+                keys.append(key)
+            elif deadline != NEVER:
+                self._buckets[bucket] = [key]
+                self._sweep_at = min(self._sweep_at, bucket + 1 << _BUCKET_BITS)
                 self._register_anew()
-        else:
-            keys.append(key)
 
     # --- the sweep -------------------------------------------------------------------------------
-    # A key with a deadline stands in the bucket of its second. Each call clears a few keys of the buckets
-    # that are past, so that what is never asked for again goes away too, and no call pays for many.
+    # A key with a deadline stands in the bucket of its second, and of each later second that its deadline moved to.
+    # Each call clears a few keys of the buckets that are past, so that what is never asked for again goes away too,
+    # and no call pays for many.
 
     def _sweep(self) -> None:
-        due = self._due
-        if not due:
-            bucket = self._next_bucket // _BUCKET_MS
-            self._due = due = self._buckets.pop(bucket)
-            self._next_bucket = min(self._buckets, default=NEVER // _BUCKET_MS) * _BUCKET_MS
+        due = self._due or self._buckets.pop(min(self._buckets))
         for _ in range(min(_SWEPT_AT_ONCE, len(due))):
-            self._registered -= 1
             key = due.pop()
             entry = self._entries.get(key)
-            if entry is None or entry[1] == NEVER or entry[2] * _BUCKET_MS > self._now:
-                continue
-            if entry[1] < self._now:
+            if entry is not None and entry[1] < self._now:
                 del self._entries[key]
-            else:
-                self._put(key, entry[0], entry[1], None)
+        self._due = due
+        self._sweep_at = 0 if due else min(self._buckets, default=NEVER) + 1 << _BUCKET_BITS
 
     def _register_anew(self) -> None:
-        """Forget the places of keys that were deleted and made again, before they outnumber the living."""
+        """Once a bucket: forget the places that keys have left, when they outnumber the living."""
+        if sum(map(len, self._buckets.values())) <= 2 * len(self._entries) + 4096:
+            return
+        self._unregister_all()
+        for key, entry in self._entries.items():
+            if entry[1] != NEVER:
+                self._buckets.setdefault(entry[1] >> _BUCKET_BITS, []).append(key)
+        self._sweep_at = min(self._buckets, default=NEVER) + 1 << _BUCKET_BITS
+
+    def _unregister_all(self) -> None:
         self._buckets.clear()
         self._due = []
-        self._registered, self._next_bucket = 0, NEVER
-        for key, entry in list(self._entries.items()):
-            if entry[1] != NEVER:
-                self._put(key, entry[0], entry[1], None)
+        self._sweep_at = NEVER
 
 
 _every_keyspace: weakref.WeakSet[Keyspace] = weakref.WeakSet()

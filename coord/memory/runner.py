@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import Any, TypeVar
 
-from coord.errors import ConfigError, ReplyError, script_failed
 from coord.memory.keyspace import Keyspace
 from coord.script import Call, Script
 
 __all__ = ["AsyncMemory", "Memory", "keyspace"]
 
 T = TypeVar("T")
+
+# Nothing is sent, and keyspaces do not leave the process: a number of the process tells attempts apart.
+_nonce = map(str, count(1)).__next__
 
 _keyspaces: dict[str, Keyspace] = {}
 _lock = threading.Lock()
@@ -25,7 +28,7 @@ def keyspace(name: str = "") -> Keyspace:
 
 
 class _Memory:
-    """What the two worlds share: a keyspace, and how a call runs on it."""
+    """What the two worlds share: a keyspace."""
 
     distributed = False
     remember_ms = 0
@@ -34,7 +37,7 @@ class _Memory:
     def __init__(self, space: Keyspace) -> None:
         self.space = space
         self.notices = space.notices
-        self._call = space.call
+        self.nonce = _nonce
 
     def __repr__(self) -> str:
         return f"memory, {len(self.space):,} keys"
@@ -43,28 +46,18 @@ class _Memory:
         answers: list[Any] = []
         for call in calls:
             try:
-                answers.append(self._answer(*call))
+                answers.append(self.space.answer(*call))
             except Exception as error:
                 answers.append(error)
         return answers
-
-    def _answer(
-        self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]
-    ) -> T:
-        if script.twin is None:
-            raise ConfigError(f"{script.file}: the script has no twin, so it runs on servers only")
-        try:
-            return read(self._call(script.twin, *keys, *argv))
-        except ReplyError as error:
-            raise script_failed(script, str(error)) from None
 
 
 class Memory(_Memory):
     """Makes calls in this process."""
 
-    def call(self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]) -> T:
-        """Make a call and return its result."""
-        return self._answer(script, keys, argv, read)
+    def __init__(self, space: Keyspace) -> None:
+        super().__init__(space)
+        self.call = space.answer
 
     def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
         """Make calls and return an answer or an error for each, in order; they take no time worth limiting."""
@@ -81,7 +74,7 @@ class AsyncMemory(_Memory):
         self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]
     ) -> T:
         """Make a call and return its result."""
-        return self._answer(script, keys, argv, read)
+        return self.space.answer(script, keys, argv, read)
 
     async def run_many(self, calls: Iterable[Call[Any]]) -> list[Any]:
         """Make calls and return an answer or an error for each, in order."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 
 from coord.errors import Unavailable
 from coord.redis.dialing import CONNECT_ERRORS, Dialer
-from coord.redis.links import reply_error
+from coord.redis.links import Unsent, reply_error
 from coord.redis.outcome import could_not_connect
 from coord.redis.wire import new_reader, pack
 
@@ -18,13 +18,12 @@ __all__ = ["AsyncLink", "Lost", "Unsent", "opened"]
 
 Words = tuple[Any, ...]
 
+_AT_ONCE = 16
+"""Commands that go before the tick is over: the server works on them while the rest is prepared."""
+
 
 class Lost(ConnectionError):
     """The connection broke after the command was sent, and before its reply."""
-
-
-class Unsent(ConnectionError):
-    """The connection broke before the command was sent."""
 
 
 class AsyncLink(Protocol):
@@ -82,10 +81,13 @@ class BatchingLink(asyncio.Protocol):
         if self.closed:
             future.set_exception(Unsent("the connection is closed"))
             return future
-        if not self._unsent:
-            self._loop.call_soon(self._send)
-        self._unsent.append(pack(words))
+        unsent = self._unsent
+        unsent.append(pack(words))
         self._pending.append(future)
+        if len(unsent) == 1:
+            self._loop.call_soon(self._send)
+        elif len(unsent) == _AT_ONCE:
+            self._send()
         return future
 
     def _send(self) -> None:

@@ -13,7 +13,7 @@ from coord.redis.clusterhub import ClusterHub
 from coord.redis.dialing import LOST, Dialer
 from coord.redis.hub import hub, leave_hub
 from coord.redis.options import Options
-from coord.redis.outcome import Attempts
+from coord.redis.outcome import Attempts, Closed, could_not_connect
 from coord.redis.survey import survey
 from coord.redis.topology import Address, SlotMap
 
@@ -41,7 +41,7 @@ class Node:
                 "this coordinator belongs to another event loop: make one with connect_async in each loop"
             )
         if self._closed:
-            raise Unavailable("the coordinator is closed")
+            raise Closed("the coordinator is closed")
         if self.link is not None and not self.link.closed:
             return self.link
         if self._opening is None:
@@ -111,7 +111,14 @@ class AsyncServer:
     async def open(self) -> None:
         """Connect, and look at the server."""
         link = await self._node.connected()
-        survey(await link.ask(("INFO",)), self._node.dialer.where, self._options)
+        where = self._node.dialer.where
+        try:
+            survey(await link.ask(("INFO",)), where, self._options)
+        except BaseException as error:
+            await self.close()
+            if isinstance(error, LOST):
+                raise could_not_connect(error, where) from error
+            raise
 
     def route(self, _keys: tuple[str, ...], /) -> Node:
         """Return the server."""

@@ -157,12 +157,10 @@ class AsyncRedis:
 
 async def attempt(link: AsyncLink, stories: Sequence[Attempts]) -> None:
     """Make calls in one write; what was sent and not answered is lost."""
-    for script in {story.script for story in stories if story.needs_script}:
-        # Not awaited by itself: it runs before the calls behind it.
-        link.ask(("SCRIPT", "LOAD", script.source)).add_done_callback(_seen)
+    ready = await loaded(link, stories)
     # What goes before a call is answered before it: only the call's own reply is awaited.
-    asked = [[link.ask(words) for words in story.commands()][-1] for story in stories]
-    for story, reply in zip(stories, asked, strict=True):
+    asked = [[link.ask(words) for words in story.commands()][-1] for story in ready]
+    for story, reply in zip(ready, asked, strict=True):
         try:
             story.answered(await reply)
         except Unsent as error:
@@ -171,7 +169,22 @@ async def attempt(link: AsyncLink, stories: Sequence[Attempts]) -> None:
             story.lost(error)
 
 
-def _seen(loaded: asyncio.Future[Any]) -> None:
-    """A load that failed is told by the call behind it."""
-    if not loaded.cancelled():
-        loaded.exception()
+async def loaded(link: AsyncLink, stories: Sequence[Attempts]) -> list[Attempts]:
+    """Give the server the scripts that it asked for; return the calls that can be made now."""
+    refused: dict[Script, ReplyError] = {}
+    for script in {story.script for story in stories if story.needs_script}:
+        try:
+            reply = await link.ask(("SCRIPT", "LOAD", script.source))
+        except LOST as error:
+            for story in stories:
+                story.unreached(error)
+            return []
+        if isinstance(reply, ReplyError):
+            refused[script] = reply
+    ready: list[Attempts] = []
+    for story in stories:
+        if story.needs_script and story.script in refused:
+            story.answered(refused[story.script])
+        else:
+            ready.append(story)
+    return ready

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from coord.errors import CoordError, ReplyError
 from coord.notices import Notices
 from coord.redis.dialing import LOST
-from coord.redis.links import AT_ONCE, Link, Links
+from coord.redis.links import AT_ONCE, Link, Links, Unsent
 from coord.redis.options import Options
 from coord.redis.outcome import ASKING, Attempts, answer
 from coord.redis.servers import Servers
@@ -50,6 +50,9 @@ class Redis:
             return read(self._again(script, keys, argv))
         try:
             reply = link.ask(("EVALSHA", script.sha, len(keys), *keys, *argv))
+        except Unsent:
+            links.drop(link)
+            return read(self._again(script, keys, argv))
         except LOST as error:
             links.drop(link)
             return read(self._again(script, keys, argv, lost=error))
@@ -148,7 +151,7 @@ def attempt(link: Link, stories: Sequence[Attempts]) -> None:
             if words is not ASKING:
                 story.answered(reply)
     except LOST as error:
-        sent = (answered // AT_ONCE + 1) * AT_ONCE
+        sent = answered if isinstance(error, Unsent) else (answered // AT_ONCE + 1) * AT_ONCE
         for place, (story, words) in enumerate(commands[answered:], answered):
             if words is not ASKING:
                 (story.lost if place < sent else story.unreached)(error)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from coord.notices import Notices, Place
+from coord.notices import InTurn, Notices, Place
 from coord.redis.dialing import Dialer
 from coord.redis.hub import Hub
 
@@ -38,7 +38,7 @@ class ClusterHub(Notices):
         self._hubs: dict[object, Hub] = {}
         self._making = threading.Lock()
 
-    def listen(self, channel: str, ring: Callable[[], None], *, in_turn: bool = False) -> Place:
+    def listen(self, channel: str, ring: Callable[[], None], *, in_turn: InTurn = False) -> Place:
         """Take a place on a channel."""
         return self._hub(channel).listen(channel, ring, in_turn=in_turn)
 

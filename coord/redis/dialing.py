@@ -159,10 +159,11 @@ def from_url(url: str, options: Options, *, asynchronous: bool) -> Dialer:
     pools: Any = redis.asyncio.ConnectionPool if asynchronous else redis.ConnectionPool
     try:
         pool = pools.from_url(f"{scheme}://{rest}")
-        _database(rest)
+        if scheme != "unix":
+            _database(rest)
     except (ValueError, TypeError) as error:
         # The error's text may quote the URL, and the URL may hold a password.
-        raise ConfigError(f"cannot read this {scheme}:// URL ({type(error).__name__}): {_hint(rest)}") from None
+        raise ConfigError(f"cannot read this {scheme}:// URL ({type(error).__name__}): {_hint(scheme)}") from None
     dialer = _from_pool(pool, options, asynchronous=asynchronous)
     try:
         dialer.dial()
@@ -274,9 +275,9 @@ def _blocking_sentinel(pool: Any) -> Any:
 def _database(rest: str) -> None:
     """Refuse a database that is no number, which redis-py passes over in silence."""
     path = rest.partition("?")[0].partition("/")[2]
-    if not rest.startswith("/") and path and not path.isdecimal():
+    if path and not path.isdecimal():
         raise ValueError("database")
 
 
-def _hint(rest: str) -> str:
-    return "a unix URL is unix:///path?db=0" if rest.startswith("/") else "it is scheme://user:password@host:port/db"
+def _hint(scheme: str) -> str:
+    return "it is unix:///path?db=0" if scheme == "unix" else "it is scheme://user:password@host:port/db"

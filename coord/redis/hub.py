@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import random
-import select
+import selectors
 import socket
 import threading
 from collections import deque
@@ -103,13 +103,25 @@ class Hub(Notices):
                 pause = _FIRST_PAUSE
             except (CoordError, *LOST) as error:
                 _log.debug("coord: the subscription connection to %s broke: %s", self._dialer.where, error)
+            except Exception:
+                # Whatever it is, the waiters need the next connection.
+                _log.exception("coord: the subscription connection to %s failed", self._dialer.where)
             finally:
                 self.stop_hearing()
                 if link is not None:
                     link.close()
             if not self._closed and self._channels:
-                select.select([self._awake], [], [], random.uniform(pause / 2, pause))
+                self._rest(random.uniform(pause / 2, pause))
                 pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _rest(self, seconds: float) -> None:
+        """Let a while pass, unless the hub is closed meanwhile; a waiter that comes does not cut it short."""
+        end = monotonic() + seconds
+        with selectors.DefaultSelector() as watch:
+            watch.register(self._awake, selectors.EVENT_READ)
+            while not self._closed and (left := end - monotonic()) > 0:
+                if watch.select(left):
+                    self._drain()
 
     def _idle(self) -> bool:
         """Whether there is nothing to listen for; then the thread is about to end."""
@@ -125,12 +137,16 @@ class Hub(Notices):
             self._wanted.clear()
             channels = list(self._channels)
         self._send(link, self._subscribe, channels)
+        with selectors.DefaultSelector() as watch:
+            watch.register(link.socket, selectors.EVENT_READ)
+            watch.register(self._awake, selectors.EVENT_READ)
+            self._serve_waiters(link, watch)
+
+    def _serve_waiters(self, link: Link, watch: selectors.BaseSelector) -> None:
         heard_at = pinged_at = monotonic()
         idle_since: float | None = None
         while not self._closed:
-            readable, _, _ = select.select(
-                [link.socket, self._awake], [], [], 0 if link.has_more else _PING_SECONDS / 5
-            )
+            readable = [key.fileobj for key, _ in watch.select(0 if link.has_more else _PING_SECONDS / 5)]
             now = monotonic()
             if self._awake in readable:
                 self._drain()

@@ -19,12 +19,16 @@ from coord.redis.dialing import CONNECT_ERRORS, Dialer
 from coord.redis.outcome import Closed, could_not_connect
 from coord.redis.wire import new_reader, pack
 
-__all__ = ["AT_ONCE", "Link", "Links"]
+__all__ = ["AT_ONCE", "Link", "Links", "Unsent"]
 
 Words = tuple[Any, ...]
 
 AT_ONCE = 1_000
 """Commands in one write: more of them would wait in the server's buffers, not run sooner."""
+
+
+class Unsent(ConnectionError):
+    """The connection broke before anything of the command was sent."""
 
 
 class Link:
@@ -43,16 +47,27 @@ class Link:
 
     def ask(self, words: Words) -> Any:
         """Send one command and return its reply; an error reply is a ``ReplyError``."""
-        self.socket.sendall(pack(words))
+        self._send(pack(words))
         return self._receive()
 
     def ask_many(self, commands: Sequence[Words]) -> Iterable[Any]:
         """Send commands in one write, and yield their replies as they come."""
         for start in range(0, len(commands), AT_ONCE):
             some = commands[start : start + AT_ONCE]
-            self.socket.sendall(b"".join(map(pack, some)))
+            self._send(b"".join(map(pack, some)))
             for _ in some:
                 yield self._receive()
+
+    def _send(self, data: bytes) -> None:
+        try:
+            sent = self.socket.send(data)
+        except ssl.SSLError:
+            # A part of it may have left.
+            raise
+        except OSError as error:
+            raise Unsent(str(error)) from error
+        if sent < len(data):
+            self.socket.sendall(data[sent:])
 
     def _receive(self) -> Any:
         reply = self._reader.gets()

@@ -14,7 +14,7 @@ from coord.redis.dialing import LOST, Dialer
 from coord.redis.hub import hub, leave_hub
 from coord.redis.links import Links
 from coord.redis.options import Options
-from coord.redis.outcome import Attempts
+from coord.redis.outcome import Attempts, could_not_connect
 from coord.redis.survey import survey
 from coord.redis.topology import Address, SlotMap
 
@@ -61,7 +61,13 @@ class Server:
         self._links = Links(dialer, options.max_connections)
         self.timeout = dialer.timeout
         link = self._links.take()
-        survey(link.ask(("INFO",)), dialer.where, options)
+        try:
+            survey(link.ask(("INFO",)), dialer.where, options)
+        except BaseException as error:
+            self._links.drop(link)
+            if isinstance(error, LOST):
+                raise could_not_connect(error, dialer.where) from error
+            raise
         self._links.give(link)
 
     def __repr__(self) -> str:

@@ -6,8 +6,9 @@ import re
 import warnings
 from typing import Any
 
-from coord.errors import ConfigError
+from coord.errors import ConfigError, ReplyError
 from coord.redis.options import Options
+from coord.redis.outcome import could_not_connect
 
 __all__ = ["survey"]
 
@@ -17,6 +18,8 @@ def survey(info: Any, where: str, options: Options) -> int:
 
     A server that does not let the user see INFO is taken as it is, for the oldest that coord knows.
     """
+    if isinstance(info, ReplyError) and info.code == "NOAUTH":
+        raise could_not_connect(info, where)
     if not isinstance(info, str):
         return 6
     policy = re.search(r"maxmemory_policy:(\S+)", info)

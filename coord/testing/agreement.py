@@ -6,8 +6,9 @@
 
 A history is a row of steps. Each step lets some time pass, calls one script with arguments drawn from the types in
 its header, and compares the reply and the whole keyspace (keys, types, values, times to live) of every side with
-those of the twin. Names come from small pools, so that calls meet at the same keys; pauses end on the deadlines of
-keys, one millisecond before and one after; now and then a stranger leaves a value that the script did not expect.
+those of the twin. Names come from small pools, so that calls meet at the same keys; pauses end on what is due, one
+millisecond before and one after; calls are made again, as by a caller whose answer was lost; now and then a stranger
+leaves a value that the script did not expect.
 
 Hypothesis draws the histories, and shortens one that ends in a disagreement before it shows it.
 """
@@ -308,18 +309,19 @@ class Seen(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """A pause until a key's deadline: which key, in the order of deadlines, and how many units of time off."""
+    """A pause until something is due: which of what is, in the order of time, and how many units of time off."""
 
     which: int
     off: int
 
 
 class Form(NamedTuple):
-    """What a call consists of: the shapes of its keys, and the words of its arguments, in order."""
+    """What a call consists of: the shapes of its keys, the words of its arguments, and which of them are times."""
 
     script: Script
     shapes: tuple[str, ...]
     words: tuple[str, ...]
+    times: tuple[str, ...]
 
 
 class Step(NamedTuple):
@@ -337,9 +339,27 @@ class Step(NamedTuple):
         return f"{self.form.script.name}({', '.join(words)})"
 
 
+class Again(NamedTuple):
+    """A pause, and an earlier call of this history once more, as a caller does whose answer was lost."""
+
+    pause: int | Edge
+    back: int
+
+    def __repr__(self) -> str:
+        return f"again({self.back} back{f', after {self.pause!r} us' if self.pause else ''})"
+
+
+class Made(NamedTuple):
+    """A call as it is made."""
+
+    script: Script
+    keys: Sequence[str]
+    argv: Sequence[Word]
+
+
 _TAGS = ("a", "b", "ö:{")
 _PARTS = ("1", "2")
-_NAMES = ("x", "y", "z|1", "\n€", Seen(0), Seen(1))
+_NAMES = ("x", "x", "y", "z|1", "\n€", Seen(0), Seen(1))
 _TEXTS = ("x", "y", "", "0", "-1", "1e3", "\0 €|", Seen(0), Seen(1))
 _COUNTS = (0, 1, 2, 2**53, INT64_MAX, *(Seen(back, number=True) for back in (0, 0, 0, 1, 2)))
 _INTS = (
@@ -394,33 +414,39 @@ class _Draws:
 
     def __init__(self, unit_us: int, words: Mapping[str, Sequence[Word]]) -> None:
         self._own = words
-        self._ms = tuple(ms * max(1, unit_us // 1_000) for ms in _MS)
+        self._ms = tuple(min(ms * max(1, unit_us // 1_000), _MS[-1]) for ms in _MS)
         self._types: Mapping[str, st.SearchStrategy[Any]] = {
             "str": st.sampled_from(_TEXTS),
             "name": st.sampled_from(_NAMES),
-            "int": st.sampled_from(_INTS) | st.integers(INT64_MIN, INT64_MAX),
+            "int": st.integers(-3, 3) | st.sampled_from(_INTS) | st.integers(INT64_MIN, INT64_MAX),
             "count": st.sampled_from(_COUNTS),
             "ms": st.sampled_from(self._ms),
             "ms?": st.sampled_from((0, *self._ms)),
         }
         self._pause = st.sampled_from((*(-(-us // unit_us) * unit_us for us in _PAUSES), *_EDGES))
 
-    def family(self, scripts: Sequence[Script]) -> st.SearchStrategy[Step]:
+    def family(self, scripts: Sequence[Script]) -> st.SearchStrategy[Step | Again]:
         """Return the steps of a history in which these scripts are called, and strangers come by now and then."""
         strangers = st.sampled_from([visit for script in scripts for visit in self._visits(script)])
-        # About one step in ten is a stranger's, however small the family.
-        calls = [self._calls(script) for _ in range(1 + 8 // len(scripts)) for script in scripts]
-        return st.one_of(*calls, strangers.flatmap(lambda visit: visit))
+        calls = st.one_of([self._calls(script) for script in scripts])
+        again = st.builds(Again, self._pause, st.integers(0, 2))
+        steps: Mapping[str, st.SearchStrategy[Step | Again]] = {
+            "call": calls,
+            "again": again,
+            "stranger": strangers.flatmap(lambda visit: visit),
+        }
+        return st.sampled_from(("call",) * 7 + ("again", "again", "stranger")).flatmap(steps.__getitem__)
 
     def _calls(self, script: Script) -> st.SearchStrategy[Step]:
         header = script.header
         assert header is not None, f"{script.file} has no header"
         shapes = tuple(key.shape for key in header.keys)
         words = {argument.word: self._word(argument) for argument in header.fixed}
+        times = tuple(argument.word for argument in header.fixed if argument.type.startswith("ms"))
         group = [self._word(argument) for argument in header.argv if argument.repeats]
         return st.builds(
             Step,
-            st.just(Form(script, shapes, tuple(words))),
+            st.just(Form(script, shapes, tuple(words), times)),
             self._pause,
             st.fixed_dictionaries(self._holes(script, shapes) | words),
             st.lists(st.tuples(*group), max_size=4) if group else st.just(()),
@@ -436,7 +462,7 @@ class _Draws:
         values = left if first else left[:1]
         return st.builds(
             Step,
-            st.just(Form(_STRANGER, (key.shape,), ("ttl_ms",))),
+            st.just(Form(_STRANGER, (key.shape,), ("ttl_ms",), ())),
             self._pause,
             st.fixed_dictionaries(self._holes(script, (key.shape,)) | {"ttl_ms": st.sampled_from((0, *self._ms))}),
             st.sampled_from([(value,) for value in values]),
@@ -491,13 +517,15 @@ class History(RuleBasedStateMachine):
     clock: Clock
     tally: Tally
     unit_us: int
-    families: Mapping[str, st.SearchStrategy[Step]]
+    families: Mapping[str, st.SearchStrategy[Step | Again]]
     turns: Sequence[str]
 
     def __init__(self) -> None:
         super().__init__()
         self.clock.set(START_US)
         self.seen: list[str] = []
+        self.made: list[Made] = []
+        self.due_ms: set[int] = set()
         self.stored: Stored = {}
         for side in (self.twin, *self.sides):
             side.begin()
@@ -509,23 +537,28 @@ class History(RuleBasedStateMachine):
         self.steps = self.families[family]
 
     @rule(step=st.runner().flatmap(lambda history: history.steps))
-    def step(self, step: Step) -> None:
+    def step(self, step: Step | Again) -> None:
         """Let time pass, make the call everywhere, and compare."""
         self.clock.advance(us=self._pause_us(step.pause))
-        script, keys, argv = self._call(step)
-        answer = check(self.twin, self.sides, script, keys, argv)
+        made = self._made(step)
+        if made is None:
+            return
+        answer = check(self.twin, self.sides, *made)
         self.stored = answer.stored
-        if script is _STRANGER:
+        if made.script is _STRANGER:
             self.tally.visits += 1
             return
-        self.tally.calls[script.name] += 1
+        self.made.append(made)
+        self.tally.calls[made.script.name] += 1
         for word in answer.reply if _is_list(answer.reply) else (answer.reply,):
             if isinstance(word, str) and word and word not in self.seen:
                 self.seen.append(word)
 
     def _pause_us(self, pause: int | Edge) -> int:
         unit_us = self.unit_us
-        left_us = sorted(left * 1_000 for _, _, left in self.stored.values() if left >= 0)
+        now_ms = self.clock.now_us // 1_000
+        self.due_ms.update(now_ms + left for _, _, left in self.stored.values() if left >= 0)
+        left_us = sorted((due_ms - now_ms) * 1_000 for due_ms in self.due_ms if due_ms >= now_ms)
         if isinstance(pause, Edge):
             # One unit off is one millisecond, or what the coarsest side can follow.
             off_us = pause.off * max(unit_us, 1_000)
@@ -536,12 +569,15 @@ class History(RuleBasedStateMachine):
                 pause += unit_us
         return pause
 
-    def _call(self, step: Step) -> tuple[Script, list[str], list[Word]]:
+    def _made(self, step: Step | Again) -> Made | None:
+        if isinstance(step, Again):
+            return self.made[-1 - step.back % len(self.made)] if self.made else None
         drawn = {word: self._word(value) for word, value in step.drawn.items()}
         keys = [_HOLES.sub(lambda hole: _filled(hole, drawn), shape) for shape in step.form.shapes]
         argv = [drawn[word] for word in step.form.words]
         argv += [self._word(value) for group in step.rest for value in group]
-        return step.form.script, keys, argv
+        self.due_ms.update(self.clock.now_us // 1_000 + int(drawn[word]) for word in step.form.times)
+        return Made(step.form.script, keys, argv)
 
     def _word(self, value: Word | Seen) -> Word:
         if not isinstance(value, Seen):

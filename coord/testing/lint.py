@@ -20,12 +20,11 @@ from coord.script import Script, library
 
 __all__ = ["lint"]
 
-GLOBALS = frozenset(
-    """
-    KEYS ARGV redis math string table
-    assert error ipairs next pairs pcall select tonumber tostring type unpack
-    """.split()
+_TABLES = frozenset({"KEYS", "ARGV", "redis", "math", "string", "table"})
+_FUNCTIONS = frozenset(
+    {"assert", "error", "ipairs", "next", "pairs", "pcall", "select", "tonumber", "tostring", "type"}
 )
+GLOBALS = _TABLES | _FUNCTIONS | {"unpack"}
 """What a script may use: there on every server, and in the same way."""
 
 _WIDEST = 88
