@@ -1,0 +1,1 @@
+"""coord beside its peers: ``python -m benchmarks``."""

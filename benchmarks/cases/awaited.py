@@ -1,0 +1,236 @@
+"""Awaited calls: coord beside other clients that send the same EVALSHA, by 1 to 1,000 tasks of one loop.
+
+``ceiling`` is no client: a bare asyncio protocol with hiredis that knows no errors, no retries and no limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis.asyncio
+
+import coord
+from benchmarks.bench import PREFIX, Bench, Case
+from benchmarks.cases.blocking import place, source
+from benchmarks.measure import AsyncOperation, Contender, Figure, in_tasks
+from benchmarks.peers import installed
+
+TASKS = (1, 10, 100, 1000)
+MOST_CONNECTIONS = 100
+"""What a pool of redis.asyncio holds; beyond it callers wait, where its default pool would refuse them."""
+
+
+def once_by_tasks(bench: Bench) -> Iterator[Figure]:
+    """A dedupe window, by each client and each number of tasks."""
+    for tasks in TASKS:
+        with bench.placed(place(tasks)), asyncio.Runner() as loop, Held(loop) as hold:
+            ways = {who: hold(client(bench.url)) for who, client in _clients().items()}
+            contenders = [Contender(who, in_tasks(loop, way, tasks)) for who, way in ways.items()]
+            yield from bench.in_turn("async-once", _tasks(tasks), contenders)
+
+
+def _tasks(number: int) -> str:
+    return "1 task" if number == 1 else f"{number:,} tasks"
+
+
+Client = Callable[[str], Any]
+"""From a URL to an async context manager of an operation."""
+
+
+def _clients() -> dict[str, Client]:
+    peers: dict[str, Client] = {"redis.asyncio": _redis_asyncio}
+    if installed("coredis"):
+        peers["coredis"] = _coredis
+    if installed("valkey-glide"):
+        peers["valkey-glide"] = _glide
+    if installed("hiredis"):
+        peers["ceiling"] = _ceiling
+    return {"coord": _coord, **peers}
+
+
+@asynccontextmanager
+async def _coord(url: str) -> AsyncIterator[AsyncOperation]:
+    async with coord.connect_async(url, prefix=PREFIX) as c:
+        yield lambda i: c.once(f"{i}")
+
+
+def _words(i: int) -> tuple[str, str, int]:
+    return f"{PREFIX}once:{{{i}}}", f"nonce-{i}", 45_000
+
+
+@asynccontextmanager
+async def _redis_asyncio(url: str) -> AsyncIterator[AsyncOperation]:
+    sha = source("once").sha
+    pool = redis.asyncio.BlockingConnectionPool.from_url(url, max_connections=MOST_CONNECTIONS, timeout=60)
+    async with redis.asyncio.Redis(connection_pool=pool) as client:
+        yield lambda i: client.evalsha(sha, 1, *_words(i))
+        await pool.aclose()
+
+
+@asynccontextmanager
+async def _coredis(url: str) -> AsyncIterator[AsyncOperation]:
+    import coredis  # noqa: PLC0415  # a peer that may be missing
+
+    sha = source("once").sha
+
+    async def once(i: int) -> object:
+        key, *argv = _words(i)
+        return await client.evalsha(sha, keys=[key], args=argv)
+
+    async with coredis.Redis.from_url(url, max_connections=MOST_CONNECTIONS) as client:
+        yield once
+
+
+@asynccontextmanager
+async def _glide(url: str) -> AsyncIterator[AsyncOperation]:
+    import glide  # noqa: PLC0415  # a peer that may be missing
+
+    parts = urlsplit(url)
+    address = glide.NodeAddress(parts.hostname or "localhost", parts.port or 6379)
+    credentials = glide.ServerCredentials(parts.password, parts.username) if parts.password else None
+    configuration = glide.GlideClientConfiguration([address], credentials=credentials, request_timeout=10_000)
+    client = await glide.GlideClient.create(configuration)
+    script = glide.Script(source("once").source)
+
+    def once(i: int) -> Awaitable[object]:
+        key, nonce, ttl_ms = _words(i)
+        return client.invoke_script(script, keys=[key], args=[nonce, str(ttl_ms)])
+
+    yield once
+    await client.close()
+
+
+class Bare(asyncio.Protocol):
+    """Calls of one loop tick in one write, replies matched in order, and nothing else."""
+
+    def __init__(self) -> None:
+        import hiredis  # noqa: PLC0415  # a peer that may be missing
+
+        self._pack, self._reader = hiredis.pack_command, hiredis.Reader()
+        self._unsent: list[bytes] = []
+        self._pending: deque[asyncio.Future[Any]] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the way out."""
+        self._transport = transport
+
+    def ask(self, *words: str | int) -> asyncio.Future[Any]:
+        """Send a command at the end of this tick."""
+        if not self._unsent:
+            self._loop.call_soon(self._send)
+        self._unsent.append(self._pack(words))
+        future = self._loop.create_future()
+        self._pending.append(future)
+        return future
+
+    def _send(self) -> None:
+        self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
+
+    def data_received(self, data: bytes) -> None:
+        """Hand replies out."""
+        self._reader.feed(data)
+        while (reply := self._reader.gets()) is not False:
+            self._pending.popleft().set_result(reply)
+
+
+@asynccontextmanager
+async def _ceiling(url: str) -> AsyncIterator[AsyncOperation]:
+    parts = urlsplit(url)
+    transport, bare = await asyncio.get_running_loop().create_connection(
+        Bare, parts.hostname or "localhost", parts.port or 6379
+    )
+    if parts.password:
+        await bare.ask("AUTH", parts.username or "default", parts.password)
+    await bare.ask("SELECT", parts.path.strip("/") or 0)
+    sha = source("once").sha
+    yield lambda i: bare.ask("EVALSHA", sha, 1, *_words(i))
+    transport.close()
+
+
+# --- operation ids -------------------------------------------------------------------------------
+
+
+def ids(bench: Bench) -> Iterator[Figure]:
+    """What operation ids cost: the same accumulation with them and without, by 100 tasks."""
+    for name, operation in ACCUMULATIONS.items():
+        with bench.placed("apart"), asyncio.Runner() as loop, Held(loop) as hold:
+            on = hold(_accumulating(bench.url, operation))
+            off = hold(_accumulating(bench.url, operation, remember=0))
+            contenders = [
+                Contender("coord", in_tasks(loop, on, 100)),
+                Contender("coord, no ids", in_tasks(loop, off, 100)),
+            ]
+            yield from bench.in_turn("async-ids", name, contenders)
+
+
+Accumulation = Callable[[coord.AsyncCoordinator, int], Awaitable[object]]
+
+ACCUMULATIONS: dict[str, Accumulation] = {
+    "incr": lambda c, i: c.kv.incr(f"{i % 100}"),
+    "bump": lambda c, i: c.bump(f"{i % 100}"),
+    "merge": lambda c, i: c.stats("bench").merge(f"{i % 100}", processed=1, errors=1, tokens=1),
+}
+
+
+@asynccontextmanager
+async def _accumulating(url: str, operation: Accumulation, **options: Any) -> AsyncIterator[AsyncOperation]:
+    async with coord.connect_async(url, prefix=PREFIX, **options) as c:
+        yield lambda i: operation(c, i)
+
+
+# --- clients that stay open between runs ---------------------------------------------------------
+
+
+class Held:
+    """Enters async context managers in one task of a loop, and leaves them in the same when the block ends."""
+
+    def __init__(self, loop: asyncio.Runner) -> None:
+        self._loop = loop
+        self._held = ExitStack()
+
+    def __enter__(self) -> Callable[[Any], Any]:
+        self._held.__enter__()
+        return self._hold
+
+    def __exit__(self, *error: object) -> None:
+        self._held.__exit__(*error)
+
+    def _hold(self, manager: Any) -> Any:
+        entered, stay = self._loop.run(self._begin(manager))
+        self._held.callback(lambda: self._loop.run(_ended(stay)))
+        return entered
+
+    async def _begin(self, manager: Any) -> Any:
+        entered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        over = asyncio.Event()
+
+        async def stay() -> None:
+            async with AsyncExitStack() as stack:
+                try:
+                    entered.set_result(await stack.enter_async_context(manager))
+                except Exception as error:  # handed on to who waits
+                    entered.set_exception(error)
+                await over.wait()
+
+        task = asyncio.create_task(stay())
+        return await entered, (task, over)
+
+
+async def _ended(stay: tuple[asyncio.Task[None], asyncio.Event]) -> None:
+    task, over = stay
+    over.set()
+    await task
+
+
+CASES = (
+    Case("async-once", "a dedupe window, by 1 to 1,000 tasks of one loop", once_by_tasks),
+    Case("async-ids", "what operation ids cost, by 100 tasks", ids),
+)

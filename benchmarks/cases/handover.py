@@ -1,0 +1,93 @@
+"""Hand-over: how long after a release the one who waited has the lock. coord is woken; others poll or block.
+
+One round is one hand-over: the holder releases after the waiter has surely begun to wait.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from itertools import count
+from time import perf_counter, sleep
+from typing import Any
+
+import redis
+
+import coord
+from benchmarks.bench import PREFIX, Bench, Case
+from benchmarks.measure import Figure
+from benchmarks.peers import installed
+
+Lock = Callable[[str], AbstractContextManager[Any]]
+"""From a name to a lock that waits until it has it."""
+
+_names = count()
+SETTLES = 0.03
+"""Seconds after which a waiter has surely subscribed, or is between two looks."""
+
+
+def handover(bench: Bench) -> Iterator[Figure]:
+    """From release to the waiter's return, on a server and in memory."""
+    rounds = 5 if bench.quick else 15
+    with ExitStack() as held:
+        for at, locks in (("on a server", _on_server(bench.url, held)), ("in memory", _in_memory(held))):
+            times: dict[str, list[float]] = {who: [] for who in locks}
+            for turn in range(rounds):
+                for who, lock in locks.items():
+                    bench.tell(f"handover {at}: {who}, round {turn + 1} of {rounds}")
+                    times[who].append(_handed_over(lock))
+            for who, values in times.items():
+                yield Figure("handover", who, at, "us", tuple(values))
+
+
+def _handed_over(lock: Lock) -> float:
+    """Microseconds from the release to the moment at which the waiter has it."""
+    name = f"handover-{next(_names)}"
+    begun = threading.Event()
+    got: list[float] = []
+
+    def wait() -> None:
+        begun.set()
+        with lock(name):
+            got.append(perf_counter())
+
+    waiter = threading.Thread(target=wait)
+    with lock(name):
+        waiter.start()
+        begun.wait()
+        # Not in step with a peer that polls.
+        sleep(SETTLES + 0.013 * (next(_names) % 8))
+        released = perf_counter()
+    waiter.join()
+    return (got[0] - released) * 1e6
+
+
+def _coord(c: coord.Coordinator) -> Lock:
+    hold: Any = getattr(c, "hold")  # noqa: B009  # older ones have none
+    return lambda name: hold(name, ttl=30, wait=20)
+
+
+def _on_server(url: str, held: ExitStack) -> dict[str, Lock]:
+    client: Any = held.enter_context(redis.Redis.from_url(url))
+    c = held.enter_context(coord.connect(url, prefix=PREFIX))
+    locks: dict[str, Lock] = {
+        "coord": _coord(c),
+        "redis-py Lock": lambda name: client.lock(f"{PREFIX}{name}", timeout=30),
+    }
+    if installed("python-redis-lock"):
+        import redis_lock  # noqa: PLC0415  # a peer that may be missing
+
+        locks["python-redis-lock"] = lambda name: redis_lock.Lock(client, f"{PREFIX}{name}", expire=30)
+    return locks
+
+
+def _in_memory(held: ExitStack) -> dict[str, Lock]:
+    c = held.enter_context(coord.connect("memory://bench-handover"))
+    plain: dict[str, threading.Lock] = {}
+    return {"coord": _coord(c), "threading.Lock": lambda name: plain.setdefault(name, threading.Lock())}
+
+
+CASES = (
+    (Case("handover", "from a release to the waiter's return", handover),) if hasattr(coord.Coordinator, "hold") else ()
+)

@@ -1,0 +1,232 @@
+"""In memory: coord beside dicts and a lock, and beside servers that are no servers running the same scripts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import count
+from typing import Any
+
+import coord
+from benchmarks.bench import Bench, Case
+from benchmarks.measure import AsyncOperation, Contender, Figure, Operation, in_one_thread, in_tasks
+from benchmarks.peers import installed
+from benchmarks.plain import NeverCleaned, Plain
+from coord.coordinator import CallMaker
+from coord.script import Call, shipped
+
+Pair = tuple[Operation, Operation]
+"""The same job, done by coord and by dicts and a lock."""
+
+_spaces = count()
+
+
+def _fresh() -> coord.Coordinator:
+    return coord.connect(f"memory://bench-{next(_spaces)}")
+
+
+# --- beside dicts and a lock ---------------------------------------------------------------------
+
+
+def once(c: coord.Coordinator, plain: Plain) -> Pair:
+    """A window of a name that nobody has asked for."""
+    return lambda i: c.once(f"job-{i}"), lambda i: plain.once(f"job-{i}")
+
+
+def once_again(c: coord.Coordinator, plain: Plain) -> Pair:
+    """A window that another has opened."""
+    return lambda _: c.once("job"), lambda _: plain.once("job")
+
+
+def claim(c: coord.Coordinator, plain: Plain) -> Pair:
+    """A claim taken and released."""
+
+    def by_coord(i: int) -> None:
+        lease = c.claim(f"job-{i}")
+        assert lease is not None
+        lease.release()
+
+    def by_plain(i: int) -> None:
+        fence = plain.claim(f"job-{i}")
+        assert fence is not None
+        plain.release(f"job-{i}", fence)
+
+    return by_coord, by_plain
+
+
+def bump(c: coord.Coordinator, plain: Plain) -> Pair:
+    """A new version of one name."""
+    return lambda _: c.bump("index"), lambda _: plain.bump("index")
+
+
+def is_stale(c: coord.Coordinator, plain: Plain) -> Pair:
+    """A look whether a version is still the newest."""
+    newest, newest_plain = c.bump("index"), plain.bump("index")
+    return lambda _: c.is_stale("index", newest), lambda _: plain.is_stale("index", newest_plain)
+
+
+def merge(c: coord.Coordinator, plain: Plain) -> Pair:
+    """Three counts of one id."""
+    stats = c.stats("bench")
+    return (
+        lambda _: stats.merge("request", processed=1, errors=1, tokens=1),
+        lambda _: plain.merge("request", processed=1, errors=1, tokens=1),
+    )
+
+
+def merge_consume(c: coord.Coordinator, plain: Plain) -> Pair:
+    """Three counts of a new id, and all of them taken."""
+    stats = c.stats("bench")
+
+    def by_coord(i: int) -> None:
+        stats.merge(f"{i}", processed=1, errors=1, tokens=1)
+        stats.consume(f"{i}")
+
+    def by_plain(i: int) -> None:
+        plain.merge(f"{i}", processed=1, errors=1, tokens=1)
+        plain.consume(f"{i}")
+
+    return by_coord, by_plain
+
+
+def incr(c: coord.Coordinator, plain: Plain) -> Pair:
+    """A count with a TTL."""
+    return lambda _: c.kv.incr("count"), lambda _: plain.incr("count")
+
+
+JOBS: dict[str, Callable[[coord.Coordinator, Plain], Pair]] = {
+    "once": once,
+    "once, seen": once_again,
+    "claim, release": claim,
+    "bump": bump,
+    "is_stale": is_stale,
+    "merge": merge,
+    "merge, consume": merge_consume,
+    "incr": incr,
+}
+
+
+def beside_plain(bench: Bench) -> Iterator[Figure]:
+    """Every job, beside dicts and a lock."""
+    for name, job in JOBS.items():
+        by_coord, by_plain = job(_fresh(), Plain())
+        contenders = [Contender("coord", in_one_thread(by_coord)), Contender("dict and lock", in_one_thread(by_plain))]
+        if name.startswith("once"):
+            contenders.append(Contender("dict and lock, never cleaned", in_one_thread(_never_cleaned(name))))
+        yield from bench.in_turn("memory-plain", name, contenders)
+
+
+def _never_cleaned(name: str) -> Operation:
+    least = NeverCleaned()
+    return (lambda i: least.once(f"job-{i}")) if name == "once" else (lambda _: least.once("job"))
+
+
+# --- beside fakes that run the scripts -----------------------------------------------------------
+
+Anywhere = Callable[[Any, int], Any]
+"""An operation, of a coordinator or of the world in which it is a Call."""
+
+SCRIPTS: dict[str, Anywhere] = {
+    "once": lambda at, i: at.once(f"{i}"),
+    "holder": lambda at, _: at.holder("job"),
+    "bump": lambda at, _: at.bump("index"),
+    "bump_if_current": lambda at, _: at.bump_if_current("index", 1),
+    "version": lambda at, _: at.version("index"),
+    "merge": lambda at, _: at.stats("bench").merge("request", processed=1, errors=1, tokens=1),
+    "consume": lambda at, _: at.stats("bench").consume("request"),
+    "peek": lambda at, _: at.stats("bench").peek("request"),
+    "kv_incr": lambda at, _: at.kv.incr("count"),
+    "kv_get_int": lambda at, _: at.kv.get_int("count"),
+    "kv_set_if_absent": lambda at, i: at.kv.set_if_absent(f"flag-{i}"),
+    "kv_sadd": lambda at, i: at.kv.sadd("set", f"{i}"),
+    "kv_srem": lambda at, i: at.kv.srem("set", f"{i}"),
+    "kv_scard": lambda at, _: at.kv.scard("set"),
+    "kv_rpush": lambda at, i: at.kv.rpush(f"list-{i % 100}", "value"),
+    "kv_lrange": lambda at, _: at.kv.lrange("list", 0, 9),
+    "kv_expire": lambda at, _: at.kv.expire("count"),
+}
+
+
+def beside_fakes(bench: Bench) -> Iterator[Figure]:
+    """Every script: its twin in memory, and its Lua in fakeredis and in burner-redis, where they can run it."""
+    with ExitStack() as held:
+        runs = [run for run in (_fakeredis(), _burner(held)) if run is not None]
+        for name, operation in SCRIPTS.items():
+            contenders = [Contender("coord", in_one_thread(_bound(operation, _fresh())))]
+            contenders += [contender for run in runs if (contender := run(operation)) is not None]
+            yield from bench.in_turn("memory-scripts", name, contenders)
+
+
+Fake = Callable[[Anywhere], Contender | None]
+
+
+def _bound(operation: Anywhere, at: Any) -> Operation:
+    return lambda i: operation(at, i)
+
+
+def _fakeredis() -> Fake | None:
+    if not installed("fakeredis"):
+        return None
+    import fakeredis  # noqa: PLC0415  # a peer that may be missing
+
+    client = fakeredis.FakeRedis()
+    scripts = {script: client.register_script(script.source) for script in shipped()}
+    calls = CallMaker()
+
+    def run(operation: Anywhere) -> Contender:
+        def by_fakeredis(i: int) -> None:
+            call: Call[Any] = operation(calls, i)
+            scripts[call.script](keys=call.keys, args=call.argv)
+
+        return Contender("fakeredis", in_one_thread(by_fakeredis))
+
+    return run
+
+
+def _burner(held: ExitStack) -> Fake | None:
+    """burner-redis runs another Lua, and not every command: scripts that it fails are left out."""
+    if not installed("burner-redis"):
+        return None
+    from burner_redis import BurnerRedis  # noqa: PLC0415  # a peer that may be missing
+
+    loop = held.enter_context(asyncio.Runner())
+    client: Any = loop.run(_made(BurnerRedis))
+    calls = CallMaker()
+    for script in shipped():
+        loop.run(_loaded(client, script.source))
+
+    def run(operation: Anywhere) -> Contender | None:
+        async def by_burner(i: int) -> None:
+            call: Call[Any] = operation(calls, i)
+            await client.evalsha(call.script.sha, len(call.keys), *call.keys, *map(str, call.argv))
+
+        return Contender("burner-redis", in_tasks(loop, by_burner, 1)) if _works(loop, by_burner) else None
+
+    return run
+
+
+async def _made(kind: Callable[[], Any]) -> Any:
+    return kind()
+
+
+async def _loaded(client: Any, source: str) -> None:
+    await client.script_load(source)
+
+
+def _works(loop: asyncio.Runner, operation: AsyncOperation) -> bool:
+    async def twice() -> None:
+        await operation(-1)
+        await operation(-2)
+
+    try:
+        loop.run(twice())
+    except Exception:  # whatever it says: it cannot run this script
+        return False
+    return True
+
+
+CASES = (
+    Case("memory-plain", "in memory, beside dicts and a lock", beside_plain),
+    Case("memory-scripts", "every script in memory, beside fakeredis and burner-redis running its Lua", beside_fakes),
+)

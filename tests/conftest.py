@@ -1,0 +1,105 @@
+"""Fixtures: ``c``, a coordinator on every backend, blocking and awaited; and the check that nothing is left behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from backends import Backend, Line, Places, found, missing, servers, table, wanted
+from reporting import pytest_terminal_summary, say
+
+import coord
+from coord.testing.clock import why_not
+
+__all__ = ["pytest_terminal_summary"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "permanent: keys of this test never expire, because it asks for that")
+    if reason := why_not():
+        say(f"time was not virtual on servers, their keys were aged by hand: {reason}")
+
+
+def pytest_report_header() -> list[str]:
+    return [
+        f"backends: {', '.join(name for name in wanted() if name not in missing())}, blocking and awaited",
+        *(f"MISSING: {name}; here are {', '.join(found()) or 'no servers'}" for name in missing()),
+    ]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that uses ``c`` or ``backend`` runs on the whole table, one that uses ``server`` on its real servers."""
+    for fixture, lines in (("backend", table), ("server", servers)):
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, lines(), ids=str, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def places() -> Iterator[Places]:
+    places = Places()
+    yield places
+    places.close()
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest, places: Places, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
+    """One line of the table of backends, without keys."""
+    yield from _backend(request, places, monkeypatch)
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, places: Places, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
+    """One of the lines that are real servers, without keys."""
+    yield from _backend(request, places, monkeypatch)
+
+
+@pytest.fixture
+def c(backend: Backend) -> Any:
+    """A coordinator at the backend; an awaited one is used as if it blocked."""
+    return backend.connect()
+
+
+def _backend(request: pytest.FixtureRequest, places: Places, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
+    line: Line = request.param
+    place = places.at(line.engine)
+    # A lease counts its time on its holder's clock; here it is the clock of the keys.
+    monkeypatch.setattr(f"{coord.Lease.__module__}.monotonic", lambda: places.clock.now_us / 1e6)
+    before = open_sockets()
+    backend = Backend(line, place, places.clock)
+    yield backend
+    backend.close()
+    if request.node.get_closest_marker("permanent") is None:
+        assert_all_expire(backend)
+    assert open_sockets() <= before, "sockets are left open"
+
+
+def assert_all_expire(backend: Backend) -> None:
+    """Law 3: every key expires."""
+    forever = [key for key, (_, _, left) in backend.stored.items() if left < 0]
+    assert not forever, f"keys without a TTL are left behind: {forever}"
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    left = [thread for thread in threading.enumerate() if thread not in before]
+    assert not left, f"threads are left behind: {left}"
+
+
+def open_sockets() -> set[str]:
+    """The sockets that this process has open; none where the system does not tell."""
+    descriptors = Path("/proc/self/fd")
+    found = set()
+    for descriptor in descriptors.iterdir() if descriptors.exists() else ():
+        try:
+            target = str(descriptor.readlink())
+        except FileNotFoundError:
+            # The one by which the folder itself was read.
+            continue
+        if target.startswith("socket:"):
+            found.add(target)
+    return found

@@ -1,0 +1,38 @@
+"""The servers that faults are tried on, and how coord is set up to notice a fault soon."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import redis
+from backends import found, wanted
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from coord.testing.servers import Server
+
+ENGINES = [name for name in found() if name in wanted()]
+"""The real servers that this run covers."""
+
+LONG = bool(os.environ.get("COORD_LONG"))
+"""Whether there is time for the long variants: ``COORD_LONG=1``."""
+
+QUICK: dict[str, Any] = {"timeout": 0.5, "patience": 8.0, "remember": 20.0}
+"""Options with which a lost reply is noticed soon."""
+
+
+def start(engine: str, *args: str) -> Server:
+    """Start a private server of an engine."""
+    return Server(found()[engine], *args)
+
+
+def chosen() -> str:
+    """The engine for what depends on the line and not on the server."""
+    return "redis-8.2" if "redis-8.2" in ENGINES else ENGINES[0]
+
+
+def client_of(server: Server, **settings: Any) -> Any:
+    """Return a plain client, by which a test looks at the server past coord, and past the bad line."""
+    settings = {"decode_responses": True, "protocol": 2, "retry": Retry(NoBackoff(), 0), **settings}
+    return redis.Redis.from_url(server.url, **settings)

@@ -1,0 +1,292 @@
+"""Races through faults, recorded and judged: is there one order of events that explains what every caller was told?
+
+Eight threads, or sixty tasks, claim, renew, let go, ask, bump and count on a few names, while connections are reset,
+replies are lost, scripts are forgotten and clients are killed. What each was asked and told is written down, and the
+law that it is held against is coord's own: the twins, which the agreement tests have held against the scripts.
+
+Three ways to do it wrong, each of which has been done, are then run through the same harness, which has to see them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from machines import LONG, client_of
+from reporting import say
+
+import coord
+from coord.claims import CLAIM, RELEASE
+from coord.testing.linearizable import History, Operation, judge, record
+from coord.testing.proxy import MIXED, LossyProxy
+from coord.testing.servers import Server
+from coord.versions import BUMP
+
+TURNS = 5_000 if LONG else 600
+NAMES = 3
+LIVELY: dict[str, Any] = {"timeout": 0.2, "patience": 20.0, "remember": 60.0}
+
+
+def _lose(space: coord.Keyspace, claim: str) -> int:
+    return space.delete(claim)
+
+
+LOSE = coord.Script("lose", "return redis.call('DEL', KEYS[1])", _lose)
+"""What an eviction, a fail-over or a hasty operator does to a claim."""
+
+
+@contextlib.contextmanager
+def meddling(server: Server) -> Iterator[None]:
+    """Forget scripts and kill clients every few milliseconds while the ``with`` block runs."""
+    over = threading.Event()
+
+    def meddle() -> None:
+        with client_of(server) as client:
+            while not over.wait(0.015):
+                client.script_flush()
+                client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+    thread = threading.Thread(target=meddle)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _turn(c: Any, chance: random.Random, *, losing: bool) -> None:
+    name = f"n{chance.randrange(NAMES)}"
+    match chance.randrange(8):
+        case 0 | 1 | 2 | 3:
+            lease = c.claim(name, ttl=600)
+            if lease is not None:
+                if chance.random() < 0.3:
+                    lease.renew()
+                lease.release()
+        case 4:
+            c.holder(name)
+        case 5:
+            c.bump(name)
+        case 6:
+            c.kv.incr(name)
+        case _:
+            if losing:
+                c.run(coord.Call(LOSE, (c.key("claim", name),), (), int))
+            else:
+                c.once(name, ttl=600)
+
+
+def threads_race(url: str, *, turns: int = TURNS, losing: bool = False, sabotage: Any = None) -> History:
+    """Let eight threads race, and return what was recorded."""
+    with coord.connect(url, **LIVELY) as c:
+        if sabotage is not None:
+            sabotage(c)
+        history = record(c)
+
+        def run(seed: int) -> None:
+            chance = random.Random(seed)
+            for _ in range(turns):
+                with contextlib.suppress(coord.OutcomeUnknown):
+                    _turn(c, chance, losing=losing)
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(run, range(8)))
+    return history
+
+
+def test_threads_on_claims_versions_and_numbers_are_linearizable(one_server: Server) -> None:
+    with LossyProxy("127.0.0.1", one_server.port, every=20, seed=8) as line, meddling(one_server):
+        history = threads_race(line.url)
+        faults = line.faults.total()
+    began = time.monotonic()
+    assert judge(history) == "ok"
+    assert len(history) > 8 * TURNS
+    assert faults > len(history) // 40
+    say(
+        f"histories: {len(history):,} operations of 8 threads under {faults:,} faults are linearizable "
+        f"({time.monotonic() - began:.1f} s to judge)"
+    )
+
+
+def test_tasks_on_claims_versions_and_numbers_are_linearizable(one_server: Server) -> None:
+    async def race(url: str) -> History:
+        async with coord.connect_async(url, **LIVELY) as c:
+            history = record(c)
+
+            async def run(seed: int) -> None:
+                chance = random.Random(seed)
+                for _ in range(TURNS // 10):
+                    name = f"n{chance.randrange(NAMES)}"
+                    kind = chance.randrange(4)
+                    if kind < 2:
+                        lease = await c.claim(name, ttl=600)
+                        if lease is not None:
+                            await lease.release()
+                    else:
+                        await (c.bump(name) if kind == 2 else c.kv.incr(name))
+
+            await asyncio.gather(*map(run, range(60)))
+            return history
+
+    with LossyProxy("127.0.0.1", one_server.port, every=50, mix={**MIXED, "drop_reply": 0.1}, seed=9) as line:
+        with meddling(one_server):
+            history = asyncio.run(race(line.url))
+        faults = line.faults.total()
+    assert judge(history) == "ok"
+    say(f"histories: {len(history):,} operations of 60 tasks under {faults:,} faults are linearizable")
+
+
+# --- the check is alive --------------------------------------------------------------------------
+
+
+def sabotaged(*broken: coord.Script) -> Callable[[Any], None]:
+    """Have a coordinator send broken scripts in the place of coord's own of the same name."""
+    by_name = {script.name: script for script in broken}
+
+    class Sabotaged:
+        def __init__(self, runner: Any) -> None:
+            self._runner = runner
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._runner, name)
+
+        def call(self, script: coord.Script, *rest: Any) -> Any:
+            return self._runner.call(by_name.get(script.name, script), *rest)
+
+    def sabotage(c: Any) -> None:
+        c._runner = Sabotaged(c._runner)
+        c.call = c._runner.call
+
+    return sabotage
+
+
+def edited(script: coord.Script, *edits: tuple[str, str]) -> coord.Script:
+    """A script with parts of it put otherwise."""
+    source = script.source
+    for old, new in edits:
+        assert source.count(old) == 1, f"{script.file} has changed: {old!r}"
+        source = source.replace(old, new)
+    return coord.Script(script.name, source)
+
+
+NO_TOMBSTONE = edited(
+    RELEASE,
+    ('local answered = redis.call("GET", gone)', "local answered = false"),
+)
+"""It forgets that it has let the claim go: its repetition is told that the claim was not held."""
+
+LAST_SLOT = edited(
+    RELEASE,
+    ('redis.call("SET", gone, "1", "PX", gone_ms)', 'redis.call("SET", claim .. ":last", nonce, "PX", gone_ms)'),
+    ('local answered = redis.call("GET", gone)', 'local answered = redis.call("GET", claim .. ":last") == nonce and "1"'),
+)
+"""It remembers the last release alone: another's in between, and the repetition is told otherwise."""
+
+COUNTED_FENCE = edited(CLAIM, ("fence = later(fence)", 'fence = string.format("%.0f", tonumber(fence or "0") + 1)'))
+"""Fences by counting: after the key was lost they begin at 1 again."""
+
+COUNTED_VERSION = edited(BUMP, ("newest = later(newest)", 'newest = string.format("%.0f", tonumber(newest or "0") + 1)'))
+
+
+@pytest.mark.parametrize("broken", [NO_TOMBSTONE, LAST_SLOT], ids=["no tombstone", "last released slot"])
+def test_a_release_that_forgets_is_caught(one_server: Server, broken: coord.Script) -> None:
+    with LossyProxy("127.0.0.1", one_server.port, every=6, mix={"reset_reply": 1}, seed=3) as line:
+        history = threads_race(line.url, turns=250, sabotage=sabotaged(broken))
+    assert judge(history) == "illegal"
+
+
+def test_fences_that_are_counted_are_caught(one_server: Server) -> None:
+    history = threads_race(one_server.url, turns=100, losing=True, sabotage=sabotaged(COUNTED_FENCE))
+    assert judge(history) == "illegal"
+
+
+def test_fences_of_the_clock_survive_the_loss_of_their_key(one_server: Server) -> None:
+    """The same race, without the sabotage."""
+    assert judge(threads_race(one_server.url, turns=100, losing=True)) == "ok"
+
+
+def test_sends_that_the_client_repeats_by_itself_are_caught(one_server: Server) -> None:
+    """redis-py's default: the same command again, and no id by which the server could know it."""
+
+    def forget_ids(c: Any) -> None:
+        # A script that promises to be repeatable, and is not: what re-sending it blindly amounts to.
+        sabotaged(
+            coord.Script("kv_incr", _repeatable("return redis.call('INCR', KEYS[1]) .. ''")),
+        )(c)
+
+    with LossyProxy("127.0.0.1", one_server.port, every=6, mix={"reset_reply": 1}, seed=3) as line:
+        history = threads_race(line.url, turns=100, sabotage=forget_ids)
+    assert judge(history) == "illegal"
+
+
+def _repeatable(body: str) -> str:
+    header = ("counts: broken", "", "KEYS   none", "ARGV   none", "REPLY  1", "ERRORS none", "COST   O(1)")
+    return "".join(f"-- {line}\n" for line in (*header, "REPEAT safe: it says")) + body
+
+
+# --- small histories, by hand --------------------------------------------------------------------
+
+VERSION = ("coord:version:{x}", "coord:version:{x}:op:")
+ASK = ("coord:claim:{x}", "coord:claim:{x}:gone:a"), ("coord:claim:{x}", "coord:claim:{x}:gone:b")
+
+
+def _bumped(began: float, ended: float, version: int) -> Operation:
+    return Operation(BUMP, VERSION, (0, 0), began, ended, str(version))
+
+
+def _claimed(who: str, began: float, ended: float, fence: int) -> Operation:
+    reply = [1, who, str(fence), 9] if fence else [0, "", "0", 9]
+    return Operation(CLAIM, ASK[who == "b"], (who, who, 9), began, ended, reply)
+
+
+def _released(who: str, began: float, ended: float, answer: int | None) -> Operation:
+    return Operation(RELEASE, ASK[who == "b"], (who, 9, "PUBLISH"), began, ended, answer)
+
+
+@pytest.mark.parametrize(
+    ("operations", "verdict"),
+    [
+        pytest.param([_bumped(0, 1, 5), _bumped(2, 3, 6)], "ok", id="one after the other"),
+        pytest.param([_bumped(0, 1, 6), _bumped(2, 3, 5)], "illegal", id="a version that goes back"),
+        pytest.param([_bumped(0, 3, 6), _bumped(1, 2, 5)], "ok", id="at the same time, either order"),
+        pytest.param([_bumped(0, 1, 5), _bumped(2, 3, 5)], "illegal", id="the same version twice"),
+        pytest.param([_claimed("a", 0, 1, 5), _claimed("b", 2, 3, 6)], "illegal", id="two holders"),
+        pytest.param([_claimed("a", 0, 1, 5), _claimed("b", 2, 3, 0)], "ok", id="taken"),
+        pytest.param([_claimed("b", 2, 3, 0)], "illegal", id="refused while nobody has it"),
+        pytest.param(
+            [_claimed("a", 0, 1, 5), _released("a", 2, math.inf, None), _claimed("b", 3, 4, 6)],
+            "ok",
+            id="a release without an answer may have happened",
+        ),
+        pytest.param(
+            [_claimed("a", 0, 1, 5), _released("a", 2, math.inf, None), _claimed("b", 3, 4, 0)],
+            "ok",
+            id="and may not have happened yet",
+        ),
+        pytest.param(
+            [_claimed("a", 0, 1, 5), _claimed("b", 2, 3, 6), _released("a", 4, math.inf, None)],
+            "illegal",
+            id="but not before it began",
+        ),
+        pytest.param(
+            [_claimed("a", 0, 1, 5), _released("a", 2, 5, 0), _claimed("b", 3, 4, 6)],
+            "illegal",
+            id="let go, and told that it was not held",
+        ),
+    ],
+)
+def test_the_judge_knows_right_from_wrong(operations: list[Operation], verdict: str) -> None:
+    assert judge(History(operations)) == verdict
+
+
+def test_the_judge_says_when_it_gives_up() -> None:
+    assert judge(History([_bumped(0, 1, n) for n in range(1, 9)]), steps=3) == "unknown"

@@ -1,0 +1,53 @@
+"""Fixtures in real time: ``live`` runs a test on memory and on every real server, ``live_server`` on the servers alone.
+
+A test file takes them by ``pytest_plugins = ("live_fixtures",)``.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+from backends import found
+from live import Live, places, servers
+
+from coord.testing.servers import Engine, Server
+
+
+@pytest.fixture(scope="session")
+def _running() -> Iterator[dict[str, Server]]:
+    running: dict[str, Server] = {}
+    yield running
+    for server in running.values():
+        server.stop()
+
+
+def _live(engine: str, running: dict[str, Server]) -> Live:
+    if engine == "memory":
+        return Live(engine, f"memory://live-{secrets.token_hex(4)}")
+    if engine not in running:
+        running[engine] = Server(found()[engine])
+    return Live(engine, running[engine].url, running[engine])
+
+
+@pytest.fixture(params=places())
+def live(request: pytest.FixtureRequest, _running: dict[str, Server]) -> Iterator[Live]:
+    """Memory, or a server in real time that all tests share, without keys."""
+    live = _live(request.param, _running)
+    yield live
+    live.clean()
+
+
+@pytest.fixture(params=servers())
+def live_server(request: pytest.FixtureRequest, _running: dict[str, Server]) -> Iterator[Live]:
+    """A server in real time that all tests share, without keys."""
+    live = _live(request.param, _running)
+    yield live
+    live.clean()
+
+
+@pytest.fixture(params=servers())
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """An engine, for tests that stop, kill or configure a server of their own."""
+    return found()[request.param]

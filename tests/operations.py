@@ -1,0 +1,104 @@
+"""One worked example of every operation: what it is called, the key it works on, and a call of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+CLAIM, VERSION, STATS, KV = "coord:claim:{x}", "coord:version:{x}", "coord:stats:{x}:s", "coord:kv:{x}"
+BARRIER, REQUEST = "coord:barrier:{x}", "coord:request:{x}"
+
+
+class Example(NamedTuple):
+    """An operation: ``run(prepare(c))`` does it once, and ``prepare`` has done before what it needs."""
+
+    name: str
+    key: str
+    run: Callable[[Any], Any]
+    prepare: Callable[[Any], Any] = lambda c: c
+    kind: str = "string"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _held(c: Any) -> Any:
+    return c.claim("x", owner="anna")
+
+
+def _opened(c: Any) -> Any:
+    barrier = c.barrier("x")
+    barrier.open(parties=3)
+    return barrier
+
+
+def _registered(c: Any) -> Any:
+    request = c.request("x")
+    request.register()
+    request.add("embed", "doc-1")
+    return request
+
+
+EXAMPLES = (
+    Example("Coordinator.once", "coord:once:{x}", lambda c: c.once("x", ttl=45)),
+    Example("Coordinator.claim", CLAIM, lambda c: c.claim("x", ttl=30, owner="anna")),
+    Example("Coordinator.holder", CLAIM, lambda c: c.holder("x")),
+    Example("Coordinator.bump", VERSION, lambda c: c.bump("x")),
+    Example("Coordinator.bump_if_current", VERSION, lambda c: c.bump_if_current("x", 0)),
+    Example("Coordinator.version", VERSION, lambda c: c.version("x")),
+    Example("Coordinator.is_stale", VERSION, lambda c: c.is_stale("x", 1)),
+    Example("Lease.renew", CLAIM, lambda lease: lease.renew(), _held),
+    Example("Lease.release", CLAIM, lambda lease: lease.release(), _held),
+    Example("Lease.ensure_held", CLAIM, lambda lease: lease.ensure_held(), _held),
+    Example("Stats.merge", STATS, lambda s: s.merge("x", n=1), lambda c: c.stats("s"), "hash"),
+    Example("Stats.consume", STATS, lambda s: s.consume("x"), lambda c: c.stats("s"), "hash"),
+    Example("Stats.peek", STATS, lambda s: s.peek("x"), lambda c: c.stats("s"), "hash"),
+    Example("Kv.incr", KV, lambda kv: kv.incr("x", 5), lambda c: c.kv),
+    Example("Kv.get_int", KV, lambda kv: kv.get_int("x"), lambda c: c.kv),
+    Example("Kv.set_if_absent", KV, lambda kv: kv.set_if_absent("x", ttl=60), lambda c: c.kv, "any"),
+    Example("Kv.sadd", KV, lambda kv: kv.sadd("x", "a", "b"), lambda c: c.kv, "set"),
+    Example("Kv.srem", KV, lambda kv: kv.srem("x", "a", "b"), lambda c: c.kv, "set"),
+    Example("Kv.scard", KV, lambda kv: kv.scard("x"), lambda c: c.kv, "set"),
+    Example("Kv.rpush", KV, lambda kv: kv.rpush("x", "a", "b"), lambda c: c.kv, "list"),
+    Example("Kv.lrange", KV, lambda kv: kv.lrange("x"), lambda c: c.kv, "list"),
+    Example("Kv.expire", KV, lambda kv: kv.expire("x", ttl=60), lambda c: c.kv, "any"),
+    Example("Kv.delete", KV, lambda kv: kv.delete("x"), lambda c: c.kv, "any"),
+    Example("Barrier.open", BARRIER, lambda b: b.open(parties=3), lambda c: c.barrier("x"), "hash"),
+    Example("Barrier.arrive", BARRIER, lambda b: b.arrive("m"), _opened, "hash"),
+    Example("Barrier.fail", BARRIER, lambda b: b.fail("m", "no luck"), _opened, "hash"),
+    Example("Barrier.status", BARRIER, lambda b: b.status(), _opened, "hash"),
+    Example("Barrier.abort", BARRIER, lambda b: b.abort("changed our minds"), _opened, "hash"),
+    Example("Request.register", REQUEST, lambda r: r.register(), lambda c: c.request("x"), "hash"),
+    Example("Request.add", REQUEST, lambda r: r.add("embed", "doc-2"), _registered, "hash"),
+    Example("Request.done", REQUEST, lambda r: r.done("embed", "doc-1"), _registered, "hash"),
+    Example("Request.fail", REQUEST, lambda r: r.fail("embed", "doc-1", "no luck"), _registered, "hash"),
+    Example("Request.requeue", REQUEST, lambda r: r.requeue("embed"), _registered, "hash"),
+    Example("Request.is_complete", REQUEST, lambda r: r.is_complete(), _registered, "hash"),
+    Example("Request.status", REQUEST, lambda r: r.status(), _registered, "hash"),
+    Example("Request.cleanup", REQUEST, lambda r: r.cleanup(), _registered, "any"),
+)
+
+NO_OPERATIONS = {
+    "Coordinator.barrier": "makes a handle",
+    "Coordinator.close": "ends the coordinator",
+    "Coordinator.hold": "makes a block that claims, renews and releases",
+    "Coordinator.is_distributed": "is known here",
+    "Coordinator.keep": "follows a plan in the background",
+    "Coordinator.key": "names a key",
+    "Coordinator.lifetime": "reads a TTL",
+    "Coordinator.remembered": "names a key",
+    "Coordinator.request": "makes a handle",
+    "Coordinator.run": "makes any call",
+    "Coordinator.run_many": "makes many calls in one write",
+    "Coordinator.stats": "makes a handle",
+    "Coordinator.watch": "follows a plan in the background",
+    "Lease.expires_in": "is known here",
+    "Lease.lost": "is known here",
+    "Barrier.wait": "waits",
+    "Barrier.watch": "waits in the background",
+    "Request.wait": "waits",
+}
+"""What is public and sends nothing of its own, and why."""
+
+PLUMBING = ("call", "follow", "make")
+"""What every world and handle has: how a call is made and a plan is followed."""

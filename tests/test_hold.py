@@ -1,0 +1,712 @@
+"""Holding a name while a block runs: waiting for it, renewing it, and being told when it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+import threading
+from collections.abc import Generator
+from contextlib import ExitStack
+from time import monotonic
+from typing import Any
+
+import pytest
+from backends import Backend
+from live import SOON, Live, Thread, run, until, until_async, waiters
+
+import coord
+from coord.leases import keeping
+from coord.plan import Pause, Within
+from coord.testing.servers import Engine, Server
+
+pytest_plugins = ("live_fixtures",)
+
+JOB = "coord:claim:{job}"
+TTL = 0.5
+
+
+# --- getting and leaving -------------------------------------------------------------------------
+
+
+def test_a_block_holds_a_name(c: Any) -> None:
+    """Inside the block the name is held; after it the name is free."""
+    with c.hold("job", ttl=30) as lease:
+        assert c.holder("job").fence == lease.fence
+        assert c.claim("job") is None
+    assert c.holder("job") is None
+
+
+def test_a_block_that_fails_lets_go(c: Any) -> None:
+    """An exception leaves the block as it is, and the name is free."""
+    with pytest.raises(ZeroDivisionError), c.hold("job"):
+        raise ZeroDivisionError
+    assert c.holder("job") is None
+
+
+def test_fences_grow_from_block_to_block(c: Any) -> None:
+    """Each block has a fence above the one before."""
+    fences = []
+    for _ in range(5):
+        with c.hold("job") as lease:
+            fences.append(lease.fence)
+    assert fences == sorted(set(fences))
+
+
+def test_a_hold_can_be_used_again(c: Any) -> None:
+    """What ``hold`` returns may be entered once more, and holds anew."""
+    hold = c.hold("job")
+    with hold as first:
+        pass
+    with hold as second:
+        assert c.holder("job").fence == second.fence > first.fence
+    assert c.holder("job") is None
+
+
+def test_a_lease_released_inside_its_block_is_not_lost(c: Any) -> None:
+    """Who lets go early is not told of a loss when the block ends."""
+    with c.hold("job") as lease:
+        assert lease.release() is True
+        assert c.holder("job") is None
+    assert not lease.lost.is_set()
+
+
+@pytest.mark.parametrize("wrong", [{"ttl": 0}, {"ttl": -1}, {"wait": 0}, {"ttl": True}, {"wait": float("nan")}])
+def test_times_that_make_no_sense_are_refused(c: Any, wrong: dict[str, Any]) -> None:
+    """A TTL or a wait of nothing is an error before anything is sent."""
+    with pytest.raises(ValueError, match="ttl|wait"), c.hold("job", **wrong):
+        pass
+    assert c.holder("job") is None
+
+
+def test_a_wait_that_is_over_says_so(live: Live) -> None:
+    """``wait`` seconds, and then ``WaitTimeout``, which is a ``TimeoutError`` too; nothing stays behind."""
+    with live.connect() as c, c.hold("job"):
+        started = monotonic()
+        with pytest.raises(coord.WaitTimeout, match="'job' was not free within 0.1 s") as raised, c.hold("job", wait=0.1):
+            pass
+        assert monotonic() - started >= 0.1
+        assert isinstance(raised.value, TimeoutError)
+        assert waiters(c, JOB) == 0
+
+
+def test_a_wait_that_is_over_says_so_to_a_task(live: Live) -> None:
+    """The same, awaited."""
+
+    async def main() -> None:
+        async with live.connect_async() as c, c.hold("job"):
+            with pytest.raises(coord.WaitTimeout):
+                async with c.hold("job", wait=0.1):
+                    pass
+            assert waiters(c, JOB) == 0
+
+    run(main())
+
+
+# --- renewal -------------------------------------------------------------------------------------
+
+
+def drive(plan: Generator[Any, Any, None], backend: Backend, c: Any, steps: int) -> float:
+    """Follow a plan in virtual time for some steps; return the seconds that it let pass."""
+    passed, result = 0.0, None
+    for _ in range(steps):
+        step = plan.send(result)
+        result = None
+        match step:
+            case Pause():
+                backend.later(step.seconds)
+                passed += step.seconds
+            case Within():
+                result = c.run(step.call)
+    return passed
+
+
+def test_renewal_keeps_a_lease_over_many_ttls(backend: Backend, c: Any) -> None:
+    """At a third of its TTL the lease is renewed, again and again, and stays the same one."""
+    with c.hold("job", ttl=30, renew=False) as lease:
+        held = getattr(lease, "inner", lease)
+        plan = keeping(held, lambda: held)
+        assert drive(plan, backend, c, steps=40) > 6 * 30
+        plan.close()
+        assert c.holder("job").fence == lease.fence
+        assert not held._is_lost
+
+
+def test_without_renewal_the_block_may_outlast_its_lease(backend: Backend, c: Any) -> None:
+    """``renew=False``: when its time is over the lease is lost, and leaving the block says so."""
+    with pytest.raises(coord.LeaseLost, match="'job'"), c.hold("job", ttl=30, renew=False) as lease:
+        backend.later(31)
+        assert lease.lost.is_set()
+
+
+def test_renewal_goes_on_while_a_block_runs(live: Live) -> None:
+    """In real time: after several TTLs the block still has the same lease."""
+    with live.connect() as c, c.hold("job", ttl=TTL) as lease:
+        renewed = _count_renewals(lease, 8)
+        assert renewed.wait(SOON)
+        assert not lease.lost.is_set()
+        assert c.holder("job") is not None
+
+
+def test_renewal_goes_on_while_an_awaited_block_runs(live: Live) -> None:
+    """The same, awaited."""
+
+    async def main() -> None:
+        async with live.connect_async() as c, c.hold("job", ttl=TTL) as lease:
+            renewed = _count_renewals(lease, 8)
+            await until_async(renewed.is_set, "eight renewals")
+            assert not lease.lost.is_set()
+            assert await c.holder("job") is not None
+
+    run(main())
+
+
+def _count_renewals(lease: Any, times: int) -> threading.Event:
+    """Return an event that is set when a lease has been renewed so many times from now on."""
+    done, count, hold_from = threading.Event(), iter(range(1, times)), lease._hold_from
+
+    def counted(started: float, ttl_ms: int) -> None:
+        hold_from(started, ttl_ms)
+        if next(count, None) is None:
+            done.set()
+
+    lease._hold_from = counted
+    return done
+
+
+def test_fifty_leases_are_renewed_by_one_thread(live: Live) -> None:
+    """A coordinator has one worker for all its leases, and it ends with the last of them."""
+    before = threading.active_count()
+    with live.connect() as c:
+        with ExitStack() as stack:
+            leases = [stack.enter_context(c.hold(f"job-{number}", ttl=2 * TTL)) for number in range(50)]
+            renewed = [_count_renewals(lease, 3) for lease in leases]
+            assert threading.active_count() == before + 1
+            assert all(event.wait(SOON) for event in renewed)
+            assert not any(lease.lost.is_set() for lease in leases)
+        until(lambda: threading.active_count() == before, "the end of the worker")
+
+
+def test_slow_answers_do_not_cost_the_other_leases_their_renewal(live_server: Live) -> None:
+    """Many leases fall due one after the other; a call is still given the time that a distant server needs."""
+    with live_server.connect() as c, ExitStack() as stack:
+        runner, slow = c._runner, threading.Event()
+        run_many = runner.run_many
+
+        def far(calls: Any, within: float | None = None) -> list[Any]:
+            if slow.wait(0.04) or (within is not None and within < 0.04):
+                return [coord.Unavailable("too far away") for _ in calls]
+            return run_many(calls, within)
+
+        runner.run_many = far
+        leases = [stack.enter_context(c.hold(f"job-{number}", ttl=2)) for number in range(30)]
+        renewed = [_count_renewals(lease, 3) for lease in leases]
+        assert all(event.wait(SOON) for event in renewed)
+        assert not any(lease.lost.is_set() for lease in leases)
+        del runner.run_many
+
+
+def test_a_server_that_refuses_for_a_while_costs_no_lease(engine: Engine) -> None:
+    """One renewal that fails is made up for in time: a paused server, a refusal, a dropped connection."""
+    with Server(engine) as server, coord.connect(server.url, patience=0.2, remember=60) as c:
+        with c.hold("job", ttl=3) as lease:
+            missed = _first_failure(c)
+            server.signal(signal.SIGSTOP)
+            assert missed.wait(SOON)
+            server.signal(signal.SIGCONT)
+            assert _count_renewals(lease, 2).wait(SOON)
+            assert not lease.lost.is_set()
+            assert c.holder("job").fence == lease.fence
+
+
+def _first_failure(c: coord.Coordinator) -> threading.Event:
+    """Return an event that is set when a background call of a coordinator has failed."""
+    failed, runner = threading.Event(), c._runner
+    run_many = runner.run_many
+
+    def watched(calls: Any, within: float | None = None) -> list[Any]:
+        answers = run_many(calls, within)
+        if any(isinstance(answer, Exception) for answer in answers):
+            failed.set()
+        return answers
+
+    runner.run_many = watched  # type: ignore[method-assign]
+    return failed
+
+
+def test_a_shorter_renewal_by_hand_is_renewed_in_time(live: Live) -> None:
+    """Who renews by hand for less time moves the next renewal too."""
+    with live.connect() as c, c.hold("job", ttl=60) as lease:
+        assert lease.renew(ttl=TTL) is True
+        assert _count_renewals(lease, 4).wait(SOON)
+        assert not lease.lost.is_set()
+
+
+# --- loss is told --------------------------------------------------------------------------------
+
+
+def test_a_lease_that_was_taken_is_lost_at_the_next_renewal(live: Live) -> None:
+    """The key is gone, and another has the name: the holder learns it while it works, and when it leaves."""
+    with live.connect() as c:
+        with pytest.raises(coord.LeaseLost, match="ran out or was taken"), c.hold("job", ttl=TTL) as lease:
+            live.lose(JOB)
+            other = c.claim("job", ttl=60)
+            assert lease.lost.wait(SOON)
+            assert lease.expires_in == 0.0
+            with pytest.raises(coord.LeaseLost):
+                lease.ensure_held()
+        assert other is not None
+        assert c.holder("job").fence == other.fence
+
+
+def test_a_lease_that_was_taken_is_lost_to_a_task(live: Live) -> None:
+    """The same, awaited: the event is one of asyncio."""
+
+    async def main() -> None:
+        async with live.connect_async() as c:
+            with pytest.raises(coord.LeaseLost):
+                async with c.hold("job", ttl=TTL) as lease:
+                    live.lose(JOB)
+                    assert isinstance(lease.lost, asyncio.Event)
+                    await asyncio.wait_for(lease.lost.wait(), SOON)
+
+    run(main())
+
+
+def test_the_event_of_a_thread_is_one_of_threading(c: Any, backend: Backend) -> None:
+    """``lost`` is what its world waits on."""
+    with c.hold("job") as lease:
+        assert isinstance(lease.lost, asyncio.Event if backend.line.awaited else threading.Event)
+        assert not lease.lost.is_set()
+
+
+def test_a_loss_does_not_hide_what_went_wrong_in_the_block(live: Live) -> None:
+    """Another exception on its way out of the block is not replaced by ``LeaseLost``."""
+    with live.connect() as c, pytest.raises(ZeroDivisionError), c.hold("job", ttl=TTL) as lease:
+        live.lose(JOB)
+        assert lease.lost.wait(SOON)
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_a_silent_server_is_a_loss_when_the_ttl_has_passed(engine: Engine, how: str) -> None:
+    """A holder that cannot renew gives up by its own clock, not before its time and not later than the TTL."""
+    ttl = 1.5
+    with Server(engine) as server, coord.connect(server.url, patience=0.3, timeout=0.5) as c:
+        with pytest.raises(coord.LeaseLost), c.hold("job", ttl=ttl) as lease:
+            started = monotonic()
+            # Whatever was renewed before this moment, the time is counted from no later than it.
+            server.signal(signal.SIGSTOP if how == "stopped" else signal.SIGKILL)
+            assert lease.lost.wait(SOON)
+            assert ttl * 0.6 < monotonic() - started <= ttl
+        server.signal(signal.SIGCONT)
+
+
+def test_a_silent_server_is_a_loss_to_a_task(engine: Engine) -> None:
+    """The same, awaited."""
+    ttl = 1.5
+
+    async def main() -> None:
+        async with coord.connect_async(server.url, patience=0.3, timeout=0.5) as c:
+            with pytest.raises(coord.LeaseLost):
+                async with c.hold("job", ttl=ttl) as lease:
+                    started = monotonic()
+                    server.signal(signal.SIGSTOP)
+                    await asyncio.wait_for(lease.lost.wait(), SOON)
+                    assert ttl * 0.6 < monotonic() - started <= ttl
+            server.signal(signal.SIGCONT)
+
+    with Server(engine) as server:
+        run(main())
+
+
+def test_the_losses_of_many_leases_are_told_in_time(engine: Engine) -> None:
+    """A server that does not answer for one lease does not keep the others from learning their loss."""
+    with Server(engine) as server, coord.connect(server.url, timeout=5.0) as c, ExitStack() as stack:
+        leases = [stack.enter_context(c.hold(f"job-{number}", ttl=1.0 + number / 10)) for number in range(10)]
+        server.signal(signal.SIGSTOP)
+        started = monotonic()
+        for lease in leases:
+            assert lease.lost.wait(SOON)
+            assert monotonic() - started <= lease._ttl_ms / 1000 + 0.05
+        server.signal(signal.SIGCONT)
+        with pytest.raises(coord.LeaseLost):
+            stack.close()
+
+
+def test_a_lease_that_nobody_renews_is_lost_by_time(live: Live) -> None:
+    """A claim without a block is watched too, once somebody asks for its event."""
+    with live.connect() as c:
+        lease = c.claim("job", ttl=0.2)
+        assert lease is not None
+        assert lease.lost.wait(SOON)
+        assert lease.renew() is False
+
+
+def test_watching_a_loss_ends_with_the_lease(live: Live) -> None:
+    """Once a lease is let go nothing is followed in the background for it."""
+    before = threading.active_count()
+    with live.connect() as c:
+        lease = c.claim("job", ttl=3600)
+        assert lease is not None
+        assert not lease.lost.is_set()
+        assert threading.active_count() == before + 1
+        lease.release()
+        until(lambda: threading.active_count() == before, "the end of the watch")
+
+
+def test_watching_a_loss_ends_with_the_lease_of_a_task(live: Live) -> None:
+    """The same, awaited: no task stays, though the lease was for an hour."""
+
+    async def main() -> None:
+        before = asyncio.all_tasks()
+        async with live.connect_async() as c:
+            async with c.hold("job", ttl=3600) as lease:
+                assert not lease.lost.is_set()
+            lease = await c.claim("job", ttl=3600)
+            assert not lease.lost.is_set()
+            await lease.release()
+            await until_async(lambda: asyncio.all_tasks() == before, "the end of the watch")
+
+    run(main())
+
+
+def test_a_stranger_at_the_key_ends_no_other_lease(live_server: Live) -> None:
+    """A value of another kind makes renewals fail; the worker goes on for the other leases."""
+    with live_server.connect() as c, c.hold("other", ttl=TTL) as other:
+        with pytest.raises(coord.CoordError), c.hold("job", ttl=TTL) as lease:
+            live_server.lose(JOB)
+            live_server.client.rpush(JOB, "stranger")
+            live_server.client.pexpire(JOB, 60_000)
+            assert lease.lost.wait(SOON)
+        assert _count_renewals(other, 3).wait(SOON)
+        assert not other.lost.is_set()
+
+
+# --- renewal never outlives release --------------------------------------------------------------
+
+
+def test_no_renewal_comes_after_the_release(live: Live) -> None:
+    """However close the two come, who releases is not told of a loss, and the name is free afterwards."""
+    with live.connect() as c:
+        for number in range(60):
+            with c.hold(f"job-{number}", ttl=0.015 + number / 4000) as lease:
+                _count_renewals(lease, 1).wait(0.004 + number / 10_000)
+                if lease.lost.is_set():
+                    break
+                lease.release()
+            assert c.holder(f"job-{number}") is None
+
+
+def test_a_block_that_cannot_be_left_is_not_renewed_for_good(live: Live) -> None:
+    """When the block is gone and nobody released, renewal ends, and the lease with its TTL."""
+    with live.connect() as c:
+        hold = c.hold("job", ttl=0.2)
+        lease = hold.__enter__()
+        del hold
+        assert lease.lost.wait(SOON)
+        until(lambda: c.holder("job") is None, "the end of the lease")
+
+
+# --- taking turns --------------------------------------------------------------------------------
+
+
+def test_threads_get_a_name_in_the_order_in_which_they_came(live: Live) -> None:
+    """Of the waiters of one process, the one that has waited longest is next."""
+    order: list[int] = []
+
+    def work(number: int) -> None:
+        with c.hold("job", ttl=30):
+            order.append(number)
+
+    with live.connect() as c:
+        with c.hold("job"):
+            threads = []
+            for number in range(12):
+                threads.append(Thread(lambda number=number: work(number)))
+                until(lambda number=number: waiters(c, JOB) == number + 1, "a waiter")
+        for thread in threads:
+            thread.result()
+    assert order == list(range(12))
+
+
+def test_tasks_get_a_name_in_the_order_in_which_they_came(live: Live) -> None:
+    """The same, awaited."""
+
+    async def main() -> None:
+        order: list[int] = []
+
+        async def work(number: int) -> None:
+            async with c.hold("job", ttl=30):
+                order.append(number)
+
+        async with live.connect_async() as c:
+            async with c.hold("job"):
+                tasks = []
+                for number in range(12):
+                    tasks.append(asyncio.create_task(work(number)))
+                    await until_async(lambda number=number: waiters(c, JOB) == number + 1, "a waiter")
+            await asyncio.gather(*tasks)
+        assert order == list(range(12))
+
+    run(main())
+
+
+def test_who_comes_back_for_more_waits_behind_those_who_wait(live: Live) -> None:
+    """A loop that holds a name again and again does not starve a waiter of the same process."""
+    rounds, got = [], threading.Event()
+
+    def wait_for_it() -> None:
+        with c.hold("job"):
+            got.set()
+
+    with live.connect() as c:
+        with c.hold("job"):
+            waiter = Thread(wait_for_it)
+            until(lambda: waiters(c, JOB) == 1, "the waiter")
+        while not got.is_set():
+            with c.hold("job"):
+                rounds.append(1)
+        waiter.result()
+    assert len(rounds) <= 2
+
+
+def test_who_gives_up_waiting_is_passed_over(live: Live) -> None:
+    """The first in the line leaves; the second is next."""
+    with live.connect() as c:
+        with c.hold("job"):
+            first = Thread(lambda: c.hold("job", wait=0.3).__enter__())
+            until(lambda: waiters(c, JOB) == 1, "the first waiter")
+            second = Thread(lambda: c.hold("job").__enter__().release())
+            until(lambda: waiters(c, JOB) == 2, "the second waiter")
+            with pytest.raises(coord.WaitTimeout):
+                first.result()
+        assert second.result() is True
+
+
+def test_a_waiter_takes_over_when_the_holder_dies(live: Live) -> None:
+    """A claim that ends by itself publishes nothing; who waits knows when it ends."""
+    with live.connect() as c:
+        assert c.claim("job", ttl=0.4) is not None
+        started = monotonic()
+        with c.hold("job", wait=SOON):
+            assert monotonic() - started < 2.0
+
+
+# --- cancelled and interrupted -------------------------------------------------------------------
+
+
+class FarAway:
+    """A line to the server on which every call takes a little, going and coming, so that cancelling strikes anywhere."""
+
+    def __init__(self, c: coord.AsyncCoordinator, dice: random.Random) -> None:
+        call = c._runner.call
+
+        async def far(*words: Any) -> Any:
+            await asyncio.sleep(dice.uniform(0, 0.002))
+            result = await call(*words)
+            await asyncio.sleep(dice.uniform(0, 0.002))
+            return result
+
+        c._runner.call = far  # type: ignore[method-assign]
+        c.call = far
+
+
+def test_cancelled_anywhere_it_leaves_nothing_held(live: Live) -> None:
+    """Getting, waiting, working, releasing: cancelled at 300 random moments, the name is free each time."""
+    dice = random.Random(7)
+
+    async def main() -> None:
+        async with live.connect_async() as c, live.connect_async() as looker:
+            FarAway(c, dice)
+
+            async def block(name: str) -> None:
+                async with c.hold(name, ttl=60):
+                    await asyncio.sleep(dice.uniform(0, 0.002))
+
+            for number in range(100):
+                tasks = [asyncio.create_task(block(f"job-{number}")) for _ in range(3)]
+                for task in tasks:
+                    asyncio.get_running_loop().call_later(dice.uniform(0, 0.012), task.cancel)
+                await asyncio.wait(tasks)
+                await until_async(_nobody_holds(looker, f"job-{number}"), "the release")
+            channels = getattr(c._runner.notices, "_channels", {})
+            assert not channels
+
+    run(main())
+
+
+def _nobody_holds(c: coord.AsyncCoordinator, name: str) -> Any:
+    async def look() -> bool:
+        return await c.holder(name) is None
+
+    return look
+
+
+def test_a_claim_cancelled_anywhere_leaves_nothing_held(live: Live) -> None:
+    """The same for ``claim``, which never waits: 200 random moments."""
+    dice = random.Random(11)
+
+    async def main() -> None:
+        async with live.connect_async() as c, live.connect_async() as looker:
+            FarAway(c, dice)
+            kept = 0
+            for number in range(200):
+                task = asyncio.create_task(c.claim(f"job-{number}", ttl=60))
+                asyncio.get_running_loop().call_later(dice.uniform(0, 0.005), task.cancel)
+                await asyncio.wait([task])
+                if task.cancelled():
+                    await until_async(_nobody_holds(looker, f"job-{number}"), "the release")
+                else:
+                    kept += 1
+                    assert await looker.holder(f"job-{number}") is not None
+            assert 0 < kept < 200
+
+    run(main())
+
+
+class Interrupts:
+    """Raises ``KeyboardInterrupt`` at the n-th line of coord that this thread comes to, as Ctrl-C may.
+
+    ``lines`` is how many it came to. Python itself gives no hold on the moment before the first line of a function.
+    """
+
+    def __init__(self, at: int, also: str = "") -> None:
+        self._at = at
+        self._code = coord.__path__[0]
+        self._also = also
+        self.lines = 0
+        self.where = ""
+
+    def __enter__(self) -> Interrupts:
+        self._before = sys.gettrace()
+        sys.settrace(self._enter)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self._before)
+
+    def _enter(self, frame: Any, event: str, arg: object) -> Any:
+        return self._line if frame.f_code.co_filename.startswith(self._code) else None
+
+    def _line(self, frame: Any, event: str, arg: object) -> Any:
+        if event == "line" and not (frame.f_code.co_name == "__exit__" and frame.f_lineno <= _first_line(frame)):
+            self.lines += 1
+            if self.lines == self._at:
+                self.where = f"{frame.f_code.co_name}:{frame.f_lineno}"
+                raise KeyboardInterrupt
+        return self._line
+
+
+def _first_line(frame: Any) -> int:
+    lines = [line for _, _, line in frame.f_code.co_lines() if line and line > frame.f_code.co_firstlineno]
+    return min(lines)
+
+
+def test_interrupted_at_any_line_a_hold_leaves_nothing_held() -> None:
+    """Ctrl-C at each line of coord in turn, from before the claim until after the release."""
+    at = 0
+    while True:
+        at += 1
+        with coord.connect(f"memory://interrupted-{at}") as c:
+            # What is made once for all calls is made now.
+            with c.hold("warm"):
+                pass
+            interrupts = Interrupts(at)
+            try:
+                with interrupts, c.hold("job", ttl=3600):
+                    pass
+            except KeyboardInterrupt:
+                pass
+            until(lambda c=c: c.holder("job") is None, f"the release after an interrupt at {interrupts.where}")
+            assert waiters(c, JOB) == 0
+        if not interrupts.where:
+            break
+    assert at > 50
+
+
+def test_interrupted_while_waiting_a_thread_leaves_the_line(live: Live) -> None:
+    """Ctrl-C in the main thread while it waits for a name: the line is empty, and the name still its holder's."""
+    with live.connect() as c, c.hold("job") as lease:
+        interrupt = Thread(lambda: (until(lambda: waiters(c, JOB) == 1), signal.raise_signal(signal.SIGINT)))
+        with pytest.raises(KeyboardInterrupt), c.hold("job", wait=SOON):
+            pass
+        interrupt.result()
+        assert waiters(c, JOB) == 0
+        assert c.holder("job").fence == lease.fence
+
+
+def test_interrupted_between_command_and_reply_nothing_stays_held(engine: Engine) -> None:
+    """The server runs the claim after its caller has gone; it is taken back in the background."""
+    with Server(engine) as server, coord.connect(server.url) as c:
+        assert c.holder("job") is None
+        for ask in (lambda: c.claim("job", ttl=3600), lambda: c.hold("job", ttl=3600).__enter__()):
+            server.signal(signal.SIGSTOP)
+            timer = threading.Timer(0.1, lambda: signal.raise_signal(signal.SIGINT))
+            timer.start()
+            with pytest.raises(KeyboardInterrupt):
+                ask()
+            timer.join()
+            server.signal(signal.SIGCONT)
+            until(lambda: c.holder("job") is None, "the release")
+
+
+def test_closing_at_once_takes_back_what_was_interrupted(engine: Engine) -> None:
+    """A program that ends on Ctrl-C closes its coordinator; the claim is taken back before that is done."""
+    with Server(engine) as server:
+        with pytest.raises(KeyboardInterrupt), coord.connect(server.url) as c:
+            server.signal(signal.SIGSTOP)
+            timer = threading.Timer(0.1, lambda: signal.raise_signal(signal.SIGINT))
+            goes_on = threading.Timer(0.3, lambda: server.signal(signal.SIGCONT))
+            timer.start()
+            goes_on.start()
+            c.claim("job", ttl=3600)
+        for each in (timer, goes_on):
+            each.join()
+        with coord.connect(server.url) as c:
+            assert c.holder("job") is None
+
+
+# --- forks ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_parent_and_child_of_a_fork_hold_for_themselves(live_server: Live) -> None:
+    """A child waits for its parent's name like anybody else, and renews what it holds by a thread of its own."""
+    with live_server.connect() as c:
+        with c.hold("job", ttl=2):
+            child = os.fork()
+            if not child:
+                status = 1
+                try:
+                    with c.hold("job", ttl=TTL) as lease:
+                        status = 0 if _count_renewals(lease, 3).wait(SOON) else 2
+                finally:
+                    os._exit(status)
+            # The child waits, and is woken by this release.
+            until(lambda: live_server.subscriptions() == 1, "the child's subscription")
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert c.holder("job") is None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_child_waits_in_its_own_copy_of_a_keyspace() -> None:
+    """``memory://`` after a fork: the waiters of the parent are not in the child's line."""
+    with coord.connect("memory://forked-while-waited-for") as c, c.hold("job") as lease:
+        waiter = Thread(lambda: c.hold("job", wait=SOON).__enter__().release())
+        until(lambda: waiters(c, JOB) == 1, "the waiter")
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                releasing = Thread(lambda: (until(lambda: waiters(c, JOB) == 1), lease.release()))
+                with c.hold("job", wait=3):
+                    status = 0
+                releasing.result()
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        lease.release()
+        assert waiter.result() is True

@@ -1,0 +1,301 @@
+"""Every script in lua/: it has a twin and a header that agree with it, passes the checks, and runs as declared."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+import coord
+from coord.errors import ConfigError
+from coord.script import Argument, Script, folded, shipped
+from coord.testing.lint import lint
+from coord.testing.servers import Engine, Server, engines, free_port
+
+LUA = Path(coord.__file__).parent.parent / "lua"
+FILES = sorted(LUA.glob("*.lua"))
+LIBRARY = sorted((LUA / "lib").glob("*.lua"))
+SERVERS = [pytest.param(engine, id=name) for name, engine in engines().items()]
+SHEBANG_SERVERS = [pytest.param(engine, id=name) for name, engine in engines().items() if engine.version >= (7,)]
+every_script = pytest.mark.parametrize("script", shipped(), ids=lambda script: script.name)
+
+# --- what is shipped -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_file_is_a_script_with_a_twin_and_a_header(file: Path) -> None:
+    """What lies in lua/ is loaded when coord is imported, and is complete."""
+    found = {script.name: script for script in shipped()}
+    assert file.stem in found, f"{file.name} is not loaded by any module of coord"
+    script = found[file.stem]
+    assert script.header is not None, f"{file.name} has no header"
+    assert script.twin is not None, f"{file.name} has no twin"
+    assert script.header.title.startswith(f"{file.stem}: "), f"{file.name} does not open with its name"
+
+
+@every_script
+def test_the_checks_find_nothing(script: Script) -> None:
+    """Each shipped script compiles as Lua 5.1, uses no stray global, and takes all keys from KEYS."""
+    assert lint(script) == []
+
+
+@pytest.mark.parametrize("file", LIBRARY, ids=lambda file: file.stem)
+def test_a_library_file_is_one_function_that_is_used(file: Path) -> None:
+    """A file in lua/lib/ holds the function it is named after, says what it does, and is included somewhere."""
+    lines = file.read_text().splitlines()
+    assert lines[0].startswith(f"-- {file.stem}: ")
+    assert re.findall(r"^local function (\w+)", "\n".join(lines), re.MULTILINE) == [file.stem]
+    assert max(map(len, lines)) <= 88
+    included = f"-- include: {file.stem}\n"
+    assert any(included in other.read_text() for other in [*FILES, *LIBRARY]), f"nothing includes {file.name}"
+
+
+@every_script
+def test_an_include_takes_one_line(script: Script) -> None:
+    """The source that is sent has as many lines as the file, so that line numbers in errors are those of the file."""
+    written = (LUA / f"{script.name}.lua").read_text().splitlines()
+    sent = script.source.splitlines()
+    assert len(sent) == len(written)
+    changed = [line for line, now in zip(written, sent, strict=True) if line != now]
+    assert all(line.startswith("-- include: ") for line in changed)
+
+
+# --- faults that are found when a script is made -------------------------------------------------
+
+SOUND = """\
+-- pick: an example.
+--
+-- KEYS   stock    hash: what there is                        shop:stock:{item}
+--        log      list: what was picked                      shop:stock:{item}:log
+-- ARGV   who      name    who picks
+--        ttl_ms   ms?     how long it is kept
+--        size...  name    which sizes
+--        count... int     how many of each
+-- REPLY  1
+-- ERRORS WRONGTYPE
+-- COST   O(sizes)
+-- REPEAT safe: it may
+
+local stock, log = KEYS[1], KEYS[2]
+local who, ttl_ms = ARGV[1], ARGV[2]
+
+for i = 3, #ARGV, 2 do
+  redis.call("HINCRBY", stock, ARGV[i], ARGV[i + 1])
+end
+redis.call("RPUSH", log, who, ttl_ms)
+return 1
+"""
+
+
+def pick(space: Any, stock: str, log: str, who: str, ttl_ms: int, *sizes: str | int) -> int:
+    return 1
+
+
+def pick_in_another_order(space: Any, stock: str, log: str, ttl_ms: int, who: str, *sizes: str | int) -> int:
+    return 1
+
+
+def pick_too_little(space: Any, stock: str, log: str, who: str, *sizes: str | int) -> int:
+    return 1
+
+
+def pick_no_rest(space: Any, stock: str, log: str, who: str, ttl_ms: int) -> int:
+    return 1
+
+
+def test_the_sound_example_is_accepted() -> None:
+    """The faults below are made in a script that is in order."""
+    assert lint(Script("pick", SOUND, pick)) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("-- ARGV   who  ", "-- ARGV   whom ", r"ARGV\[1\] is 'whom' in the header and 'who' in the local lines"),
+        (
+            "local stock, log =",
+            "local log, stock =",
+            r"KEYS\[1\] is 'stock' in the header and 'log' in the local lines",
+        ),
+        ("local who, ttl_ms = ARGV[1], ARGV[2]", "local who = ARGV[1]", r"ARGV\[2\] is 'ttl_ms' .* and 'nothing'"),
+        ("= ARGV[1], ARGV[2]", "= ARGV[2], ARGV[1]", r"ARGV\[1\] is 'who' .* and 'ttl_ms' in the local lines"),
+        (
+            "= KEYS[1], KEYS[2]",
+            "= KEYS[1], KEYS[2]\nlocal rest = KEYS[3]",
+            "bind 'rest', which KEYS in the header lacks",
+        ),
+        ("i = 3, #ARGV, 2", "i = 3, #ARGV", "the header repeats 2 argument"),
+        (
+            "--        size...  name    which sizes\n--        count... int     how many of each\n",
+            "",
+            "repeats no argument",
+        ),
+        ("name    who picks", "text    who picks", "ARGV who has type 'text'"),
+        ("hash: what there is", "table: what there is", "KEYS stock has no kind"),
+        ("shop:stock:{item}:log", "shop", "KEYS log shows no shape"),
+        ("-- COST   O(sizes)\n", "", "its header has no COST line"),
+        ("-- REPEAT safe: it may", "-- REPEAT perhaps", "REPEAT says 'perhaps'"),
+        ("local stock, log", "-- include: nowhere\nlocal stock, log", r"there is no lua/lib/nowhere\.lua to include"),
+    ],
+)
+def test_a_fault_in_the_text_is_named(old: str, new: str, said: str) -> None:
+    """A header, local lines and twin that disagree are refused when the script is made: file, word and both sides."""
+    assert old in SOUND
+    with pytest.raises(ConfigError, match=rf"pick\.lua: .*{said}|pick\.lua: {said}"):
+        Script("pick", SOUND.replace(old, new), pick)
+
+
+@pytest.mark.parametrize(
+    ("twin", "said"),
+    [
+        (pick_in_another_order, "the header says 'who' where the twin pick_in_another_order says 'ttl_ms'"),
+        (pick_too_little, "the header says 'ttl_ms' where the twin pick_too_little says 'nothing'"),
+        (pick_no_rest, "only one of the header and the twin pick_no_rest has arguments that repeat"),
+    ],
+)
+def test_a_twin_with_other_words_is_named(twin: Any, said: str) -> None:
+    """The twin's parameters are the header's words, in the same order."""
+    with pytest.raises(ConfigError, match=f"^pick.lua: {said}"):
+        Script("pick", SOUND, twin)
+
+
+def test_a_circle_of_includes_is_shown() -> None:
+    """Includes that include each other are refused, and the message shows the way round."""
+    files = {"a": "-- include: b\nlocal function a() end", "b": "-- include: c", "c": "-- include: a"}
+    with pytest.raises(ConfigError, match=r"^x\.lua: includes go round in a circle: x\.lua -> a -> b -> c -> a$"):
+        folded("-- include: a\nreturn 1", "x.lua", files.__getitem__)
+
+
+def test_a_missing_include_shows_who_asked_for_it() -> None:
+    """The message shows the way from the script to the file that is not there."""
+
+    def read(name: str) -> str:
+        if name == "a":
+            return "-- include: b"
+        raise FileNotFoundError
+
+    with pytest.raises(ConfigError, match=r"^x\.lua -> a: there is no lua/lib/b\.lua to include$"):
+        folded("-- include: a\nreturn 1", "x.lua", read)
+
+
+def test_what_is_included_twice_stands_once() -> None:
+    """Two libraries that both need a third share it."""
+    files = {
+        "a": "-- include: c\nlocal function a() return c() end",
+        "b": "-- include: c\nlocal function b() return c() end",
+        "c": "local function c() return 1 end",
+    }
+    source = folded("-- include: a\n-- include: b\nreturn a() + b()", "x.lua", files.__getitem__)
+    assert source.count("local function c()") == 1
+    assert len(source.splitlines()) == 3
+    assert lint(Script("x", source)) == []
+
+
+# --- faults that the checks find -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("if if", "bad.lua:1: unexpected symbol near 'if'"),
+        ("return 1 // 2", "bad.lua:1: unexpected symbol near '/'"),
+        ("goto done\n::done::", "bad.lua:1: '=' expected near 'done'"),
+        ("\ncount = 1", "bad.lua:2: writes the global 'count'"),
+        ("local function f()\n  total = 1\nend", "bad.lua:2: writes the global 'total'"),
+        ("local a = 1\nreturn b", "bad.lua:2: reads the global 'b'"),
+        ("return cjson.encode({})", "bad.lua:1: reads the global 'cjson'"),
+        ("return os.time()", "bad.lua:1: reads the global 'os'"),
+        ('local a = KEYS[1]\nreturn redis.call("GET", a .. ":x")', 'bad.lua:2: builds a key: a .. ":x"'),
+        ('return redis.call("GET", "fixed")', 'bad.lua:1: builds a key: "fixed"'),
+        ('return redis.call("GET", ARGV[1])', "bad.lua:1: uses 'ARGV [ 1 ]' as a key"),
+        ('local a = KEYS[1]\nredis.call("DEL", a, ARGV[1])', "bad.lua:2: uses 'ARGV [ 1 ]' as a key"),
+        (
+            'local function get(key)\n  return redis.call("GET", key)\nend\nreturn get(ARGV[1])',
+            "bad.lua:4: uses 'ARGV [ 1 ]' as a key",
+        ),
+        ('redis.call("TIME")\nredis.call("TIME")', "bad.lua:2: asks for TIME again"),
+        ('local function now()\n  return redis.call("TIME")\nend\nnow()\nnow()', "bad.lua:5: asks for TIME again"),
+        ("return tostring(1)", "bad.lua:1: uses tostring"),
+        ('return "a" .. 1', "bad.lua:1: joins a number with .."),
+        ('return tonumber(ARGV[1]) .. ""', "bad.lua:1: joins a number with .."),
+        ('local a = KEYS[1]\nreturn redis.call("get", a)', "bad.lua:2: says 'get'; commands stand in capitals"),
+        (f"-- {'x' * 86}\nreturn 1", "bad.lua:1: is 89 columns wide"),
+    ],
+)
+def test_a_fault_in_the_lua_is_named(source: str, said: str) -> None:
+    """Each check names the file, the line and the word that is wrong."""
+    assert [fault[: len(said)] for fault in lint(Script("bad", source))][:1] == [said]
+
+
+def test_time_that_a_caller_brings_along_is_refused() -> None:
+    """Clocks of callers differ: an argument that carries one is named."""
+    source = SOUND.replace("who ", "now ").replace("who,", "now,")
+    said = lint(Script("pick", source))
+    assert said == ["pick.lua:1: takes 'now' from its caller; only the server's clock counts: TIME, or a TTL"]
+
+
+# --- on real servers -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", SERVERS)
+def test_servers_report_the_line_of_the_file(engine: Engine) -> None:
+    """A fault on line 4, behind an include, is reported as line 4, and the error of coord shows that line."""
+    source = "-- include: now_ms\n-- include: refresh\n\nlocal broken = nil + now_ms()\nreturn broken\n"
+    script = Script("broken", source, file="lua/broken.lua")
+    with Server(engine) as server:
+        client = connected(server)
+        with pytest.raises(redis.ResponseError, match="user_script:4"):
+            client.eval(script.source, 0)
+        client.close()
+    assert script.line(4) == "local broken = nil + now_ms()"
+
+
+@pytest.fixture(scope="module", params=SHEBANG_SERVERS)
+def cluster(request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
+    """A cluster of one node, which tells when a script with a shebang strays to keys of another slot."""
+    engine: Engine = request.param
+    with Server(engine, "--cluster-enabled", "yes", "--cluster-port", str(free_port())) as server:
+        client = connected(server)
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        deadline = time.monotonic() + 20
+        while client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
+            assert time.monotonic() < deadline, "the cluster of one does not become ready"
+            time.sleep(0.05)
+        yield client
+        client.close()
+
+
+def test_straying_is_noticed(cluster: redis.Redis) -> None:
+    """The next test would notice: a script that touches a key of another slot is refused."""
+    with pytest.raises(redis.ResponseError, match="do not hash to the same slot"):
+        cluster.eval('#!lua\nredis.call("GET", KEYS[1]) return redis.call("GET", "elsewhere")', 1, "here")
+
+
+@every_script
+def test_scripts_keep_to_the_slot_of_their_keys(cluster: redis.Redis, script: Script) -> None:
+    """With ``#!lua`` in front, which is for this test only, each script runs without straying to undeclared keys."""
+    assert script.header is not None
+    keys = [re.sub(r"<\w+>", "1", re.sub(r"\{\w+\}", f"{{{script.name}}}", key.shape)) for key in script.header.keys]
+    for turn in (0, -1, 0):
+        argv = [example(argument, turn) for argument in script.header.argv]
+        cluster.eval("#!lua\n" + script.source, len(keys), *keys, *argv)
+
+
+def example(argument: Argument, turn: int) -> str | int:
+    """A sound argument of a type; of words to choose from, the first or the last."""
+    if argument.type in ("str", "name"):
+        return "x"
+    if "|" in argument.type:
+        return argument.type.split("|")[turn]
+    return 1_000 if argument.type.startswith("ms") else 1
+
+
+def connected(server: Server) -> redis.Redis:
+    return redis.Redis(port=server.port, decode_responses=True, retry=Retry(NoBackoff(), 0), protocol=2)

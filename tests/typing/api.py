@@ -1,0 +1,134 @@
+"""What a type checker sees of coord, blocking and awaited. This file is checked, not run: see ``test_typing.py``.
+
+A line with ``type: ignore`` is a mistake that must be found: an ignore that nothing needs is an error here.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import assert_type
+
+import coord
+
+
+def blocking(c: coord.Coordinator) -> None:
+    """Every method returns its result."""
+    assert_type(coord.connect(), coord.Coordinator)
+    assert_type(c.is_distributed, bool)
+    assert_type(c.once("job", ttl=45), bool)
+    assert_type(c.once("job", ttl=timedelta(minutes=1)), bool)
+
+    lease = c.claim("job", ttl=30, owner="anna")
+    assert_type(lease, coord.Lease | None)
+    if lease is not None:
+        assert_type(lease.fence, int)
+        assert_type(lease.owner, str)
+        assert_type(lease.expires_in, float)
+        assert_type(lease.renew(ttl=60), bool)
+        assert_type(lease.release(), bool)
+        assert_type(lease.lost.wait(0.1), bool)
+        lease.ensure_held()
+    with c.hold("job", ttl=30, wait=5) as held:
+        assert_type(held, coord.Lease)
+    assert_type(c.holder("job"), coord.Holder | None)
+
+    assert_type(c.bump("index"), int)
+    assert_type(c.version("index"), int)
+    assert_type(c.is_stale("index", 7), bool)
+    assert_type(c.bump_if_current("index", 7), coord.Bump)
+    assert_type(c.bump_if_current("index", 7).bumped, bool)
+
+    stats = c.stats("embedding", ttl=60)
+    stats.merge("id", processed=1, errors=2, op_id="message-1")
+    stats.merge("id", {"tokens: out": 1})
+    assert_type(stats.consume("id"), dict[str, int] | None)
+    assert_type(stats.peek("id"), dict[str, int] | None)
+
+    assert_type(c.kv.incr("n", 5, ttl=60), int)
+    assert_type(c.kv.get_int("n"), int | None)
+    assert_type(c.kv.set_if_absent("flag", ttl=60), bool)
+    assert_type(c.kv.sadd("set", "a", "b"), int)
+    assert_type(c.kv.srem("set", "a"), int)
+    assert_type(c.kv.scard("set"), int)
+    assert_type(c.kv.rpush("list", "a"), int)
+    assert_type(c.kv.lrange("list", 0, -1), list[str])
+    assert_type(c.kv.expire("n", ttl=60), bool)
+    assert_type(c.kv.delete("n", "set"), int)
+
+    assert_type(c.calls.bump("index"), coord.Call[int])
+    assert_type(c.run(c.calls.bump("index")), int)
+    assert_type(c.run_many([c.calls.once("a"), c.calls.once("b")]), list[bool | Exception])
+
+
+async def awaited(c: coord.AsyncCoordinator) -> None:
+    """The same methods, each awaited."""
+    assert_type(await coord.connect_async(), coord.AsyncCoordinator)
+    async with coord.connect_async("memory://") as entered:
+        assert_type(entered, coord.AsyncCoordinator)
+    assert_type(c.is_distributed, bool)
+    assert_type(await c.once("job", ttl=45), bool)
+
+    lease = await c.claim("job", ttl=30, owner="anna")
+    assert_type(lease, coord.AsyncLease | None)
+    if lease is not None:
+        assert_type(lease.fence, int)
+        assert_type(lease.expires_in, float)
+        assert_type(await lease.renew(ttl=60), bool)
+        assert_type(await lease.release(), bool)
+        await lease.lost.wait()
+        await lease.ensure_held()
+    async with c.hold("job", ttl=30, wait=5) as held:
+        assert_type(held, coord.AsyncLease)
+    assert_type(await c.holder("job"), coord.Holder | None)
+
+    assert_type(await c.bump("index"), int)
+    assert_type(await c.version("index"), int)
+    assert_type(await c.is_stale("index", 7), bool)
+    assert_type(await c.bump_if_current("index", 7), coord.Bump)
+
+    stats = c.stats("embedding", ttl=60)
+    await stats.merge("id", processed=1, op_id="message-1")
+    assert_type(await stats.consume("id"), dict[str, int] | None)
+    assert_type(await stats.peek("id"), dict[str, int] | None)
+
+    assert_type(await c.kv.incr("n", 5), int)
+    assert_type(await c.kv.get_int("n"), int | None)
+    assert_type(await c.kv.set_if_absent("flag", ttl=60), bool)
+    assert_type(await c.kv.sadd("set", "a"), int)
+    assert_type(await c.kv.srem("set", "a"), int)
+    assert_type(await c.kv.scard("set"), int)
+    assert_type(await c.kv.rpush("list", "a"), int)
+    assert_type(await c.kv.lrange("list"), list[str])
+    assert_type(await c.kv.expire("n", ttl=60), bool)
+    assert_type(await c.kv.delete("n"), int)
+
+    assert_type(c.calls.bump("index"), coord.Call[int])
+    assert_type(await c.run(c.calls.bump("index")), int)
+    assert_type(await c.run_many([c.calls.bump("a"), c.calls.bump("b")]), list[int | Exception])
+
+
+def mistakes(c: coord.Coordinator) -> None:
+    """What must not pass."""
+    c.once(42)  # type: ignore[arg-type]
+    c.once("job", ttl="45")  # type: ignore[arg-type]
+    c.once("job", ttl=None)  # type: ignore[arg-type]
+    c.once("job", seconds=45)  # type: ignore[call-arg]
+    c.claim("job").release()  # type: ignore[union-attr]
+    c.is_stale("index")  # type: ignore[call-arg]
+    c.is_stale("index", "7")  # type: ignore[arg-type]
+    c.stats("embedding").merge("id", processed="1")  # type: ignore[arg-type]
+    c.kv.incr("n", 1.5)  # type: ignore[arg-type]
+    c.kv.sadd("set", 1)  # type: ignore[arg-type]
+    c.run(c.calls.bump)  # type: ignore[arg-type]
+    c.jobs()  # type: ignore[attr-defined]
+
+
+async def awaited_mistakes(c: coord.AsyncCoordinator) -> None:
+    """What must not pass, and what must not be forgotten."""
+    c.bump("index") + 1  # type: ignore[operator]
+    await c.claim("job").release()  # type: ignore[attr-defined]
+    if (await c.claim("job")).fence:  # type: ignore[union-attr]
+        pass
+    await c.stats("embedding")  # type: ignore[misc]
+    with c.hold("job"):  # type: ignore[attr-defined]
+        pass
