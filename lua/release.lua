@@ -9,7 +9,7 @@
 --        publish  PUBLISH|SPUBLISH    how this server tells its waiters
 -- REPLY  1 when the asker held it until now, else 0
 -- ERRORS WRONGTYPE, COORD_CORRUPT
--- COST   O(1), two writes and a notice when released, else one write
+-- COST   O(1), three writes and a notice when released, else two writes
 -- REPEAT safe: the tombstone gives the first answer
 
 local claim, gone = KEYS[1], KEYS[2]
@@ -26,6 +26,8 @@ if not fence then
   return redis.error_reply("COORD_CORRUPT this claim was not written by coord")
 end
 if attempt == nonce then
+  -- First a write that takes no memory: a full server then lets the others pass.
+  redis.call("PEXPIRE", claim, gone_ms)
   redis.call("SET", gone, "1", "PX", gone_ms)
   redis.call("SET", claim, "||" .. fence, "PX", gone_ms)
   redis.call(publish, claim, "free")
@@ -35,5 +37,6 @@ local answered = redis.call("GET", gone)
 if answered then
   return tonumber(answered)
 end
+redis.call("DEL", gone)
 redis.call("SET", gone, "0", "PX", gone_ms)
 return 0

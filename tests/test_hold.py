@@ -627,10 +627,14 @@ def test_interrupted_at_any_line_a_hold_leaves_nothing_held() -> None:
     assert at > 50
 
 
+def _press_ctrl_c() -> None:
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
 def test_interrupted_while_waiting_a_thread_leaves_the_line(live: Live) -> None:
     """Ctrl-C in the main thread while it waits for a name: the line is empty, and the name still its holder's."""
     with live.connect() as c, c.hold("job") as lease:
-        interrupt = Thread(lambda: (until(lambda: waiters(c, JOB) == 1), signal.raise_signal(signal.SIGINT)))
+        interrupt = Thread(lambda: (until(lambda: waiters(c, JOB) == 1), _press_ctrl_c()))
         with pytest.raises(KeyboardInterrupt), c.hold("job", wait=SOON):
             pass
         interrupt.result()
@@ -644,7 +648,7 @@ def test_interrupted_between_command_and_reply_nothing_stays_held(engine: Engine
         assert c.holder("job") is None
         for ask in (lambda: c.claim("job", ttl=3600), lambda: c.hold("job", ttl=3600).__enter__()):
             server.signal(signal.SIGSTOP)
-            timer = threading.Timer(0.1, lambda: signal.raise_signal(signal.SIGINT))
+            timer = threading.Timer(0.1, lambda: _press_ctrl_c())
             timer.start()
             with pytest.raises(KeyboardInterrupt):
                 ask()
@@ -658,7 +662,7 @@ def test_closing_at_once_takes_back_what_was_interrupted(engine: Engine) -> None
     with Server(engine) as server:
         with pytest.raises(KeyboardInterrupt), coord.connect(server.url) as c:
             server.signal(signal.SIGSTOP)
-            timer = threading.Timer(0.1, lambda: signal.raise_signal(signal.SIGINT))
+            timer = threading.Timer(0.1, lambda: _press_ctrl_c())
             goes_on = threading.Timer(0.3, lambda: server.signal(signal.SIGCONT))
             timer.start()
             goes_on.start()

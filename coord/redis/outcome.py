@@ -8,6 +8,7 @@ neither repeated nor known is told to the caller as ``OutcomeUnknown``.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any
@@ -20,6 +21,9 @@ __all__ = ["ASKING", "Attempts", "Closed", "answer", "could_not_connect"]
 
 ASKING: tuple[str | int, ...] = ("ASKING",)
 """Goes before a call that a node sent to where its keys are on their way to."""
+
+# What a command inside a script was refused with, as 6.2 tells it.
+_INNER = re.compile(r"@user_script: \d+: -([A-Z]+) ")
 
 _FIRST_PAUSE = 0.004
 _LONGEST_PAUSE = 0.25
@@ -158,10 +162,10 @@ class Attempts:
             self._redirects += 1
             if self._redirects > _MOST_REDIRECTS:
                 self._again(f"the cluster sends it round in a circle: {text}")
-        elif code in _PASSING:
-            self.needs_connection = code in ("READONLY", "MASTERDOWN")
+        elif passing := _named(text, _PASSING):
+            self.needs_connection = passing in ("READONLY", "MASTERDOWN")
             self.stray = True
-            self._again(f"{code}: {_PASSING[code]}")
+            self._again(f"{passing}: {_PASSING[passing]}")
         elif (lasting := _named(text, _LASTING)) or text.startswith("ERR max number of clients"):
             self._why = f"{lasting}: {_LASTING[lasting]}" if lasting else text
             self._give_up()
@@ -218,6 +222,8 @@ def could_not_connect(error: BaseException, where: str) -> CoordError:
     """Turn what redis-py says when it cannot connect into what the caller gets."""
     text = str(error)
     denied = _named(text, _DENIED)
+    if "Authentication required" in text:
+        denied = "NOAUTH"
     if denied or type(error).__name__ in ("AuthenticationError", "AuthenticationWrongNumberOfArgsError"):
         return ConfigError(f"{where} does not let us in: {_DENIED[denied or 'WRONGPASS']}")
     if "DB index is out of range" in text:
@@ -227,7 +233,8 @@ def could_not_connect(error: BaseException, where: str) -> CoordError:
 
 def _named(text: str, among: dict[str, str]) -> str | None:
     """Which of the codes an error reply carries; 6.2 wraps the code of an inner command into a sentence."""
-    code = text.partition(" ")[0]
+    inner = _INNER.search(text)
+    code = inner[1] if inner else text.partition(" ")[0]
     if code in among:
         return code
     if "OOM" in among and "OOM command not allowed" in text:

@@ -1,0 +1,249 @@
+"""What a server refuses, and what its caller is told: the right class of error, and what to do about it.
+
+What passes by itself (BUSY, LOADING, a replica that is about to be a primary again) is waited out. What does not is told
+at once. Refused means that nothing happened.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from backends import Backend
+from machines import QUICK, client_of, start
+from operations import EXAMPLES, Example
+
+import coord
+from coord.testing.servers import Server, free_port
+
+HASTY = {**QUICK, "patience": 0.5}
+
+
+@pytest.fixture
+def look(any_server: Server) -> Iterator[Any]:
+    with client_of(any_server) as client:
+        yield client
+
+
+@contextmanager
+def configured(look: Any, **settings: str | int) -> Iterator[None]:
+    """Have a server behave otherwise while the ``with`` block runs."""
+    names = {name.replace("_", "-"): value for name, value in settings.items()}
+    before = {name: look.config_get(name)[name] for name in names}
+    for name, value in names.items():
+        look.config_set(name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            look.config_set(name, value)
+
+
+def test_a_replica(world: Backend, any_server: Server, look: Any) -> None:
+    c = world.dial(any_server.url, **HASTY)
+    c.kv.incr("x")
+    look.replicaof("127.0.0.1", free_port())
+    try:
+        with pytest.raises(coord.Unavailable, match=r"did not run: READONLY: .* connect to the primary"):
+            c.kv.incr("x")
+    finally:
+        look.replicaof("NO", "ONE")
+    assert c.kv.incr("x") == 2
+
+
+def test_a_replica_that_becomes_the_primary_is_waited_for(world: Backend, any_server: Server, look: Any) -> None:
+    c = world.dial(any_server.url, **QUICK)
+    look.replicaof("127.0.0.1", free_port())
+    promote = threading.Timer(0.3, look.replicaof, ("NO", "ONE"))
+    promote.start()
+    assert c.kv.incr("x") == 1
+    promote.join()
+
+
+@contextmanager
+def busy(server: Server, look: Any) -> Iterator[None]:
+    """Have a script run for ever, until SCRIPT KILL."""
+    slow = "busy-reply-threshold" if look.config_get("busy-reply-threshold") else "lua-time-limit"
+    before = look.config_get(slow)[slow]
+    look.config_set(slow, 30)
+
+    def spin() -> None:
+        with client_of(server, socket_timeout=20) as client, pytest.raises(Exception, match="killed"):
+            client.eval("while true do end", 0)
+
+    spinning = threading.Thread(target=spin)
+    spinning.start()
+    time.sleep(0.1)
+    try:
+        yield
+    finally:
+        if spinning.is_alive():
+            look.script_kill()
+        spinning.join()
+        look.config_set(slow, before)
+
+
+def test_a_busy_server_is_waited_for_until_patience_ends(world: Backend, any_server: Server, look: Any) -> None:
+    c = world.dial(any_server.url, **HASTY)
+    c.kv.incr("x")
+    with (
+        busy(any_server, look),
+        pytest.raises(coord.Unavailable, match=r"did not run: BUSY: .* SCRIPT KILL ends one that has not written"),
+    ):
+        c.kv.incr("x")
+    assert c.kv.incr("x") == 2
+
+
+def test_a_busy_server_is_used_again_once_it_is_free(world: Backend, any_server: Server, look: Any) -> None:
+    c = world.dial(any_server.url, **QUICK)
+    c.kv.incr("x")
+    with busy(any_server, look):
+        kill = threading.Timer(0.3, look.script_kill)
+        kill.start()
+        assert c.kv.incr("x") == 2
+        kill.join()
+
+
+def test_a_server_that_is_loading_is_waited_for(world: Backend, any_server: Server) -> None:
+    """Two thousand keys at half a millisecond each: it has begun to listen, and takes a second to be ready."""
+    slow = ("--key-load-delay", "500", "--rdbcompression", "no")
+    with start(any_server.engine.name, *slow) as server:
+        with client_of(server) as client:
+            client.eval("for i = 1, 2000 do redis.call('SET', 'k' .. i, string.rep('x', 4096)) end", 0)
+            client.save()
+        c = world.dial(server.url, **QUICK)
+        server.kill()
+        starting = threading.Thread(target=server.start)
+        starting.start()
+        began = time.monotonic()
+        assert c.kv.incr("x") == 1
+        assert time.monotonic() - began > 0.3
+        starting.join()
+
+
+def test_a_full_server_refuses_to_add_and_still_lets_go(world: Backend, any_server: Server, look: Any) -> None:
+    c = world.dial(any_server.url, **QUICK)
+    lease, other = c.claim("x", ttl=60), c.claim("y", ttl=60)
+    stats = c.stats("s")
+    stats.merge("x", n=1)
+    c.kv.sadd("s", "a")
+    with configured(look, maxmemory=1):
+        for refused in (lambda: stats.merge("x", n=1), lambda: c.kv.incr("x"), lambda: c.claim("z")):
+            began = time.monotonic()
+            with pytest.raises(coord.Unavailable, match=r"did not run: OOM: .* raise maxmemory"):
+                refused()
+            assert time.monotonic() - began < 1, "what lasts is not waited for"
+        assert lease.renew()
+        assert lease.release()
+        assert not lease.release()
+        assert c.holder("x") is None
+        assert c.holder("y").fence == other.fence
+        assert stats.peek("x") == {"n": 1}
+        assert stats.consume("x") == {"n": 1}
+        assert c.kv.srem("s", "a") == 1
+        assert c.kv.delete("s") == 0
+
+
+def test_too_few_replicas(world: Backend, any_server: Server, look: Any) -> None:
+    c = world.dial(any_server.url, **HASTY)
+    with (
+        configured(look, min_replicas_to_write=1),
+        pytest.raises(coord.Unavailable, match="did not run: NOREPLICAS: too few replicas"),
+    ):
+        c.kv.incr("x")
+    assert c.kv.incr("x") == 1
+
+
+def test_a_disk_that_takes_nothing(world: Backend, any_server: Server) -> None:
+    """Where the snapshot should go is a folder: saving fails, and the server refuses writes."""
+    with start(any_server.engine.name) as server, client_of(server) as client:
+        (server.folder / "dump.rdb").mkdir()
+        c = world.dial(server.url, **QUICK)
+        lease = c.claim("x")
+        client.config_set("save", "3600 1")
+        client.bgsave()
+        while client.info("persistence")["rdb_last_bgsave_status"] == "ok":
+            time.sleep(0.01)
+        with pytest.raises(coord.Unavailable, match=r"did not run: MISCONF: .* see its log"):
+            c.kv.incr("x")
+        assert c.holder("x").fence == lease.fence
+
+
+def test_a_password_that_is_missing_or_wrong(world: Backend, any_server: Server, look: Any) -> None:
+    with configured(look, requirepass="hunter2"):
+        for url, sentence in (
+            (any_server.url, "wants a password"),
+            (any_server.url.replace("://", "://:wrong-one@"), "does not accept this user and password"),
+        ):
+            with pytest.raises(coord.ConfigError, match=sentence) as raised:
+                world.dial(url, **QUICK).once("x")
+            assert "wrong-one" not in f"{raised.value!r} {raised.value}"
+        assert world.dial(any_server.url.replace("://", "://:hunter2@"), **QUICK).once("x")
+        look.config_set("requirepass", "")
+
+
+def test_a_right_that_is_taken_away_while_connected(world: Backend, any_server: Server, look: Any) -> None:
+    c = world.dial(_as_user(any_server, look), **QUICK)
+    assert c.kv.incr("x") == 1
+    look.execute_command("ACL", "SETUSER", "tom", "-evalsha")
+    with pytest.raises(coord.ConfigError, match=r"kv_incr: NOPERM: .* grant it what docs/guide.md lists under ACL"):
+        c.kv.incr("x")
+
+
+def _as_user(server: Server, look: Any, *rules: str) -> str:
+    look.execute_command("ACL", "SETUSER", "tom", "reset", "on", ">pw", "~*", "&*", "+@all", *rules)
+    return server.url.replace("redis://", "redis://tom:pw@")
+
+
+INNER = ("set", "setnx", "get", "del", "exists", "pexpire", "persist", "pttl", "publish", "time", "rename", "incrby") + (
+    "hset", "hget", "hmget", "hgetall", "hdel", "hexists", "hincrby", "hlen", "hsetnx",
+    "sadd", "srem", "scard", "sismember", "rpush", "llen", "lrange",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=str)
+def test_a_user_without_one_inner_command_never_does_half_of_it(example: Example, any_server: Server) -> None:
+    """Redis checks every command inside a script when it comes to it, and what was written before stays."""
+    with client_of(any_server) as look, coord.connect(any_server.url, **QUICK) as free:
+        url = _as_user(any_server, look)
+        with coord.connect(url, **QUICK) as c:
+            for command in INNER:
+                look.flushall()
+                example.prepare(free)
+                before = _kept(look)
+                look.execute_command("ACL", "SETUSER", "tom", "+@all", f"-{command}")
+                refused = _refused(example, free, c)
+                if refused:
+                    assert _kept(look) == before, f"without {command.upper()} half of it was done"
+
+
+def _refused(example: Example, free: Any, c: Any) -> bool:
+    """Whether the operation is refused to the user, where another has prepared it."""
+    at = example.prepare(free)
+    if at is free:
+        at = c
+    else:
+        # A handle or a lease of the free user, in the hands of the other.
+        setattr(at, "at" if hasattr(at, "at") else "_at", c)
+    try:
+        example.run(at)
+    except coord.ConfigError as error:
+        assert "NOPERM" in str(error)
+        return True
+    return False
+
+
+def _kept(look: Any) -> dict[str, Any]:
+    return {key: (look.type(key), look.dump(key) if look.type(key) != "none" else None) for key in look.keys("*")}
+
+
+def test_too_many_clients(world: Backend, any_server: Server, look: Any) -> None:
+    c = world.dial(any_server.url, **HASTY)
+    with configured(look, maxclients=1):
+        with pytest.raises(coord.Unavailable, match="cannot reach the server"):
+            world.dial(any_server.url, **HASTY)
+        assert c.kv.incr("x") == 1, "who is connected already goes on"
