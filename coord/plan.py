@@ -122,6 +122,9 @@ class Bell:
 Cancelled = (CancelledError, KeyboardInterrupt, SystemExit)
 """What ends a plan from outside, whatever its step was about to answer."""
 
+_ONE_UNDO = 2.0
+"""Seconds after which an undoing that is not answered is tried again."""
+
 Step = Call[Any] | Within | Together | Pause | Listen | Rest | Tell | Undo
 Plan = Generator[Step, Any, T]
 
@@ -156,7 +159,7 @@ def undoing(step: Undo) -> Plan[None]:
     pause = 0.05
     while True:
         try:
-            yield step.call
+            yield Within(step.call, max(0.05, min(_ONE_UNDO, end - monotonic())))
         except (Unavailable, OutcomeUnknown):
             if monotonic() + pause > end:
                 return

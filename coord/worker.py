@@ -31,7 +31,7 @@ _SHORTEST = 0.02
 
 _LONGEST = 10.0
 
-_GRACE = 5.0
+_GRACE = 2.0
 """Seconds that closing gives to what undoes something."""
 
 

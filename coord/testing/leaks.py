@@ -44,9 +44,7 @@ def leaked_keys(where: Any, permanent: Collection[str] = (), *, prefix: str | No
     prefix = prefix if prefix is not None else getattr(where, "prefix", "coord:")
     forever = _forever_in_memory(where) if isinstance(where, Coordinator) else _forever_on_server(where, prefix)
     return sorted(
-        key
-        for key in forever
-        if key.startswith(prefix) and not any(fnmatchcase(key, pattern) for pattern in permanent)
+        key for key in forever if key.startswith(prefix) and not any(fnmatchcase(key, pattern) for pattern in permanent)
     )
 
 

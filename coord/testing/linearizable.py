@@ -226,7 +226,11 @@ class _Search:
             if not self._steps:
                 return "unknown"
             following = self._following(event, done, state)
-            if event is not None and following is not None and (now := (done | 1 << event.number, following)) not in tried:
+            if (
+                event is not None
+                and following is not None
+                and (now := (done | 1 << event.number, following)) not in tried
+            ):
                 tried.add(now)
                 path.append((event, state))
                 done, state = now
@@ -316,9 +320,7 @@ class _Law:
         held = self._space.dump().items()
         return tuple(
             sorted(
-                (key, value)
-                for key, (_, value, _) in held
-                if key not in self._mentions or self._mentions[key] & ~done
+                (key, value) for key, (_, value, _) in held if key not in self._mentions or self._mentions[key] & ~done
             )
         )
 

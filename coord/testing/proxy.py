@@ -90,12 +90,14 @@ class LossyProxy:
         self._armed: deque[tuple[Fault, bytes | None]] = deque()
         self._lines: set[_Line] = set()
         self._paused = False
+        self._begun = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port: int = self._listener.getsockname()[1]
         self.misbehave(every, mix)
         self._thread = threading.Thread(target=self._run, name="lossy-proxy", daemon=True)
         self._thread.start()
+        self._begun.wait()
 
     def __repr__(self) -> str:
         return f"<LossyProxy on port {self.port}, {self.replies:,} replies, {self.faults.total():,} faults>"
@@ -179,6 +181,7 @@ class LossyProxy:
         loop = self._loop
         asyncio.set_event_loop(loop)
         accepting = loop.run_until_complete(loop.create_server(lambda: _Line(self, loop), sock=self._listener))
+        self._begun.set()
         loop.run_forever()
         accepting.close()
         for line in list(self._lines):

@@ -15,6 +15,7 @@ from coord.testing.leaks import nothing_left_behind
 from coord.testing.proxy import LossyProxy
 from coord.testing.servers import Server
 
+
 @pytest.fixture(scope="session")
 def machines() -> Iterator[dict[str, Server]]:
     """A server of each engine, started when it is asked for, for the whole run."""

@@ -160,4 +160,3 @@ def _count(verdict: Verdict, asked: int, found: int) -> None:
     verdict.done += asked
     verdict.lost += max(0, asked - found)
     verdict.doubled += max(0, found - asked)
-

@@ -187,14 +187,19 @@ NO_TOMBSTONE = edited(
 LAST_SLOT = edited(
     RELEASE,
     ('redis.call("SET", gone, "1", "PX", gone_ms)', 'redis.call("SET", claim .. ":last", nonce, "PX", gone_ms)'),
-    ('local answered = redis.call("GET", gone)', 'local answered = redis.call("GET", claim .. ":last") == nonce and "1"'),
+    (
+        'local answered = redis.call("GET", gone)',
+        'local answered = redis.call("GET", claim .. ":last") == nonce and "1"',
+    ),
 )
 """It remembers the last release alone: another's in between, and the repetition is told otherwise."""
 
 COUNTED_FENCE = edited(CLAIM, ("fence = later(fence)", 'fence = string.format("%.0f", tonumber(fence or "0") + 1)'))
 """Fences by counting: after the key was lost they begin at 1 again."""
 
-COUNTED_VERSION = edited(BUMP, ("newest = later(newest)", 'newest = string.format("%.0f", tonumber(newest or "0") + 1)'))
+COUNTED_VERSION = edited(
+    BUMP, ("newest = later(newest)", 'newest = string.format("%.0f", tonumber(newest or "0") + 1)')
+)
 
 
 @pytest.mark.parametrize("broken", [NO_TOMBSTONE, LAST_SLOT], ids=["no tombstone", "last released slot"])

@@ -171,9 +171,7 @@ def test_a_script_that_does_not_promise_to_be_repeatable_is_not_repeated(
     assert look.get("{x}") == "2", "it ran, once"
 
 
-def test_a_script_that_was_not_sent_is_sent_whatever_it_promises(
-    world: Backend, line: LossyProxy, look: Any
-) -> None:
+def test_a_script_that_was_not_sent_is_sent_whatever_it_promises(world: Backend, line: LossyProxy, look: Any) -> None:
     """The server closed the idle connection: nothing was sent on it, so the call is made on another."""
     c = world.dial(line.url, **QUICK)
     call = coord.Call(COUNTS, ("{x}",), (1,), int)

@@ -16,6 +16,7 @@ import pytest
 from backends import Backend
 from machines import QUICK, client_of, start
 from operations import EXAMPLES, Example
+from redis.client import NEVER_DECODE
 
 import coord
 from coord.testing.servers import Server, free_port
@@ -205,40 +206,48 @@ INNER = ("set", "setnx", "get", "del", "exists", "pexpire", "persist", "pttl", "
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=str)
-def test_a_user_without_one_inner_command_never_does_half_of_it(example: Example, any_server: Server) -> None:
-    """Redis checks every command inside a script when it comes to it, and what was written before stays."""
-    with client_of(any_server) as look, coord.connect(any_server.url, **QUICK) as free:
-        url = _as_user(any_server, look)
-        with coord.connect(url, **QUICK) as c:
-            for command in INNER:
-                look.flushall()
-                example.prepare(free)
-                before = _kept(look)
-                look.execute_command("ACL", "SETUSER", "tom", "+@all", f"-{command}")
-                refused = _refused(example, free, c)
-                if refused:
-                    assert _kept(look) == before, f"without {command.upper()} half of it was done"
+@pytest.mark.xfail(reason="nothing looks, when connecting, at whether the user may do all that scripts do")
+def test_a_user_without_one_inner_command_never_does_half_of_it(one_server: Server) -> None:
+    """Redis checks every command inside a script when it comes to it, and what was written before stays.
+
+    So a user who may not do everything has to be told when connecting, before a script stops half-way.
+    """
+    halves: list[str] = []
+    with client_of(one_server) as look, coord.connect(one_server.url, **QUICK) as free:
+        for command in INNER:
+            try:
+                c = coord.connect(_as_user(one_server, look, f"-{command}"), **QUICK)
+            except coord.ConfigError as error:
+                assert command in str(error).lower()
+                continue
+            with c:
+                halves += [f"{example} without {command}" for example in EXAMPLES if _does_half(example, free, c, look)]
+    assert not halves
 
 
-def _refused(example: Example, free: Any, c: Any) -> bool:
-    """Whether the operation is refused to the user, where another has prepared it."""
+def _does_half(example: Example, free: Any, c: Any, look: Any) -> bool:
+    """Whether an operation is refused to a user after it has changed something; another user prepares it."""
+    look.flushall()
     at = example.prepare(free)
     if at is free:
         at = c
     else:
-        # A handle or a lease of the free user, in the hands of the other.
         setattr(at, "at" if hasattr(at, "at") else "_at", c)
+    before = _kept(look)
     try:
         example.run(at)
     except coord.ConfigError as error:
         assert "NOPERM" in str(error)
-        return True
+        return _kept(look) != before
     return False
 
 
 def _kept(look: Any) -> dict[str, Any]:
-    return {key: (look.type(key), look.dump(key) if look.type(key) != "none" else None) for key in look.keys("*")}
+    with look.pipeline(transaction=False) as some:
+        keys = sorted(look.keys("*"))
+        for key in keys:
+            some.execute_command("DUMP", key, **{NEVER_DECODE: []})
+        return dict(zip(keys, some.execute(), strict=True))
 
 
 def test_too_many_clients(world: Backend, any_server: Server, look: Any) -> None:

@@ -74,7 +74,7 @@ def _sum_up(who: str, told: Told, verdict: Verdict, line: LossyProxy, seconds: f
 def test_a_client_that_sends_again_by_itself_is_caught(one_server: Server, look: Any) -> None:
     """redis-py as it comes: it sends a command again when the reply is lost, and INCR counts twice."""
     resets: dict[Fault, float] = {"reset_reply": 1}
-    suffering = ("INCR", "RPUSH", "HINCRBY")
+    suffering = ("INCRBY", "RPUSH", "HINCRBY")
     with (
         LossyProxy("127.0.0.1", one_server.port, every=20, mix=resets, suffering=suffering, seed=1) as line,
         redis.Redis("127.0.0.1", line.port) as client,

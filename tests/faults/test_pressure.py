@@ -1,0 +1,96 @@
+"""More callers than places: they wait their turn, they are not refused, and none of them is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import coord
+from coord.testing.proxy import LossyProxy
+
+
+def test_no_more_calls_are_in_flight_than_allowed(line: LossyProxy) -> None:
+    """The line is stopped: of two hundred calls exactly seven are sent, and the others follow when it goes on."""
+
+    async def run() -> list[int]:
+        async with coord.connect_async(line.url, timeout=5, in_flight=7) as c:
+            await c.kv.incr("x", 0)
+            line.delay = 0.3
+            line.arm("delay_reply")
+            sent = line.commands
+            calls = [asyncio.create_task(c.kv.incr("x")) for _ in range(200)]
+            await asyncio.sleep(0.1)
+            assert line.commands - sent == 7
+            return await asyncio.gather(*calls)
+
+    assert asyncio.run(run()) == list(range(1, 201)), "in the order in which they came"
+
+
+def test_who_waits_for_its_turn_and_leaves_does_not_take_the_place_along(line: LossyProxy) -> None:
+    async def run() -> None:
+        async with coord.connect_async(line.url, timeout=5, in_flight=2) as c:
+            await c.kv.incr("x", 0)
+            line.delay = 0.1
+            for _ in range(20):
+                line.arm("delay_reply")
+                calls = [asyncio.create_task(c.kv.incr("x")) for _ in range(20)]
+                await asyncio.sleep(0.01)
+                for call in calls[1::2]:
+                    call.cancel()
+                await asyncio.gather(*calls, return_exceptions=True)
+            assert c._runner._in_flight == 0
+            assert await asyncio.gather(*(c.kv.get_int("x") for _ in range(50)))
+
+    asyncio.run(run())
+
+
+def test_threads_share_few_connections(line: LossyProxy) -> None:
+    with coord.connect(line.url, timeout=5, max_connections=3) as c:
+        with ThreadPoolExecutor(24) as pool:
+            sums = list(pool.map(lambda _: c.kv.incr("x"), range(3_000)))
+        assert sorted(sums) == list(range(1, 3_001))
+        assert line.connections <= 3
+
+
+def test_a_thread_in_a_hurry_does_not_starve_the_others(line: LossyProxy) -> None:
+    """One connection and eight threads in tight loops: each gets a fair share of it."""
+    with coord.connect(line.url, timeout=1, patience=2, remember=10, max_connections=1) as c:
+        end = time.monotonic() + 1.0
+
+        def run(_: int) -> int:
+            turns = 0
+            while time.monotonic() < end:
+                c.kv.incr("x")
+                turns += 1
+            return turns
+
+        with ThreadPoolExecutor(8) as pool:
+            turns = list(pool.map(run, range(8)))
+    assert min(turns) > max(turns) / 4, turns
+
+
+def test_who_waits_too_long_for_a_connection_is_told_so(line: LossyProxy) -> None:
+    with coord.connect(line.url, timeout=0.3, patience=0.3, remember=10, max_connections=1) as c:
+        line.delay = 0.9
+        c._runner._servers._links.dialer._settings["socket_timeout"] = 5
+        link = c._runner._servers._links.take()
+        try:
+            with pytest.raises(coord.Unavailable, match="all 1 connections to .* are in use"):
+                c.kv.incr("x")
+        finally:
+            c._runner._servers._links.give(link)
+        assert c.kv.incr("x") == 1
+
+
+def test_connections_are_used_again_when_their_threads_have_ended(line: LossyProxy) -> None:
+    with coord.connect(line.url, timeout=5, max_connections=4) as c:
+        for _ in range(40):
+            thread = threading.Thread(target=c.kv.incr, args=("x",))
+            thread.start()
+            thread.join()
+        assert c.kv.get_int("x") == 40
+    assert line.connections <= 2

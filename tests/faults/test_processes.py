@@ -1,0 +1,228 @@
+"""Forks, other loops, closing, and the end of the interpreter."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from backends import Backend
+from machines import QUICK
+from storm import judged, storm
+
+import coord
+from coord.testing.proxy import LossyProxy
+from coord.testing.servers import Server
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+
+
+def in_child(run: Callable[[], object]) -> None:
+    """Run in a forked child, and pass on whether it went well."""
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            run()
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_parent_and_children_use_one_coordinator(one_server: Server, line: LossyProxy, look: Any) -> None:
+    """Four children and their parent, at the same time, each over connections of its own."""
+    with coord.connect(line.url, **QUICK) as c:
+        c.kv.incr("x", 0)
+        lease = c.claim("held by the parent", ttl=30)
+
+        def count(times: int = 300) -> None:
+            for _ in range(times):
+                c.kv.incr("x")
+
+        def child() -> None:
+            count()
+            assert c.claim("held by the parent") is None
+            with c.hold("by a child", ttl=1, wait=5) as mine:
+                time.sleep(0.5)
+                assert not mine.lost.is_set()
+            c.close()
+
+        with ThreadPoolExecutor(4) as pool:
+            children = [pool.submit(in_child, child) for _ in range(4)]
+            count()
+            for each in children:
+                each.result()
+        assert c.kv.get_int("x") == 1_500
+        assert lease.release()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_fork_in_the_middle_of_a_storm(one_server: Server, look: Any) -> None:
+    """Connections are lent out and locks are held when the fork happens: the child is free of them."""
+    with coord.connect(one_server.url, **QUICK) as c:
+        storms = threading.Thread(target=lambda: told.append(storm(c, 6_000, threads=6)))
+        told: list[Any] = []
+        storms.start()
+        for number in range(5):
+            time.sleep(0.02)
+            in_child(lambda number=number: c.once(f"child {number}") or 1 / 0)
+        storms.join()
+    assert judged(told[0], look).is_clean
+
+
+def test_ids_of_parent_and_child_differ(one_server: Server) -> None:
+    with coord.connect(one_server.url, **QUICK) as c:
+        assert c.kv.incr("x") == 1
+        in_child(lambda: c.kv.incr("x") == 2 or 1 / 0)
+        assert c.kv.incr("x") == 3, "an id used twice would have been given an earlier answer"
+
+
+def test_a_loop_that_the_coordinator_does_not_belong_to(one_server: Server) -> None:
+    async def connected() -> Any:
+        return await coord.connect_async(one_server.url, **QUICK)
+
+    with asyncio.Runner() as home:
+        c = home.run(connected())
+
+        async def elsewhere() -> None:
+            with pytest.raises(coord.ConfigError, match="belongs to another event loop: make one with connect_async"):
+                await c.kv.incr("x")
+
+        thread = threading.Thread(target=asyncio.run, args=(elsewhere(),))
+        thread.start()
+        thread.join()
+        home.run(c.aclose())
+
+
+# --- closing -------------------------------------------------------------------------------------
+
+
+def test_after_closing(world: Backend, one_server: Server) -> None:
+    c = world.dial(one_server.url, **QUICK)
+    c.kv.incr("x")
+    c.close()
+    c.close()
+    for use in (
+        lambda: c.kv.incr("x"),
+        lambda: c.claim("x"),
+        lambda: c.stats("s").merge("x", n=1),
+        lambda: c.run_many([c.calls.bump("x")])[0],
+    ):
+        began = time.monotonic()
+        try:
+            told = use()
+        except coord.Unavailable as error:
+            told = error
+        assert isinstance(told, coord.Unavailable)
+        assert "the coordinator is closed" in str(told)
+        assert time.monotonic() - began < 0.2, "it is not waited for"
+
+
+def test_closing_waits_for_what_is_in_flight(line: LossyProxy) -> None:
+    line.delay = 0.2
+    with ThreadPoolExecutor(4) as pool:
+        with coord.connect(line.url, **QUICK) as c:
+            c.kv.incr("x", 0)
+            line.arm("delay_reply", 4)
+            sums = [pool.submit(c.kv.incr, "x") for _ in range(4)]
+            time.sleep(0.05)
+        assert sorted(each.result() for each in sums) == [1, 2, 3, 4]
+
+
+def test_closing_awaits_what_is_in_flight(line: LossyProxy) -> None:
+    async def run() -> None:
+        line.delay = 0.2
+        async with coord.connect_async(line.url, **QUICK) as c:
+            await c.kv.incr("x", 0)
+            line.arm("delay_reply", 4)
+            sums = [asyncio.create_task(c.kv.incr("x")) for _ in range(4)]
+            await asyncio.sleep(0.05)
+        assert await asyncio.gather(*sums) == [1, 2, 3, 4]
+
+    asyncio.run(run())
+
+
+def test_closing_while_threads_go_on_asking(one_server: Server) -> None:
+    """Each call is either made, or told that the coordinator is closed; no connection is forgotten."""
+    for _ in range(20):
+        c = coord.connect(one_server.url, **QUICK)
+        start = threading.Barrier(5)
+
+        def ask(c: Any = c, start: Any = start) -> None:
+            start.wait()
+            with pytest.raises(coord.Unavailable, match="closed"):
+                while True:
+                    c.kv.incr("x")
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        start.wait()
+        time.sleep(0.005)
+        c.close()
+        for thread in threads:
+            thread.join()
+        assert c._runner._servers._links._open == 0
+
+
+# --- the end of the interpreter ------------------------------------------------------------------
+
+AT_THE_END = {
+    "closed": """
+with coord.connect(url) as c:
+    c.kv.incr("x")
+    with c.hold("y", ttl=5):
+        pass
+""",
+    "left open": """
+c = coord.connect(url)
+c.kv.incr("x")
+lease = c.claim("y", ttl=5)
+lease.lost
+""",
+    "held": """
+c = coord.connect(url)
+holding = c.hold("y", ttl=5)
+holding.__enter__()
+""",
+    "awaited, closed": """
+async def main():
+    async with coord.connect_async(url) as c:
+        await c.kv.incr("x")
+        async with c.hold("y", ttl=5):
+            pass
+asyncio.run(main())
+""",
+    "awaited, after its connections were killed": """
+async def main():
+    async with coord.connect_async(url) as c:
+        for _ in range(3):
+            await c.kv.incr("x")
+            other = redis.Redis.from_url(url)
+            other.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            other.close()
+        await c.kv.incr("x")
+asyncio.run(main())
+gc.collect()
+""",
+}
+
+
+@pytest.mark.parametrize("how", AT_THE_END)
+def test_the_interpreter_ends_without_a_word(how: str, one_server: Server) -> None:
+    strict = () if how in ("left open", "held") else ("-X", "dev", "-W", "error")
+    program = f"import asyncio, gc, redis, coord\nurl = {one_server.url!r}\n{AT_THE_END[how]}"
+    ended = subprocess.run(
+        [sys.executable, *strict, "-c", program], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
