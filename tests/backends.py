@@ -419,3 +419,9 @@ class Backend:
             tasks = asyncio.all_tasks(self.loop)
             self.loop.close()
             assert not tasks, f"tasks are left behind: {tasks}"
+
+
+def assert_all_expire(backend: Backend) -> None:
+    """Law 3: every key expires."""
+    forever = [key for key, (_, _, left) in backend.stored.items() if left < 0]
+    assert not forever, f"keys without a TTL are left behind: {forever}"

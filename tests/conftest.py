@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backends import Backend, Line, Places, found, missing, servers, table, wanted
+from backends import Backend, Line, Places, assert_all_expire, found, missing, servers, table, wanted
 from reporting import pytest_terminal_summary, say
 
 import coord
@@ -74,12 +74,6 @@ def _backend(request: pytest.FixtureRequest, places: Places, monkeypatch: pytest
     if request.node.get_closest_marker("permanent") is None:
         assert_all_expire(backend)
     assert open_sockets() <= before, "sockets are left open"
-
-
-def assert_all_expire(backend: Backend) -> None:
-    """Law 3: every key expires."""
-    forever = [key for key, (_, _, left) in backend.stored.items() if left < 0]
-    assert not forever, f"keys without a TTL are left behind: {forever}"
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from backends import Backend, found, missing
-from conftest import assert_all_expire
+from backends import Backend, assert_all_expire, found, missing
 
 
 def test_every_engine_is_here() -> None:

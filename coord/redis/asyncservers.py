@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from coord.errors import ConfigError, CoordError, ReplyError, Unavailable
+from coord.errors import ConfigError, CoordError, Unavailable
 from coord.notices import Notices
 from coord.redis.asynclinks import AsyncLink, opened
 from coord.redis.clusterhub import ClusterHub
 from coord.redis.dialing import LOST, Dialer
 from coord.redis.hub import hub, leave_hub
 from coord.redis.options import Options
-from coord.redis.outcome import Attempts, Closed, could_not_connect
+from coord.redis.outcome import Attempts, Closed, could_not_connect, of_one_server
 from coord.redis.survey import survey
-from coord.redis.topology import Address, SlotMap
+from coord.redis.topology import Address, SlotMap, nobody_answers
 
 __all__ = ["AsyncCluster", "AsyncServer", "AsyncServers", "Node"]
 
 _REFRESH_SECONDS = 0.05
+_ASK_SECONDS = 1.0
+"""The most that one node is waited for when it is asked for the topology: another may answer at once."""
 
 Group = tuple["Node", list[Attempts]]
 
@@ -49,6 +52,21 @@ class Node:
             self._opening.add_done_callback(self._take)
         # Shielded: one caller that leaves does not take the others' connection away.
         return await asyncio.shield(self._opening)
+
+    async def leave(self, link: AsyncLink) -> None:
+        """Have the calls from now on use another connection, and close this one once those before are answered."""
+        if self.link is link:
+            self.link = None
+        await link.drain(self.dialer.timeout)
+        await link.close()
+
+    async def survey(self, options: Options) -> int:
+        """Look at the server, and return its major version."""
+        link = await self.connected()
+        try:
+            return survey(await link.ask(("INFO",)), self.dialer.where, options)
+        except LOST as error:
+            raise could_not_connect(error, self.dialer.where) from error
 
     def _take(self, opening: asyncio.Task[AsyncLink]) -> None:
         self._opening = None
@@ -110,15 +128,7 @@ class AsyncServer:
 
     async def open(self) -> None:
         """Connect, and look at the server."""
-        link = await self._node.connected()
-        where = self._node.dialer.where
-        try:
-            survey(await link.ask(("INFO",)), where, self._options)
-        except BaseException as error:
-            await self.close()
-            if isinstance(error, LOST):
-                raise could_not_connect(error, where) from error
-            raise
+        await self._node.survey(self._options)
 
     def route(self, _keys: tuple[str, ...], /) -> Node:
         """Return the server."""
@@ -126,7 +136,7 @@ class AsyncServer:
 
     async def groups(self, stories: Sequence[Attempts]) -> Iterable[Group]:
         """All calls go to the one server."""
-        return [(self._node, list(stories))]
+        return [(self._node, of_one_server(stories, self._node.dialer.where))]
 
     def listen(self) -> Notices:
         """Return this process's hub for the server."""
@@ -154,7 +164,7 @@ class AsyncCluster:
         self._nodes: dict[Address, Node] = {}
         self._slots = SlotMap()
         self._sharded = False
-        self._refreshing: asyncio.Task[None] | None = None
+        self._refreshing: asyncio.Task[list[CoordError]] | None = None
         self._refreshed = -_REFRESH_SECONDS
         self._loop = asyncio.get_running_loop()
 
@@ -163,18 +173,21 @@ class AsyncCluster:
 
     async def open(self) -> None:
         """Find the primaries, and look at them."""
-        await self._refresh()
-        if not self._slots.primaries:
-            named = ", ".join(f"{host}:{port}" for host, port in self._seeds)
-            raise Unavailable(f"no node of the cluster answers: {named}")
-        versions = [await self._survey(self._node(address)) for address in self._slots.primaries]
         # Sharded channels stay within the shard; before 7.0 every node is told.
-        self._sharded = min(versions) >= 7
+        self._sharded = await self._oldest() >= 7
         self.publish = "SPUBLISH" if self._sharded else "PUBLISH"
 
-    async def _survey(self, node: Node) -> int:
-        link = await node.connected()
-        return survey(await link.ask(("INFO",)), node.dialer.where, self._options)
+    async def _oldest(self) -> int:
+        """Find the primaries, look at them, and return the lowest version; those that are down are passed over."""
+        troubles, versions = await self._refresh(), list[int]()
+        for address in self._slots.primaries:
+            try:
+                versions.append(await self._node(address).survey(self._options))
+            except Unavailable as error:
+                troubles.append(error)
+        if not versions:
+            raise nobody_answers(self._seeds, troubles)
+        return min(versions)
 
     def _node(self, address: Address) -> Node:
         node = self._nodes.get(address)
@@ -196,8 +209,8 @@ class AsyncCluster:
     async def groups(self, stories: Sequence[Attempts]) -> Iterable[Group]:
         """Return calls by node, once what was learnt of the topology is taken in."""
         for story in stories:
-            if story.sent_to and not story.asking and story.keys:
-                self._slots.moved(story.keys[0], story.sent_to)
+            if story.sent_to:
+                story.sent_to = self._slots.sent_to(story.keys[0], story.sent_to, once=story.asking)
         if any(story.stray for story in stories):
             if self._refreshing is None:
                 self._refreshing = self._loop.create_task(self._refresh())
@@ -208,28 +221,35 @@ class AsyncCluster:
             groups.setdefault(id(node), (node, []))[1].append(story)
         return groups.values()
 
-    async def _refresh(self) -> None:
-        """Ask the nodes in turn which slots are where, until one answers; at most every few milliseconds."""
+    async def _refresh(self) -> list[CoordError]:
+        """Ask the nodes in turn which slots are where, until one answers; at most every few milliseconds.
+
+        Returns what was wrong with those that did not.
+        """
+        troubles: list[CoordError] = []
         if self._loop.time() - self._refreshed >= _REFRESH_SECONDS:
-            for address in dict.fromkeys((*self._slots.primaries, *self._nodes, *self._seeds)):
-                if await self._asked(address):
+            known = list(dict.fromkeys((*self._slots.primaries, *self._nodes, *self._seeds)))
+            # In any order: a node that is cut off from the others would tell what was once so, again and again.
+            for address in random.sample(known, len(known)):
+                trouble = await self._ask(address)
+                if trouble is None:
                     break
+                troubles.append(trouble)
             self._refreshed = self._loop.time()
         self._refreshing = None
+        return troubles
 
-    async def _asked(self, address: Address) -> bool:
+    async def _ask(self, address: Address) -> CoordError | None:
+        """Ask one node; return what is wrong with it."""
         node = self._node(address)
         try:
-            async with asyncio.timeout(min(self._options.timeout, 1.0)):
+            async with asyncio.timeout(min(self._options.timeout, _ASK_SECONDS)):
                 reply = await (await node.connected()).ask(("CLUSTER", "SLOTS"))
-        except (CoordError, *LOST):
-            return False
-        if isinstance(reply, ReplyError):
-            if "cluster support disabled" in str(reply):
-                raise Unavailable(f"{node.dialer.where} is no cluster: connect with redis://")
-            return False
-        self._slots.read(reply, address)
-        return bool(self._slots.primaries)
+        except CoordError as error:
+            return error
+        except LOST as error:
+            return could_not_connect(error, node.dialer.where)
+        return self._slots.read(reply, address)
 
     def listen(self) -> Notices:
         """Return where the notices of all nodes arrive."""

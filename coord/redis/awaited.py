@@ -152,7 +152,7 @@ class AsyncRedis:
             return
         await attempt(link, stories)
         if any(story.needs_connection for story in stories):
-            await link.close()
+            await node.leave(link)
 
 
 async def attempt(link: AsyncLink, stories: Sequence[Attempts]) -> None:

@@ -17,7 +17,7 @@ from coord.errors import ConfigError, CoordError, OutcomeUnknown, ReplyError, Un
 from coord.names import decoded
 from coord.script import Script
 
-__all__ = ["ASKING", "Attempts", "Closed", "answer", "could_not_connect"]
+__all__ = ["ASKING", "Attempts", "Closed", "answer", "could_not_connect", "of_one_server"]
 
 ASKING: tuple[str | int, ...] = ("ASKING",)
 """Goes before a call that a node sent to where its keys are on their way to."""
@@ -110,8 +110,12 @@ class Attempts:
 
     def answered(self, reply: Any) -> None:
         """The server answered; an error reply may mean that the call has to be made again."""
-        self.needs_script = self.needs_connection = self.asking = self.stray = False
-        self.sent_to = None
+        self.needs_script = self.needs_connection = self.stray = False
+        if isinstance(reply, ReplyError) and reply.code == "NOSCRIPT":
+            # Asked again where it was: a node that keys are on their way to may never have seen the script.
+            self._unknown_script(str(reply))
+            return
+        self.sent_to, self.asking = None, False
         if isinstance(reply, ReplyError):
             self._refused(str(reply))
         else:
@@ -147,16 +151,17 @@ class Attempts:
 
     # --- what follows ----------------------------------------------------------------------------
 
+    def _unknown_script(self, text: str) -> None:
+        # Nothing ran. LOAD and not EVAL: what EVAL brought may be evicted again.
+        self._loads += 1
+        self.needs_script = True
+        self._why = text
+        if self._loads > _MOST_LOADS:
+            self._give_up()
+
     def _refused(self, text: str) -> None:
         code = text.partition(" ")[0]
-        if code == "NOSCRIPT":
-            # Nothing ran. LOAD and not EVAL: what EVAL brought may be evicted again.
-            self._loads += 1
-            self.needs_script = True
-            self._why = text
-            if self._loads > _MOST_LOADS:
-                self._give_up()
-        elif code in ("MOVED", "ASK"):
+        if code in ("MOVED", "ASK"):
             # Nothing ran: the keys are on another node, or on their way to it.
             self.sent_to, self.asking, self.stray = _address(text), code == "ASK", code == "MOVED"
             self._redirects += 1
@@ -208,6 +213,14 @@ class Attempts:
         self.settled, self.outcome = True, outcome
 
 
+def of_one_server(stories: Iterable[Attempts], where: str) -> list[Attempts]:
+    """Settle the calls that a server sends to other nodes, although it was connected to alone; return the rest."""
+    for story in stories:
+        if story.sent_to:
+            story.unreached(ConfigError(f"{where} is a node of a cluster: connect with redis+cluster://"))
+    return [story for story in stories if not story.settled]
+
+
 def answer(story: Attempts, read: Callable[[Any], Any]) -> Any:
     """What a call of many gives its caller: the result, or the error."""
     if isinstance(story.outcome, CoordError):
@@ -245,9 +258,9 @@ def _named(text: str, among: dict[str, str]) -> str | None:
 
 
 def _address(redirection: str) -> tuple[str, int]:
-    """The node in ``MOVED slot host:port``; without a host it is the one that answered."""
+    """The node in ``MOVED slot host:port``; the host is empty when it is that of the node that answered."""
     host, _, port = redirection.split()[2].rpartition(":")
-    return host, int(port)
+    return host if host != "?" else "", int(port)
 
 
 def _reason(why: object) -> str:

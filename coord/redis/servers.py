@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import Protocol
 
-from coord.errors import CoordError, ReplyError, Unavailable
+from coord.errors import ConfigError, CoordError, ReplyError, Unavailable
 from coord.notices import Notices
 from coord.redis.clusterhub import ClusterHub
 from coord.redis.dialing import LOST, Dialer
 from coord.redis.hub import hub, leave_hub
 from coord.redis.links import Links
 from coord.redis.options import Options
-from coord.redis.outcome import Attempts, could_not_connect
+from coord.redis.outcome import Attempts, could_not_connect, of_one_server
 from coord.redis.survey import survey
-from coord.redis.topology import Address, SlotMap
+from coord.redis.topology import Address, SlotMap, nobody_answers
 
 __all__ = ["Cluster", "Server", "Servers"]
 
 _REFRESH_SECONDS = 0.05
+_ASK_SECONDS = 1.0
+"""The most that one node is waited for when it is asked for the topology: another may answer at once."""
 
 Group = tuple[Links, list[Attempts]]
 
@@ -60,15 +63,7 @@ class Server:
     def __init__(self, dialer: Dialer, options: Options) -> None:
         self._links = Links(dialer, options.max_connections)
         self.timeout = dialer.timeout
-        link = self._links.take()
-        try:
-            survey(link.ask(("INFO",)), dialer.where, options)
-        except BaseException as error:
-            self._links.drop(link)
-            if isinstance(error, LOST):
-                raise could_not_connect(error, dialer.where) from error
-            raise
-        self._links.give(link)
+        surveyed(self._links, options)
 
     def __repr__(self) -> str:
         return repr(self._links.dialer)
@@ -79,7 +74,7 @@ class Server:
 
     def groups(self, stories: Sequence[Attempts], _within: float, /) -> Iterable[Group]:
         """All calls go to the one server."""
-        return [(self._links, list(stories))]
+        return [(self._links, of_one_server(stories, self._links.dialer.where))]
 
     def listen(self) -> Notices:
         """Return this process's hub for the server."""
@@ -94,6 +89,20 @@ class Server:
         self._links.close()
 
 
+def surveyed(links: Links, options: Options) -> int:
+    """Look at a server, and return its major version."""
+    link = links.take()
+    try:
+        version = survey(link.ask(("INFO",)), links.dialer.where, options)
+    except BaseException as error:
+        links.drop(link)
+        if isinstance(error, LOST):
+            raise could_not_connect(error, links.dialer.where) from error
+        raise
+    links.give(link)
+    return version
+
+
 class Cluster:
     """The primaries of a cluster, found through any of its nodes, and found again when they change."""
 
@@ -106,23 +115,28 @@ class Cluster:
         self._lock = threading.Lock()
         self._refreshed = -_REFRESH_SECONDS
         self.timeout = dialer.timeout
-        self.refresh(self.timeout)
-        if not self._slots.primaries:
-            raise Unavailable(f"no node of the cluster answers: {', '.join(f'{host}:{port}' for host, port in seeds)}")
-        versions = [self._survey(address, options) for address in self._slots.primaries]
-        # Sharded channels stay within the shard; before 7.0 every node is told.
-        self._sharded = min(versions) >= 7
+        try:
+            # Sharded channels stay within the shard; before 7.0 every node is told.
+            self._sharded = self._oldest(options) >= 7
+        except BaseException:
+            self.close()
+            raise
         self.publish = "SPUBLISH" if self._sharded else "PUBLISH"
 
     def __repr__(self) -> str:
         return f"the cluster of {', '.join(f'{host}:{port}' for host, port in self._slots.primaries)}"
 
-    def _survey(self, address: Address, options: Options) -> int:
-        links = self._links(address)
-        link = links.take()
-        version = survey(link.ask(("INFO",)), links.dialer.where, options)
-        links.give(link)
-        return version
+    def _oldest(self, options: Options) -> int:
+        """Find the primaries, look at them, and return the lowest version; those that are down are passed over."""
+        troubles, versions = self.refresh(self.timeout), list[int]()
+        for address in self._slots.primaries:
+            try:
+                versions.append(surveyed(self._links(address), options))
+            except Unavailable as error:
+                troubles.append(error)
+        if not versions:
+            raise nobody_answers(self._seeds, troubles)
+        return min(versions)
 
     def _links(self, address: Address) -> Links:
         links = self._nodes.get(address)
@@ -144,8 +158,8 @@ class Cluster:
     def groups(self, stories: Sequence[Attempts], within: float, /) -> Iterable[Group]:
         """Return calls by node, once what was learnt of the topology is taken in."""
         for story in stories:
-            if story.sent_to and not story.asking and story.keys:
-                self._slots.moved(story.keys[0], story.sent_to)
+            if story.sent_to:
+                story.sent_to = self._slots.sent_to(story.keys[0], story.sent_to, once=story.asking)
         if any(story.stray for story in stories):
             self.refresh(within)
         groups: dict[int, Group] = {}
@@ -154,34 +168,41 @@ class Cluster:
             groups.setdefault(id(links), (links, []))[1].append(story)
         return groups.values()
 
-    def refresh(self, within: float) -> None:
-        """Ask the nodes in turn which slots are where, until one answers; at most every few milliseconds."""
+    def refresh(self, within: float) -> list[CoordError]:
+        """Ask the nodes in turn which slots are where, until one answers; at most every few milliseconds.
+
+        Returns what was wrong with those that did not.
+        """
+        troubles: list[CoordError] = []
         with self._lock:
             if monotonic() - self._refreshed < _REFRESH_SECONDS:
-                return
-            for address in dict.fromkeys((*self._slots.primaries, *self._nodes, *self._seeds)):
-                if self._asked(address, within):
+                return troubles
+            known = list(dict.fromkeys((*self._slots.primaries, *self._nodes, *self._seeds)))
+            # In any order: a node that is cut off from the others would tell what was once so, again and again.
+            for address in random.sample(known, len(known)):
+                trouble = self._ask(address, min(within, _ASK_SECONDS))
+                if trouble is None:
                     break
+                troubles.append(trouble)
             self._refreshed = monotonic()
+        return troubles
 
-    def _asked(self, address: Address, within: float) -> bool:
+    def _ask(self, address: Address, within: float) -> CoordError | None:
+        """Ask one node; return what is wrong with it."""
         links = self._links(address)
         try:
-            link = links.take(min(within, 1.0))
-        except CoordError:
-            return False
+            link = links.take(within)
+        except CoordError as error:
+            return error
         try:
+            link.limit(within)
             reply = link.ask(("CLUSTER", "SLOTS"))
-        except LOST:
+        except LOST as error:
             links.drop(link)
-            return False
+            return could_not_connect(error, links.dialer.where)
+        link.limit(self.timeout)
         links.give(link)
-        if isinstance(reply, ReplyError):
-            if "cluster support disabled" in str(reply):
-                raise Unavailable(f"{links.dialer.where} is no cluster: connect with redis://")
-            return False
-        self._slots.read(reply, address)
-        return bool(self._slots.primaries)
+        return self._slots.read(reply, address)
 
     def listen(self) -> Notices:
         """Return where the notices of all nodes arrive."""

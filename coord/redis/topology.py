@@ -6,7 +6,10 @@ from binascii import crc_hqx
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["Address", "SlotMap", "slot"]
+from coord.errors import ConfigError, CoordError, ReplyError, Unavailable
+from coord.redis.outcome import could_not_connect
+
+__all__ = ["Address", "SlotMap", "nobody_answers", "slot"]
 
 Address = tuple[str, int]
 
@@ -33,8 +36,15 @@ class SlotMap:
         self._owners: list[Address | None] = [None] * _SLOTS
         self.primaries: list[Address] = []
 
-    def read(self, reply: Iterable[Any], answered_by: Address) -> None:
-        """Take over what a node answers to CLUSTER SLOTS."""
+    def read(self, reply: Any, answered_by: Address) -> CoordError | None:
+        """Take over what a node answers to CLUSTER SLOTS; return what is wrong with the answer."""
+        where = f"the server at {answered_by[0]}:{answered_by[1]}"
+        if isinstance(reply, ReplyError):
+            if "cluster support disabled" in str(reply):
+                return ConfigError(f"{where} is no cluster: connect with redis://")
+            return could_not_connect(reply, where)
+        if not reply:
+            return Unavailable(f"{where} knows of no node that has slots")
         owners: list[Address | None] = [None] * _SLOTS
         primaries: dict[Address, None] = {}
         for first, last, primary, *_ in reply:
@@ -43,11 +53,28 @@ class SlotMap:
             primaries[address] = None
             owners[first : last + 1] = [address] * (last - first + 1)
         self._owners, self.primaries = owners, list(primaries)
+        return None
 
     def owner(self, key: str) -> Address | None:
         """The primary that has a key; None when none is known."""
         return self._owners[slot(key)]
 
-    def moved(self, key: str, address: Address) -> None:
-        """Take over what a node said of one slot."""
-        self._owners[slot(key)] = address
+    def sent_to(self, key: str, address: Address, *, once: bool) -> Address:
+        """Take over where a node sent a call to, unless that is for once; return the address with its host."""
+        if not address[0]:
+            # Nodes that do not know their names leave them out: another port of the same host.
+            host, _ = self.owner(key) or address
+            address = host, address[1]
+        if not once:
+            self._owners[slot(key)] = address
+        return address
+
+
+def nobody_answers(seeds: Iterable[Address], troubles: Iterable[CoordError]) -> CoordError:
+    """Why no node of a cluster told its topology: what is wrong with the URL, if that is why."""
+    last: CoordError | None = None
+    for last in troubles:
+        if isinstance(last, ConfigError):
+            return last
+    named = ", ".join(f"{host}:{port}" for host, port in seeds)
+    return Unavailable(f"no node of the cluster answers: {named} ({last})")

@@ -111,6 +111,8 @@ else:
     pack = cast("Callable[[tuple[Any, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]  # its stub leaves the result open
 
     def _hiredis_reader() -> Reader:
-        return hiredis.Reader(protocolError=ConnectionError, replyError=ReplyError, encoding="utf-8", errors="surrogateescape")
+        return hiredis.Reader(
+            protocolError=ConnectionError, replyError=ReplyError, encoding="utf-8", errors="surrogateescape"
+        )
 
     new_reader = _hiredis_reader

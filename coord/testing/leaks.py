@@ -10,10 +10,9 @@ Every key that coord writes has a TTL, unless its owner asked for a permanent on
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -41,7 +40,7 @@ def leaked_keys(where: Any, permanent: Collection[str] = (), *, prefix: str | No
     ``permanent``: keys that may stay for ever, as patterns such as ``coord:version:*``.
     ``prefix``: that of the coordinator when it is None, and ``coord:`` for a client.
     """
-    prefix = prefix if prefix is not None else getattr(where, "prefix", "coord:")
+    prefix = str(getattr(where, "prefix", "coord:")) if prefix is None else prefix
     forever = _forever_in_memory(where) if isinstance(where, Coordinator) else _forever_on_server(where, prefix)
     return sorted(
         key for key in forever if key.startswith(prefix) and not any(fnmatchcase(key, pattern) for pattern in permanent)
@@ -72,7 +71,7 @@ def _escaped(prefix: str) -> str:
 
 
 @contextmanager
-def nothing_left_behind() -> Iterator[None]:
+def nothing_left_behind() -> Generator[None, None, None]:
     """Fail if the ``with`` block leaves threads, sockets or tasks of the running loop behind.
 
     What is ending when the block is left has two seconds to end; tasks have to be over.
@@ -108,7 +107,7 @@ def open_sockets() -> set[str]:
     found: set[str] = set()
     for descriptor in descriptors.iterdir() if descriptors.exists() else ():
         try:
-            target = os.readlink(descriptor)
+            target = str(descriptor.readlink())
         except FileNotFoundError:
             # The one by which the folder itself was read.
             continue

@@ -17,7 +17,7 @@ import socket
 import struct
 import threading
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, Self, cast, get_args
 
@@ -118,7 +118,7 @@ class LossyProxy:
     def arm(self, fault: Fault, times: int = 1, *, command: str | None = "EVALSHA") -> None:
         """Let the next ``times`` commands of that name (None: of any) have this accident, one after the other."""
         name = None if command is None else command.encode()
-        self._armed.extend([(fault, name)] * times)
+        self._armed.extend((fault, name) for _ in range(times))
 
     @property
     def armed(self) -> int:
@@ -147,7 +147,7 @@ class LossyProxy:
         self._on_loop(reset)
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
+    def paused(self) -> Generator[None, None, None]:
         """Let nothing pass while the ``with`` block runs; what was sent meanwhile arrives afterwards."""
         self._on_loop(lambda: self._set_paused(paused=True))
         try:

@@ -22,7 +22,7 @@ CLAIM_EVERY = 25
 
 @dataclass
 class Told:
-    """What callers asked for and were told. Appending to a list and adding a key are atomic, so threads may share it."""
+    """What callers asked for and were told. Appending to a list and adding a key are atomic: threads may share it."""
 
     sums: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     places: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 import time
@@ -102,21 +103,18 @@ def _rest(world: Backend, seconds: float) -> None:
     if world.loop is None:
         time.sleep(seconds)
     else:
-        import asyncio
-
         world.loop.run_until_complete(asyncio.sleep(seconds))
 
 
 def test_a_lease_lives_through_a_bad_quarter_of_its_time(any_server: Server) -> None:
     """The server is frozen for less than the lease: renewal succeeds in time, and the holder notices nothing."""
-    with coord.connect(any_server.url, timeout=0.2, patience=2, remember=20) as c:
-        with c.hold("x", ttl=1.2) as lease:
-            any_server.signal(signal.SIGSTOP)
-            time.sleep(0.5)
-            any_server.signal(signal.SIGCONT)
-            time.sleep(1.5)
-            assert not lease.lost.is_set()
-            lease.ensure_held()
+    with coord.connect(any_server.url, timeout=0.2, patience=2, remember=20) as c, c.hold("x", ttl=1.2) as lease:
+        any_server.signal(signal.SIGSTOP)
+        time.sleep(0.5)
+        any_server.signal(signal.SIGCONT)
+        time.sleep(1.5)
+        assert not lease.lost.is_set()
+        lease.ensure_held()
 
 
 def test_a_stranger_at_the_key_of_a_lease_does_not_end_the_renewal_of_others(any_server: Server) -> None:

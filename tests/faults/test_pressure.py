@@ -79,7 +79,7 @@ def test_who_waits_too_long_for_a_connection_is_told_so(line: LossyProxy) -> Non
         c._runner._servers._links.dialer._settings["socket_timeout"] = 5
         link = c._runner._servers._links.take()
         try:
-            with pytest.raises(coord.Unavailable, match="all 1 connections to .* are in use"):
+            with pytest.raises(coord.Unavailable, match=r"all 1 connections to .* are in use"):
                 c.kv.incr("x")
         finally:
             c._runner._servers._links.give(link)

@@ -1,7 +1,7 @@
 """What a server refuses, and what its caller is told: the right class of error, and what to do about it.
 
-What passes by itself (BUSY, LOADING, a replica that is about to be a primary again) is waited out. What does not is told
-at once. Refused means that nothing happened.
+What passes by itself (BUSY, LOADING, a replica that is about to be a primary again) is waited out. What does not is
+told at once. Refused means that nothing happened.
 """
 
 from __future__ import annotations
@@ -200,10 +200,10 @@ def _as_user(server: Server, look: Any, *rules: str) -> str:
     return server.url.replace("redis://", "redis://tom:pw@")
 
 
-INNER = ("set", "setnx", "get", "del", "exists", "pexpire", "persist", "pttl", "publish", "time", "rename", "incrby") + (
-    "hset", "hget", "hmget", "hgetall", "hdel", "hexists", "hincrby", "hlen", "hsetnx",
-    "sadd", "srem", "scard", "sismember", "rpush", "llen", "lrange",
-)  # fmt: skip
+INNER = tuple(
+    "set setnx get del exists pexpire persist pttl publish time rename incrby "
+    "hset hget hmget hgetall hdel hexists hincrby hlen hsetnx sadd srem scard sismember rpush llen lrange".split()
+)
 
 
 @pytest.mark.xfail(reason="nothing looks, when connecting, at whether the user may do all that scripts do")
@@ -218,7 +218,7 @@ def test_a_user_without_one_inner_command_never_does_half_of_it(one_server: Serv
             try:
                 c = coord.connect(_as_user(one_server, look, f"-{command}"), **QUICK)
             except coord.ConfigError as error:
-                assert command in str(error).lower()
+                halves += [] if command in str(error).lower() else [f"{error} does not name {command}"]
                 continue
             with c:
                 halves += [f"{example} without {command}" for example in EXAMPLES if _does_half(example, free, c, look)]
@@ -236,8 +236,7 @@ def _does_half(example: Example, free: Any, c: Any, look: Any) -> bool:
     before = _kept(look)
     try:
         example.run(at)
-    except coord.ConfigError as error:
-        assert "NOPERM" in str(error)
+    except coord.ConfigError:
         return _kept(look) != before
     return False
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import threading
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -36,7 +39,7 @@ def read_by(reader: Any, data: bytes, cuts: list[int]) -> list[Any]:
     """What a reader reads, given the data in pieces."""
     read: list[Any] = []
     places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in pairwise(places):
         reader.feed(data[start:end])
         while (reply := reader.gets()) is not False:
             read.append(_plain(reply))
@@ -69,8 +72,8 @@ def test_commands_are_packed_as_hiredis_does(words: list[Any]) -> None:
 def test_what_is_no_reply_breaks_the_connection(reader: Any) -> None:
     """Something else listens there: to callers it is a connection that broke."""
     read = reader()
+    read.feed(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     with pytest.raises(ConnectionError):
-        read.feed(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         read.gets()
 
 
@@ -106,9 +109,6 @@ def test_everything_works_without_hiredis(one_server: Server) -> None:
 
 
 def test_a_server_that_speaks_something_else_is_told_as_unreachable() -> None:
-    import socket
-    import threading
-
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:

@@ -1,8 +1,8 @@
 """The promise that the transport is built around, kept in a storm: nothing is lost, and nothing counts twice.
 
 One command in twenty has an accident between here and the server: the connection is reset before or after it ran, its
-reply is eaten, cut in half, or late. 100,000 accumulations later the sums are exact, every caller was told the answer of
-the one run that counted, and no holder was ever told that its own claim is another's.
+reply is eaten, cut in half, or late. 100,000 accumulations later the sums are exact, every caller was told the answer
+of the one run that counted, and no holder was ever told that its own claim is another's.
 
 Then the same sums are made of code that is broken on purpose, and the same verdict has to say so: a check that
 cannot fail shows nothing.
@@ -29,7 +29,7 @@ MANY = 1_000_000 if LONG else 100_000
 PATIENT: dict[str, Any] = {"timeout": 0.1, "patience": 60.0, "remember": 600.0 if LONG else 130.0}
 
 SHARED: dict[Fault, float] = {**MIXED, "drop_reply": 0.1}
-"""A silent connection that all tasks share holds all of them up for a whole timeout: fewer of those, for the time's sake."""
+"""A silent connection that all tasks share holds all of them up for a whole timeout: fewer of those, to save time."""
 
 
 @pytest.fixture
@@ -91,8 +91,8 @@ def _several_commands(client: Any) -> Any:
         incr=lambda key: client.incr(f"coord:kv:{{{key}}}"),
         rpush=lambda key, value: client.rpush(f"coord:kv:{{{key}}}", value),
     )
-    merge = SimpleNamespace(merge=lambda id, n: client.hincrby(f"coord:stats:{{{id}}}:storm", "n", n))
-    return SimpleNamespace(kv=kv, stats=lambda _name: merge, bump=lambda name: client.incr(f"coord:version:{{{name}}}"))
+    stats = SimpleNamespace(merge=lambda entity, n: client.hincrby(f"coord:stats:{{{entity}}}:storm", "n", n))
+    return SimpleNamespace(kv=kv, stats=lambda _name: stats, bump=lambda name: client.incr(f"coord:version:{{{name}}}"))
 
 
 def test_a_coordinator_that_remembers_nothing_says_what_it_does_not_know(one_server: Server, look: Any) -> None:
