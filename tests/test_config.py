@@ -1,0 +1,205 @@
+"""From a settings file to a coordinator: every key, every mistake, and the coordinator of the process."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from importlib.metadata import EntryPoint, EntryPoints
+from types import ModuleType
+from typing import Any
+
+import pytest
+from backends import found
+
+import coord
+from coord.testing.servers import Server
+
+
+class Recorded(coord.Coordinator):
+    """A backend of one's own; it keeps what it was configured with."""
+
+    config: dict[str, Any]
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Recorded:
+        made = cls(coord.connect("memory://recorded")._runner)
+        made.config = config
+        return made
+
+
+class OnlyCalls:
+    """A backend that makes calls, and leaves the operations to coord."""
+
+    distributed, remember_ms, publish = False, 0, "PUBLISH"
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        return coord.connect("memory://only-calls")._runner
+
+
+class WithoutFromConfig:
+    """A class that cannot be configured."""
+
+
+class Forgetful:
+    """A class whose from_config forgets to return."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> None:
+        return None
+
+
+NOT_A_CLASS = "text"
+
+
+@pytest.fixture(autouse=True)
+def backends_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The classes above, in a module that can be imported by its path."""
+    module = ModuleType("shop_backends")
+    for each in (Recorded, OnlyCalls, WithoutFromConfig, Forgetful):
+        setattr(module, each.__name__, each)
+    module.NOT_A_CLASS = NOT_A_CLASS  # type: ignore[attr-defined]  # it is made up here
+    monkeypatch.setitem(sys.modules, "shop_backends", module)
+    monkeypatch.delenv("COORD_DSN", raising=False)
+
+
+def test_without_a_word_it_is_memory() -> None:
+    """An empty table is a coordinator in this process."""
+    c = coord.from_config({})
+    assert c.is_distributed is False
+    assert c.prefix == "coord:"
+    assert c.ttl_ms == 3_600_000
+
+
+def test_the_whole_file_will_do() -> None:
+    """The table may still stand under its name, as a settings file is read."""
+    assert coord.from_config({"coordination": {"backend": "memory"}}).is_distributed is False
+
+
+def test_redis_takes_dsn_prefix_and_ttl() -> None:
+    """Every key of the redis table counts; a TTL of 0 means that nothing expires."""
+    with Server(found()["redis-8.2"]) as server:
+        redis = {"dsn": server.url, "key_prefix": "shop:", "ttl_sec": 0}
+        with coord.from_config({"backend": "redis", "redis": redis}) as c:
+            assert c.is_distributed
+            assert c.prefix == "shop:"
+            assert c.kv.incr("n") == 1
+            assert c.ttl_ms == 0
+
+
+def test_the_environment_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``$COORD_DSN`` stands in for a dsn that the file does not have."""
+    with Server(found()["redis-8.2"]) as server:
+        monkeypatch.setenv("COORD_DSN", server.url)
+        with coord.from_config({"backend": "redis"}) as c:
+            assert c.is_distributed
+
+
+def test_redis_without_a_place_is_refused() -> None:
+    """Neither the file nor the environment says where the server is."""
+    with pytest.raises(coord.ConfigError, match=r"neither redis\.dsn nor \$COORD_DSN"):
+        coord.from_config({"backend": "redis"})
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        ({"backends": "redis"}, "backends"),
+        ({"redis": {"dns": "redis://localhost"}}, r"redis\.dns"),
+        ({"backend": "memory", "ttl_sec": 5}, "ttl_sec"),
+    ],
+)
+def test_unknown_keys_are_refused_by_name(config: dict[str, Any], key: str) -> None:
+    """A misspelt key is told, not passed over."""
+    with pytest.raises(coord.ConfigError, match=f"unknown key {key}"):
+        coord.from_config(config)
+
+
+@pytest.mark.parametrize("config", [None, "redis", ["backend"]])
+def test_what_is_no_table_is_a_type_error(config: Any) -> None:
+    """Settings are a mapping."""
+    with pytest.raises(TypeError, match="mapping"):
+        coord.from_config(config)
+
+
+@pytest.mark.parametrize("config", [{"backend": 5}, {"redis": "redis://localhost"}])
+def test_values_of_the_wrong_type_are_told(config: dict[str, Any]) -> None:
+    """So is a value that cannot be what it should be."""
+    with pytest.raises(coord.ConfigError):
+        coord.from_config(config)
+
+
+@pytest.mark.parametrize("path", ["shop_backends.Recorded", "shop_backends:Recorded"])
+def test_a_backend_of_ones_own_is_given_its_parameters(path: str) -> None:
+    """A dotted path names a class; it is given the table, its custom parameters untouched and also at the top."""
+    params = {"region": "eu", "nested": {"n": [1, 2]}}
+    c = coord.from_config({"backend": path, "custom_params": params})
+    assert isinstance(c, Recorded)
+    assert c.config["custom_params"] == params
+    assert c.config["region"] == "eu"
+
+
+def test_what_only_makes_calls_gets_the_operations() -> None:
+    """A backend need not be a coordinator: one that makes calls is made into one."""
+    c = coord.from_config({"backend": "shop_backends.OnlyCalls"})
+    assert c.bump("index") < c.bump("index")
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("no_such_module.Backend", "cannot import no_such_module"),
+        ("shop_backends.Missing", "there is no Missing in shop_backends"),
+        ("shop_backends.NOT_A_CLASS", "not a class"),
+        ("shop_backends.WithoutFromConfig", r"no from_config\(config\)"),
+        ("shop_backends.Forgetful", "returned None"),
+        ("nothing", "neither memory, redis, an entry point"),
+    ],
+)
+def test_what_is_wrong_with_a_backend_is_said(path: str, sentence: str) -> None:
+    """Each mistake has a sentence of its own."""
+    with pytest.raises(coord.ConfigError, match=sentence):
+        coord.from_config({"backend": path})
+
+
+def test_packages_offer_backends_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry point of the group ``coord.backends`` gives a class a short name."""
+    offered = EntryPoints([EntryPoint("shop", "shop_backends:Recorded", "coord.backends")])
+    monkeypatch.setattr("coord.config.entry_points", lambda **wanted: offered.select(**wanted))
+    assert isinstance(coord.from_config({"backend": "shop"}), Recorded)
+
+
+@pytest.fixture
+def nobody_set_one() -> Any:
+    coord.set_coordinator(None)
+    yield
+    coord.set_coordinator(None)
+
+
+@pytest.mark.usefixtures("nobody_set_one")
+def test_the_process_has_a_coordinator() -> None:
+    """``get_coordinator`` is on memory:// until one is set, and always the same one."""
+    first = coord.get_coordinator()
+    assert first.is_distributed is False
+    assert coord.get_coordinator() is first
+    other = coord.connect("memory://other")
+    coord.set_coordinator(other)
+    assert coord.get_coordinator() is other
+
+
+@pytest.mark.usefixtures("nobody_set_one")
+def test_threads_that_ask_at_once_get_the_same() -> None:
+    """Of many threads that are the first to ask, all are given one coordinator."""
+    got: list[coord.Coordinator] = []
+    start = threading.Barrier(16)
+
+    def ask() -> None:
+        start.wait()
+        got.append(coord.get_coordinator())
+
+    threads = [threading.Thread(target=ask) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(map(id, got))) == 1
