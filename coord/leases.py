@@ -47,6 +47,35 @@ class Event(Protocol):
         ...
 
 
+class _Loss:
+    """Whether a lease is lost; an event of it is made when somebody wants to wait for it."""
+
+    __slots__ = ("_event", "_known", "_new")
+
+    def __init__(self, new: Callable[[], Event]) -> None:
+        self._new = new
+        self._known = False
+        self._event: Event | None = None
+
+    def is_set(self) -> bool:
+        """Whether the loss is known."""
+        return self._known
+
+    def set(self) -> None:
+        """Make it known."""
+        self._known = True
+        if self._event is not None:
+            self._event.set()
+
+    def event(self) -> Event:
+        """Return the event that is set once the loss is known."""
+        if self._event is None:
+            self._event = self._new()
+        if self._known:
+            self._event.set()
+        return self._event
+
+
 class Job(Protocol):
     """A plan that is followed in the background."""
 
@@ -88,7 +117,7 @@ class _Held:
         self._at = at
         self._nonce = grant.nonce
         self._ttl_ms = ttl_ms
-        self._lost = self._new_event()
+        self._lost = _Loss(self._new_event)
         self._unsure = False
         self._leaving = False
         self._released = False
@@ -126,7 +155,7 @@ class _Held:
             # Outside its event loop an awaited lease has nobody to watch it; then it looks when it is asked.
             with contextlib.suppress(RuntimeError):
                 self._look_after(_running_out)
-        return self._lost
+        return self._lost.event()
 
     def _look_after(self, care: Callable[[Any], Plan[None]]) -> None:
         """Have a plan followed in the background until the lease is over."""

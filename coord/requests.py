@@ -74,10 +74,10 @@ def register(request: RequestHandle, ttl: Seconds | None = None) -> Call[None]:
 def add(request: RequestHandle, stage: str, root: str) -> Call[bool]:
     """A piece of work belongs to the request, and is not done yet. False when the request is not registered.
 
-    Add it before handing it to whoever does it. The same root again, before it is done, is one piece;
-    added again once it is done, it has to be done once more.
+    Add it before handing it to whoever does it. The same root again is one piece, also when it is done by then: what
+    has to be done twice has two names, such as the root and its version.
     """
-    return request.at.call(ADD, (request._key,), (*_place(stage, root), nonce()), bool)
+    return request.at.call(ADD, (request._key,), _place(stage, root), bool)
 
 
 def done(request: RequestHandle, stage: str, root: str, processed: int = 1) -> Call[bool]:
@@ -177,17 +177,16 @@ def _register(space: Keyspace, request: str, ttl_ms: int) -> int:
     return 1
 
 
-def _add(space: Keyspace, request: str, stage: str, root: str, nonce: str) -> int:
+def _add(space: Keyspace, request: str, stage: str, root: str) -> int:
     place = f"r:{stage}:{root}"
     ttl_ms, pending, before, of_stage, stages = space.hmget(request, "ttl_ms", "pending", place, f"p:{stage}", "stages")
     if ttl_ms is None:
         return 0
-    state, added, _ = _work(before)
-    if state == "pending" or (before is not None and added == nonce):
+    if before is not None:
         return 1
     if of_stage is None:
         space.hset(request, "stages", stage if stages is None else f"{stages}\n{stage}")
-    space.hset(request, place, f"pending|{nonce}", "pending", str(int(pending or 0) + 1))
+    space.hset(request, place, "pending", "pending", str(int(pending or 0) + 1))
     space.hset(request, f"p:{stage}", str(int(of_stage or 0) + 1))
     refresh(space, request, int(ttl_ms))
     return 1
@@ -206,27 +205,20 @@ def _done(
 ) -> int:
     place = f"r:{stage}:{root}"
     ttl_ms, pending, before, of_stage = space.hmget(request, "ttl_ms", "pending", place, f"p:{stage}")
-    state, added, did = _work(before)
-    if state == "done" and did == nonce:
+    if before == f"done|{nonce}":
         return 1
-    if state != "pending":
+    if before != "pending":
         return 0
     if verdict == "done":
         space.hincrby(request, f"d:{stage}", processed)
     else:
         keep_error(space, request, f"f:{stage}", root, message)
-    space.hset(request, place, f"done|{added}|{nonce}", "pending", str(int(pending or 0) - 1))
+    space.hset(request, place, f"done|{nonce}", "pending", str(int(pending or 0) - 1))
     space.hset(request, f"p:{stage}", str(int(of_stage or 0) - 1))
     refresh(space, request, int(ttl_ms or 0))
     if pending == "1":
         space.publish(request, "complete")
     return 1
-
-
-def _work(place: str | None) -> tuple[str, str, str]:
-    """A piece's state, the nonce that added it, and the nonce that did it."""
-    state, added, did, *_ = [*(place or "").split("|", 2), "", ""]
-    return state, added, did
 
 
 def _requeue(space: Keyspace, request: str, op: str, stage: str, count: int, remember_ms: int) -> int:

@@ -25,11 +25,10 @@ local has = redis.pcall("HMGET", request, "ttl_ms", "pending", place, "p:" .. st
 if has.err then
   return has
 end
-local state, added, did = string.match(has[3] or "", "^(%a+)|([^|]*)|?(.*)$")
-if state == "done" and did == nonce then
+if has[3] == "done|" .. nonce then
   return 1
 end
-if state ~= "pending" then
+if has[3] ~= "pending" then
   return 0
 end
 if verdict == "done" then
@@ -40,7 +39,7 @@ if verdict == "done" then
 else
   keep_error(request, "f:" .. stage, root, message)
 end
-redis.call("HSET", request, place, "done|" .. added .. "|" .. nonce,
+redis.call("HSET", request, place, "done|" .. nonce,
   "pending", has[2] - 1, "p:" .. stage, has[4] - 1)
 refresh(request, has[1])
 if has[2] == "1" then

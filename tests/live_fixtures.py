@@ -6,11 +6,12 @@ A test file takes them by ``pytest_plugins = ("live_fixtures",)``.
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Iterator
 
 import pytest
 from backends import found
-from live import Live, places, servers
+from live import Live, places, servers, until
 
 from coord.testing.servers import Engine, Server
 
@@ -37,6 +38,8 @@ def live(request: pytest.FixtureRequest, _running: dict[str, Server]) -> Iterato
     live = _live(request.param, _running)
     yield live
     live.clean()
+    # An awaited coordinator does not block for the end of its subscriptions.
+    until(lambda: "coord-subscriptions" not in [each.name for each in threading.enumerate()], "the end of the thread")
 
 
 @pytest.fixture(params=servers())
@@ -45,6 +48,8 @@ def live_server(request: pytest.FixtureRequest, _running: dict[str, Server]) -> 
     live = _live(request.param, _running)
     yield live
     live.clean()
+    # An awaited coordinator does not block for the end of its subscriptions.
+    until(lambda: "coord-subscriptions" not in [each.name for each in threading.enumerate()], "the end of the thread")
 
 
 @pytest.fixture(params=servers())

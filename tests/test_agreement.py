@@ -150,7 +150,7 @@ MUTANTS = [
     Mutant("barrier_arrive", "lua", "now_ms() <= tonumber", "now_ms() < tonumber"),
     Mutant("barrier_arrive", "lua", "refresh(barrier, has[6])", ""),
     Mutant("barrier_arrive", "lua", "remaining == 0 and 1 or 0", "0"),
-    Mutant("request_done", "lua", 'state == "done" and did == nonce', "false"),
+    Mutant("request_done", "lua", 'has[3] == "done|" .. nonce', "false"),
     Mutant("request_done", "lua", "has[2] - 1", "has[2]"),
     Mutant("claim", "twin", "later(space, fence)", "later(space, None)"),
     Mutant("claim", "twin", "px=ttl_ms", "px=ttl_ms + 1"),

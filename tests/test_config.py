@@ -12,6 +12,7 @@ import pytest
 from backends import found
 
 import coord
+from coord import config
 from coord.testing.servers import Server
 
 
@@ -203,3 +204,48 @@ def test_threads_that_ask_at_once_get_the_same() -> None:
     for thread in threads:
         thread.join()
     assert len(set(map(id, got))) == 1
+
+
+def test_setting_one_is_not_undone_by_who_asks_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks first makes one on memory; one that is set at that moment stays."""
+    asked, connect = threading.Event(), config.connect
+
+    def slowly(*args: Any, **kwargs: Any) -> coord.Coordinator:
+        asked.set()
+        setting.join(0.2)
+        return connect(*args, **kwargs)
+
+    def set_it() -> None:
+        asked.wait()
+        coord.set_coordinator(c)
+
+    monkeypatch.setattr(config, "connect", slowly)
+    coord.set_coordinator(None)
+    with coord.connect("memory://set") as c:
+        setting = threading.Thread(target=set_it)
+        setting.start()
+        coord.get_coordinator()
+        setting.join()
+        assert coord.get_coordinator() is c
+    coord.set_coordinator(None)
+
+
+@pytest.mark.parametrize("ttl", [-1, False, float("nan"), 10**12])
+def test_a_ttl_that_makes_no_sense_is_refused(ttl: Any) -> None:
+    """Only the number 0 means that nothing expires."""
+    with pytest.raises(ValueError, match="ttl"):
+        coord.from_config({"redis": {"ttl_sec": ttl}})
+
+
+def test_a_ttl_left_empty_is_refused() -> None:
+    """A settings file may say null; that is not taken for "never"."""
+    with pytest.raises(coord.ConfigError, match=r"redis\.ttl_sec"):
+        coord.from_config({"redis": {"ttl_sec": None}})
+
+
+def test_an_offer_that_cannot_be_imported_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sentence names the backend, and what its package offers for it."""
+    offered = EntryPoints([EntryPoint("broken", "shop_backends:Absent", "coord.backends")])
+    monkeypatch.setattr(config, "entry_points", offered.select)
+    with pytest.raises(coord.ConfigError, match="backend broken: cannot import shop_backends:Absent"):
+        coord.from_config({"backend": "broken"})

@@ -38,6 +38,7 @@ def test_with_coord_nothing_is_lost_or_doubled_and_the_counts_are_true():
     assert proof.truth["worked"] + proof.truth["superseded"] == proof.truth["enqueued"] == SMALL.total
     assert proof.truth["deduped"] > 0
     assert proof.reports == 1
+    assert (proof.awaited, proof.callbacks) == (SMALL.total, 1)
     assert proof.killed == SMALL.killed
     assert proof.holds
 

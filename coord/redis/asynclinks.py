@@ -20,6 +20,7 @@ Words = tuple[Any, ...]
 
 _AT_ONCE = 16
 """Commands that go before the tick is over: the server works on them while the rest is prepared."""
+_GOODBYE_SECONDS = 1.0
 
 
 class Lost(ConnectionError):
@@ -64,6 +65,7 @@ class BatchingLink(asyncio.Protocol):
         self._pending: deque[asyncio.Future[Any]] = deque()
         self._new_future = loop.create_future
         self._answered = 0
+        self._gone = loop.create_future()
         self.closed = False
         self._transport: asyncio.Transport = connection._writer.transport
         self._before: Any = self._transport.get_protocol()
@@ -116,6 +118,8 @@ class BatchingLink(asyncio.Protocol):
         self._break(str(exc) if exc else "the server closed the connection")
         self._before.connection_lost(exc)
         self._connection._reader = self._connection._writer = None
+        if not self._gone.done():
+            self._gone.set_result(None)
 
     def _break(self, why: str) -> None:
         """Tell all that wait; those whose commands are still here surely did not run."""
@@ -128,6 +132,8 @@ class BatchingLink(asyncio.Protocol):
         for place, future in enumerate(self._pending):
             if not future.done():
                 future.set_exception(Lost(why) if place < sent else Unsent(why))
+                # Seen, as far as asyncio is concerned: who was cancelled no longer waits for it.
+                future.exception()
         self._pending.clear()
 
     def _look_for_silence(self, answered: int, looks: int) -> None:
@@ -149,6 +155,9 @@ class BatchingLink(asyncio.Protocol):
         """Close it; what still awaits its reply is lost."""
         self._break("the coordinator was closed")
         self._transport.close()
+        # Under TLS the two sides say good-bye first.
+        await asyncio.wait([self._gone], timeout=_GOODBYE_SECONDS)
+        self._transport.abort()
 
 
 class ClientLink:

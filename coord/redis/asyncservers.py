@@ -149,7 +149,6 @@ class AsyncServer:
     async def close(self) -> None:
         """Finish what is in flight and close the connection."""
         await self._node.close(self._options.timeout)
-        await self._node.dialer.hang_up()
 
 
 class AsyncCluster:
@@ -262,5 +261,7 @@ class AsyncCluster:
 
     async def close(self) -> None:
         """Finish what is in flight and close all connections."""
+        if self._refreshing is not None:
+            await asyncio.wait([self._refreshing])
         for node in list(self._nodes.values()):
             await node.close(self._options.timeout)

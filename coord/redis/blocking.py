@@ -84,8 +84,7 @@ class Redis:
         self._servers.close()
         if self._notices is not None and self._process == os.getpid():
             self._notices = None
-            ending = self._servers.deafen()
-            if ending is not None:
+            for ending in self._servers.deafen():
                 ending.join(self._servers.timeout)
 
     def _again(

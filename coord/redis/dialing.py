@@ -53,7 +53,7 @@ _NOT_OURS = (
 )
 
 
-_NOT_OF_CONNECTIONS = ("redis_connect_func", "response_callbacks", "parser_class", "address_remap")
+_NOT_OF_CONNECTIONS = ("redis_connect_func", "response_callbacks", "parser_class", "address_remap", "max_connections")
 """What redis-py adds for the clients of clusters."""
 
 _OTHER_KIND = "connect_async takes a client of redis.asyncio, connect one of redis: this is the other kind"
@@ -67,7 +67,6 @@ class Dialer:
         self._kind = kind
         self._asynchronous = asynchronous
         self.pool: Any = None
-        self.owns_pool = False
         self._settings: dict[str, Any] = {
             "socket_timeout": options.timeout,
             "socket_connect_timeout": options.timeout,
@@ -113,8 +112,15 @@ class Dialer:
     def identity(self) -> object:
         """What tells one server, as one user sees it, from another."""
         settings = self._settings
-        names = ("host", "port", "path", "username", "password", "connection_pool", "credential_provider")
-        return self._kind.__name__, *(str(settings[name]) for name in names if settings.get(name) is not None)
+        names = ("host", "port", "path", "username", "password", "credential_provider")
+        told = tuple(str(settings[name]) for name in names if settings.get(name) is not None)
+        pool = settings.get("connection_pool")
+        if pool is None:
+            return self._kind.__name__, *told
+        # Services of the same name are many; those that the same sentinels watch are one.
+        sentinels = (each.connection_pool.connection_kwargs for each in pool.sentinel_manager.sentinels)
+        watched_by = sorted(f"{each.get('host')}:{each.get('port')}" for each in sentinels)
+        return self._kind.__name__, *told, pool.service_name, *watched_by
 
     def dial(self, within: float | None = None) -> Any:
         """Return a redis-py connection, not yet connected; it gets ``within`` seconds where that is less."""
@@ -132,16 +138,10 @@ class Dialer:
         dialer._kind = getattr(redis.connection, self._kind.__name__, None) or redis.Connection
         dialer._settings = {**self._settings, "retry": Retry(NoBackoff(), 0)}
         if "connection_pool" in self._settings:
-            pool = _blocking_sentinel(self._settings["connection_pool"])
+            pool = _blocking_sentinel(self._settings["connection_pool"], self._kind.__name__)
             dialer._kind = pool.connection_class
-            dialer.pool, dialer._settings["connection_pool"] = pool, pool
+            dialer.pool, dialer._settings["connection_pool"] = pool, pool.proxy
         return dialer
-
-    async def hang_up(self) -> None:
-        """Close what asks the sentinels for the primary, where this dialer opened it itself."""
-        if self.owns_pool and hasattr(self.pool, "sentinel_manager"):
-            for sentinel in self.pool.sentinel_manager.sentinels:
-                await sentinel.aclose()
 
     def elsewhere(self, host: str, port: int) -> Dialer:
         """Return a dialer to another server, with the same settings."""
@@ -178,13 +178,45 @@ def _sentinel_from_url(rest: str, options: Options, *, asynchronous: bool) -> Di
     service, _, database = path.partition("/")
     if not service or (database and not database.isdecimal()):
         raise ConfigError("a redis+sentinel:// URL names the service and perhaps a database: ...host:port/service/0")
-    sentinels: Any = redis.asyncio.Sentinel if asynchronous else redis.sentinel.Sentinel
+    sentinels = _asking_async if asynchronous else _asking
     retry: Any = (AsyncRetry if asynchronous else Retry)(NoBackoff(), 0)
     limits = {"socket_timeout": options.timeout, "socket_connect_timeout": options.timeout, "retry": retry}
     sentinel = sentinels(addresses, sentinel_kwargs=limits, db=int(database or 0), **credentials)
-    dialer = _from_pool(sentinel.master_for(service).connection_pool, options, asynchronous=asynchronous)
-    dialer.owns_pool = True
-    return dialer
+    return _from_pool(sentinel.master_for(service).connection_pool, options, asynchronous=asynchronous)
+
+
+# Seen through Any: redis-py leaves the types of these two open.
+_sentinels: Any = redis.sentinel.Sentinel
+_sentinels_async: Any = redis.asyncio.Sentinel
+
+
+class _Asking(redis.sentinel.Sentinel):
+    """Sentinels that are hung up on once they have told who is the primary: they are asked once a connection."""
+
+    def discover_master(self, service_name: str) -> Any:
+        """Return the address of the primary."""
+        try:
+            return _sentinels.discover_master(self, service_name)
+        finally:
+            for each in self.sentinels:
+                # Not those that another thread is asking at this moment.
+                each.connection_pool.disconnect(inuse_connections=False)
+
+
+class _AskingAsync(redis.asyncio.Sentinel):
+    """The same, awaited."""
+
+    async def discover_master(self, service_name: str) -> Any:
+        """Return the address of the primary."""
+        try:
+            return await _sentinels_async.discover_master(self, service_name)
+        finally:
+            for each in self.sentinels:
+                await each.connection_pool.disconnect(inuse_connections=False)
+
+
+_asking: Any = _Asking
+_asking_async: Any = _AskingAsync
 
 
 def cluster_from_url(url: str, options: Options, *, asynchronous: bool) -> tuple[Dialer, list[Address]]:
@@ -256,20 +288,18 @@ def _from_pool(pool: Any, options: Options, *, asynchronous: bool) -> Dialer:
     return dialer
 
 
-def _blocking_sentinel(pool: Any) -> Any:
-    """The pool of a blocking client of the same Sentinel service."""
-    addresses = [
-        (settings["host"], settings["port"])
-        for settings in (each.connection_pool.connection_kwargs for each in pool.sentinel_manager.sentinels)
-    ]
-    shared = {
-        name: value
-        for name, value in pool.connection_kwargs.items()
-        if name in ("username", "password", "db", "ssl_cert_reqs", "ssl_ca_certs")
-    }
-    sentinel: Any = redis.sentinel.Sentinel
-    sentinel = sentinel(addresses, sentinel_kwargs=None, **shared)
-    return sentinel.master_for(pool.service_name).connection_pool
+def _blocking_sentinel(pool: Any, kind: str) -> Any:
+    """The pool of a blocking client of the same Sentinel service, which logs in to the same sentinels."""
+    theirs = pool.sentinel_manager
+    manager = _asking([], theirs.min_other_sentinels)
+    manager._force_master_ip = getattr(theirs, "_force_master_ip", None)
+    for asked in (each.connection_pool for each in theirs.sentinels):
+        settings = {name: value for name, value in asked.connection_kwargs.items() if name not in _NOT_OURS}
+        settings |= {"retry": Retry(NoBackoff(), 0)}
+        same: Any = getattr(redis.connection, asked.connection_class.__name__)
+        manager.sentinels.append(redis.Redis(connection_pool=redis.ConnectionPool(same, **settings)))
+    pools: Any = redis.sentinel.SentinelConnectionPool
+    return pools(pool.service_name, manager, connection_class=getattr(redis.sentinel, kind))
 
 
 def _database(rest: str) -> None:

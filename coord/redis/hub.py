@@ -77,6 +77,10 @@ class Hub(Notices):
         with self._lock:
             self._closed = True
             thread = self._thread
+            left = [place for channel in self._channels.values() for place in (*channel.all, *channel.turns)]
+        for place in left:
+            # Who still waits finds the coordinator closed.
+            place.ring()
         self._wake()
         if thread is None:
             self._hang_up()
@@ -201,12 +205,12 @@ class Hub(Notices):
                 pass
 
 
-_hubs: dict[tuple[int, object], tuple[Hub, int]] = {}
+_hubs: dict[tuple[int, object], tuple[Hub, set[Dialer]]] = {}
 _locks = [threading.Lock()]
 
 
 def hub(dialer: Dialer) -> Notices:
-    """Return this process's hub for a server; each call is matched by one of ``leave_hub``.
+    """Return this process's hub for a server; a dialer that took it, however often, gives it back by ``leave_hub``.
 
     What is no socket, such as fakeredis, has no notices: its waiters look by themselves.
     """
@@ -214,10 +218,10 @@ def hub(dialer: Dialer) -> Notices:
         return Notices(heard_at_once=False)
     place = os.getpid(), dialer.identity
     with _locks[0]:
-        found, users = _hubs.get(place, (None, 0))
-        if found is None:
-            found = Hub(dialer.blocking())
-        _hubs[place] = found, users + 1
+        if place not in _hubs:
+            _hubs[place] = Hub(dialer.blocking()), set()
+        found, users = _hubs[place]
+        users.add(dialer)
         return found
 
 
@@ -225,11 +229,12 @@ def leave_hub(dialer: Dialer) -> threading.Thread | None:
     """Give a hub back; with its last user it is closed, and the thread returned that is ending."""
     place = os.getpid(), dialer.identity
     with _locks[0]:
-        found, users = _hubs.pop(place, (None, 0))
-        if found is not None and users > 1:
-            _hubs[place] = found, users - 1
+        found, users = _hubs.get(place, (None, {dialer}))
+        users.discard(dialer)
+        if found is None or users:
             return None
-    return found.close() if found is not None else None
+        del _hubs[place]
+    return found.close()
 
 
 def _begin_in_child() -> None:

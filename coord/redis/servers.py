@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import Protocol
 
-from coord.errors import ConfigError, CoordError, ReplyError, Unavailable
+from coord.errors import CoordError, Unavailable
 from coord.notices import Notices
 from coord.redis.clusterhub import ClusterHub
 from coord.redis.dialing import LOST, Dialer
@@ -46,8 +46,8 @@ class Servers(Protocol):
         """Return where notices arrive; each call is matched by one of ``deafen``."""
         ...
 
-    def deafen(self) -> threading.Thread | None:
-        """Give the notices back; return a thread that is ending."""
+    def deafen(self) -> list[threading.Thread]:
+        """Give the notices back; return the threads that are ending."""
         ...
 
     def close(self) -> None:
@@ -80,9 +80,10 @@ class Server:
         """Return this process's hub for the server."""
         return hub(self._links.dialer)
 
-    def deafen(self) -> threading.Thread | None:
+    def deafen(self) -> list[threading.Thread]:
         """Give the hub back."""
-        return leave_hub(self._links.dialer)
+        ending = leave_hub(self._links.dialer)
+        return [ending] if ending is not None else []
 
     def close(self) -> None:
         """Finish what is in flight and close all connections."""
@@ -209,7 +210,7 @@ class Cluster:
         self._hub = ClusterHub(self, sharded=self._sharded)
         return self._hub
 
-    def deafen(self) -> threading.Thread | None:
+    def deafen(self) -> list[threading.Thread]:
         """End the subscriptions."""
         return self._hub.close()
 

@@ -58,13 +58,14 @@ def test_a_server_killed_again_and_again_keeps_what_it_acknowledged(any_server: 
 
 
 def test_clients_killed_by_an_operator(any_server: Server) -> None:
-    with client_of(any_server) as look, coord.connect(any_server.url, **STEADY) as c:
+    with client_of(any_server) as operator, coord.connect(any_server.url, **STEADY) as c:
 
         def kill() -> None:
-            look.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            operator.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
         with meanwhile(kill, 0.01):
-            verdict = judged(storm(c, 8_000, threads=8), look)
+            told = storm(c, 8_000, threads=8)
+        verdict = judged(told, operator)
     assert verdict.is_clean, verdict
 
 

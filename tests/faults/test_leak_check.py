@@ -63,7 +63,8 @@ def test_a_coordinator_at_a_server_is_looked_at_through_a_client(one_server: Ser
         assert_no_leaks(c)
 
 
-def test_what_this_process_leaves_behind() -> None:
+def test_what_this_process_leaves_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coord.testing.leaks._ENDING_SECONDS", 0.1)
     over = threading.Event()
     thread = threading.Thread(target=over.wait, name="forgotten")
     with pytest.raises(AssertionError, match=r"left behind: .*forgotten"), nothing_left_behind():

@@ -7,6 +7,8 @@ each way that a connection can break. What the caller is told and what the serve
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import re
 import time
 from collections.abc import Callable
@@ -210,3 +212,37 @@ def test_a_connection_that_is_lost_at_once_is_told_by_connect(world: Backend, li
         line.arm(fault, command="INFO")
         with pytest.raises(coord.Unavailable, match="cannot reach"):
             world.dial(line.url, **QUICK)
+
+
+def test_a_late_reply_after_a_rest_is_waited_for(line: LossyProxy) -> None:
+    """How long a connection has been silent counts from the call that waits, not from the last one before a rest."""
+    line.delay = 0.1
+
+    async def run() -> None:
+        async with coord.connect_async(line.url, **{**QUICK, "timeout": 0.4}) as c:
+            await c.version("x")
+            for turn in range(12):
+                await asyncio.sleep(0.42 + turn % 4 / 100)
+                line.arm("delay_reply")
+                await c.version("x")
+
+    asyncio.run(run())
+    assert line.connections == 1
+
+
+def test_a_batch_that_was_cancelled_leaves_no_complaint_behind(line: LossyProxy, caplog: Any) -> None:
+    """Its replies are lost afterwards: nobody is there to be told, and nothing is logged."""
+
+    async def run() -> None:
+        async with coord.connect_async(line.url, **QUICK) as c:
+            await c.kv.incr("x")
+            line.arm("drop_reply")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.02):
+                    await c.run_many([c.calls.kv.incr("x") for _ in range(5)])
+            line.reset_all()
+            await asyncio.sleep(0.02)
+
+    asyncio.run(run())
+    gc.collect()
+    assert not caplog.records

@@ -1,0 +1,271 @@
+"""Sentinel services: whichever server is the primary now, and nothing of its changes seen by the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import monotonic
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+import redis.sentinel
+from backends import Backend, Line, found
+from live import servers
+from load import BOUND, acked, both_loads, counted, held, in_background, is_replicated
+
+import coord
+from coord.redis.dialing import Dialer, from_client, from_url
+from coord.redis.options import Options
+from coord.testing.clock import Clock
+from coord.testing.leaks import assert_no_leaks, nothing_left_behind
+from coord.testing.servers import Server, free_port
+from coord.testing.topologies import Sentinels, client, wait_until
+
+NAMES = ["x", "y", "z"]
+
+
+class SentinelPlace:
+    """A primary and its replica, seen by one who looks at them without coord."""
+
+    def __init__(self, sentinels: Sentinels) -> None:
+        self.sentinels = sentinels
+        self.url = sentinels.url
+        self._dead: list[Server] = []
+
+    def connect(self, awaited: bool, **settings: Any) -> Any:
+        return (coord.connect_async if awaited else coord.connect)(self.url, **settings)
+
+    @property
+    def primary(self) -> Server:
+        """What the sentinels call the primary now."""
+        return self.sentinels.primary()
+
+    def count(self, name: str) -> int:
+        """What the primary has counted under a name."""
+        return int(client(self.primary).get(f"coord:kv:{{{name}}}") or 0)
+
+    def subscribed(self) -> list[str]:
+        """The channels that somebody listens to at the primary."""
+        return [name for name in client(self.primary).pubsub_channels() if name.startswith("coord:")]
+
+    def kill(self, server: Server) -> None:
+        """End a server as a crash does, until ``heal``."""
+        server.kill()
+        self._dead.append(server)
+
+    def fail_over(self) -> None:
+        """Have the sentinels make the replica the primary, although the primary is well."""
+        before, service = self.primary, self.sentinels.service
+        client(self.sentinels.sentinels[0]).execute_command("SENTINEL FAILOVER", service)
+        wait_until(lambda: self.primary is not before, "there is another primary")
+        # What the sentinels do themselves some ten seconds later.
+        client(before).replicaof("127.0.0.1", self.primary.port)
+
+    def heal(self) -> None:
+        """Start what is down as a replica, and wait until all sentinels are content with it."""
+        while self._dead:
+            server = self._dead.pop()
+            server.start()
+            client(server).replicaof("127.0.0.1", self.primary.port)
+        wait_until(lambda: all(map(self._is_content, self.sentinels.sentinels)), "the sentinels are content")
+        wait_until(lambda: client(self.primary).wait(1, 100) == 1 or self._is_in_step(), "the replica is in step")
+
+    def _is_content(self, sentinel: Server) -> bool:
+        node, service = client(sentinel), self.sentinels.service
+        (replica,) = node.sentinel_slaves(service)
+        return bool(
+            node.sentinel_get_master_addr_by_name(service) == ("127.0.0.1", self.primary.port)
+            and node.sentinel_master(service)["flags"] == "master"
+            and replica["flags"] == "slave"
+        )
+
+    def _is_in_step(self) -> bool:
+        (replica,) = (server for server in self.sentinels.servers if server is not self.primary)
+        return bool(client(replica).info("replication")["master_link_status"] == "up")
+
+
+@pytest.fixture(scope="module", params=servers())
+def running(request: pytest.FixtureRequest) -> Iterator[SentinelPlace]:
+    """A primary, a replica, and three sentinels."""
+    with Sentinels(found()[request.param]) as sentinels:
+        yield SentinelPlace(sentinels)
+
+
+@pytest.fixture
+def place(running: SentinelPlace) -> Iterator[SentinelPlace]:
+    """The service without keys; it is well again before the next test."""
+    client(running.primary).flushall()
+    yield running
+    running.heal()
+
+
+@pytest.fixture(params=[False, True], ids=["blocking", "awaited"])
+def world(request: pytest.FixtureRequest, place: SentinelPlace) -> Iterator[Backend]:
+    """The service in one of the two worlds; whatever a test opens there has to be gone after it."""
+    with nothing_left_behind():
+        world = Backend(Line(str(place), request.param), place, Clock())
+        yield world
+        world.close()
+    assert_no_leaks(client(place.primary))
+
+
+def use(c: Any) -> None:
+    """Use the service, and wait for something."""
+    assert c.kv.incr("x") == 1
+    with c.hold("job", ttl=30), pytest.raises(coord.WaitTimeout), c.hold("job", wait=0.1):
+        pass
+    assert c.holder("job") is None
+
+
+# --- connecting ----------------------------------------------------------------------------------
+
+
+def test_the_sentinels_are_asked_for_the_primary(world: Backend) -> None:
+    """The URL names the sentinels and the service, not the server."""
+    use(world.connect())
+    assert world.place.count("x") == 1
+
+
+def test_a_sentinel_that_is_dead_is_passed_over(world: Backend) -> None:
+    """Of the sentinels in the URL one has to be alive."""
+    alive = world.place.sentinels.sentinels[2].port
+    use(world.dial(f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{alive}/coord/0"))
+
+
+def test_a_service_that_nobody_knows(world: Backend) -> None:
+    """A wrong name is told at once, with the name and without the password."""
+    alive = world.place.sentinels.sentinels[0].port
+    with pytest.raises(coord.Unavailable, match=r"the primary of nobody.*No master found for 'nobody'") as raised:
+        world.dial(f"redis+sentinel://:s3cret@127.0.0.1:{alive}/nobody")
+    assert "s3cret" not in str(raised.value)
+
+
+def test_no_sentinel_answers(world: Backend) -> None:
+    """Sentinels that are not there are told at once."""
+    started = monotonic()
+    with pytest.raises(coord.Unavailable, match="cannot reach the primary of coord"):
+        world.dial(f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{free_port()}/coord")
+    assert monotonic() - started < 5
+
+
+@pytest.mark.parametrize("decode", [False, True])
+def test_clients_that_are_handed_in(world: Backend, decode: bool) -> None:
+    """A client made by ``master_for`` gives its settings and its sentinels; its own connections are left alone."""
+    addresses = [("127.0.0.1", sentinel.port) for sentinel in world.place.sentinels.sentinels]
+    if world.loop is None:
+        sentinel = redis.sentinel.Sentinel(addresses)
+        use(world.adopt(coord.connect(client=sentinel.master_for("coord", decode_responses=decode))))
+        for each in sentinel.sentinels:
+            each.close()
+        return
+    awaited = redis.asyncio.Sentinel(addresses)
+    theirs = awaited.master_for("coord", decode_responses=decode)
+    use(world.adopt(coord.connect_async(client=theirs)))
+    for each in (theirs, *awaited.sentinels):
+        world.loop.run_until_complete(each.aclose())
+
+
+def test_services_of_one_name_are_many() -> None:
+    """Each has its own subscription connection, unless the same sentinels watch it."""
+
+    def identity(hosts: str) -> object:
+        return from_url(f"redis+sentinel://{hosts}/mymaster", Options(), asynchronous=False).identity
+
+    assert identity("a:1,b:2") == identity("b:2,a:1")
+    assert identity("a:1,b:2") != identity("c:1,d:2")
+
+
+def test_the_subscription_connection_asks_the_same_sentinels_in_the_same_way() -> None:
+    """What opens it is blocking, also for an async client, and has its passwords and certificates."""
+    sentinel = redis.asyncio.Sentinel([("h", 1)], sentinel_kwargs={"password": "theirs"}, password="its", ssl=True)
+    dialer: Dialer = from_client(sentinel.master_for("coord"), Options(), asynchronous=True)
+    blocking = dialer.blocking()
+    (asked,) = blocking.pool.sentinel_manager.sentinels
+    assert asked.connection_pool.connection_kwargs["password"] == "theirs"
+    connection = blocking.dial()
+    assert isinstance(connection, redis.sentinel.SentinelManagedSSLConnection)
+    assert connection.password == "its"
+
+
+# --- waiting -------------------------------------------------------------------------------------
+
+
+def test_a_hold_is_handed_over(world: Backend) -> None:
+    """Who waits listens at the primary, and is woken by a notice."""
+    c = world.connect()
+    lease = c.claim("job", ttl=30)
+    waiting = in_background(world.place, world.line.awaited, held)
+    wait_until(lambda: world.place.subscribed() == ["coord:claim:{job}"], "the waiter listens")
+    lease.release()
+    assert waiting.result() > lease.fence
+
+
+# --- primaries that change -----------------------------------------------------------------------
+
+
+def test_the_primary_is_replaced_under_load(place: SentinelPlace) -> None:
+    """The sentinels are told to fail over, while the old primary is alive: all go on, and no count is doubled.
+
+    Until it hears of its demotion the old primary still takes writes, and these are lost: a replica that is promoted by
+    order does not wait for them. After it (READONLY) who is still connected to it asks the sentinels again.
+    """
+    with nothing_left_behind(), both_loads(place, NAMES, patience=BOUND) as loads:
+        with coord.connect(place.url) as before:
+            fence = before.claim("job", owner="anna").fence
+        waiting = [in_background(place, awaited, held) for awaited in (False, True)]
+        wait_until(lambda: bool(place.subscribed()), "the waiters listen")
+        assert is_replicated(client(place.primary), "job")
+        place.fail_over()
+        at_new_primary = place.count("x")
+        for load in loads:
+            load.goes_on()
+        assert place.count("x") >= at_new_primary + 20
+        with coord.connect(place.url, patience=BOUND) as after:
+            lease = after.claim("job", owner="anna")
+            assert lease.fence == fence
+            lease.release()
+        assert min(waiter.result() for waiter in waiting) > fence
+    for load in loads:
+        assert not load.refused
+        assert load.gap < BOUND
+    assert_never_doubled(place, loads)
+
+
+def test_the_primary_is_killed_under_load(place: SentinelPlace) -> None:
+    """The replica takes over, and all go on by themselves; no count is doubled, and none is lost that was replicated.
+
+    Replication is asynchronous: a count that was acknowledged in the last moment may die with its primary.
+    """
+    with nothing_left_behind(), both_loads(place, NAMES, patience=BOUND) as loads:
+        with coord.connect(place.url) as before:
+            fence = before.claim("job", owner="anna").fence
+        waiting = [in_background(place, awaited, held) for awaited in (False, True)]
+        wait_until(lambda: bool(place.subscribed()), "the waiters listen")
+        replicated = acked(loads)
+        victim = place.primary
+        assert is_replicated(client(victim), "job")
+        place.kill(victim)
+        for load in loads:
+            load.goes_on()
+        wait_until(lambda: bool(place.subscribed()), "the waiters listen at the new primary")
+        with coord.connect(place.url, patience=BOUND) as after:
+            lease = after.claim("job", owner="anna")
+            assert lease.fence == fence
+            lease.release()
+        assert min(waiter.result() for waiter in waiting) > fence
+    for load in loads:
+        assert not load.refused
+        assert load.gap < BOUND
+    stored = assert_never_doubled(place, loads)
+    for name in NAMES:
+        assert stored[name] >= replicated[name]
+
+
+def assert_never_doubled(place: SentinelPlace, loads: Any) -> dict[str, int]:
+    """Return what is stored of each name: never more than callers were told of, or told that nobody knows."""
+    with coord.connect(place.url) as c:
+        stored = counted(c, *NAMES)
+    for name in NAMES:
+        assert stored[name] <= acked(loads)[name] + loads[0].unknown[name] + loads[1].unknown[name]
+    return stored

@@ -1,0 +1,154 @@
+"""Encrypted connections, and those that are no TCP at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+from backends import Backend, Line, found
+from live import servers
+from load import held, in_background
+from tls_front import AUTHORITY, STRANGER, TlsFront
+
+import coord
+from coord.testing.clock import Clock
+from coord.testing.leaks import assert_no_leaks, nothing_left_behind
+from coord.testing.servers import Server
+from coord.testing.topologies import client, wait_until
+
+
+class TlsPlace:
+    """A server, by way of TLS, by its socket, and by the port that it listens on without."""
+
+    front: TlsFront
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.socket = server.folder / "server.sock"
+        self.client: Any = client(server)
+
+    @property
+    def url(self) -> str:
+        """The URL to connect to, with the certificate that the server's is checked against."""
+        return self.by("rediss")
+
+    def by(self, scheme: str, authority: Path = AUTHORITY) -> str:
+        """The URL with another scheme, or another authority."""
+        return f"{scheme}://127.0.0.1:{self.front.port}/0?ssl_ca_certs={authority}"
+
+    def connect(self, awaited: bool, **settings: Any) -> Any:
+        return (coord.connect_async if awaited else coord.connect)(self.url, **settings)
+
+
+@pytest.fixture(scope="module", params=servers())
+def place(request: pytest.FixtureRequest) -> Iterator[TlsPlace]:
+    """A server of each engine."""
+    with Server(found()[request.param], "--unixsocket", "server.sock") as server:
+        yield TlsPlace(server)
+
+
+@pytest.fixture(params=[False, True], ids=["blocking", "awaited"])
+def world(request: pytest.FixtureRequest, place: TlsPlace) -> Iterator[Backend]:
+    """The server without keys, in one of the two worlds; whatever a test opens there has to be gone after it."""
+    place.client.flushall()
+    with nothing_left_behind(), TlsFront(place.server.port) as place.front:
+        world = Backend(Line(str(place), request.param), place, Clock())
+        yield world
+        world.close()
+    assert_no_leaks(place.client)
+
+
+def use(c: Any) -> None:
+    """Count, send much, and wait for something."""
+    assert c.kv.incr("x") == 1
+    # More than TLS puts into one record, there and back.
+    long = "x" * 100_000
+    assert c.kv.rpush("list", long) == 1
+    assert c.kv.lrange("list") == [long]
+    calls = c.calls if isinstance(c, coord.Coordinator) else c.inner.calls
+    assert c.run_many([calls.kv.incr("y") for _ in range(3000)]) == [*range(1, 3001)]
+
+
+# --- TLS -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["rediss", "valkeys"])
+def test_everything_goes_through_tls(world: Backend, scheme: str) -> None:
+    """``rediss://`` and ``valkeys://`` are the same: small and large calls, and many in one write."""
+    use(world.dial(world.place.by(scheme)))
+    assert world.place.front.accepted >= 1
+
+
+def test_notices_come_through_tls(world: Backend) -> None:
+    """Who waits listens over TLS too."""
+    c = world.connect()
+    lease = c.claim("job", ttl=30)
+    waiting = in_background(world.place, world.line.awaited, held)
+    wait_until(lambda: world.place.client.pubsub_channels() == ["coord:claim:{job}"], "the waiter listens")
+    # The calls of two coordinators, and one subscription.
+    assert world.place.front.accepted == 3
+    lease.release()
+    assert waiting.result() > lease.fence
+
+
+def test_a_certificate_of_nobody_we_know(world: Backend) -> None:
+    """A server that cannot prove who it is is not talked to; the error says why, and shows no password."""
+    url = world.place.by("rediss", STRANGER).replace("://", "://:s3cret@")
+    with pytest.raises(coord.Unavailable, match=r"certificate verify failed|CERTIFICATE_VERIFY_FAILED") as raised:
+        world.dial(url)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_a_certificate_file_that_is_missing(world: Backend) -> None:
+    """What is wrong with the settings is told when connecting."""
+    with pytest.raises(coord.CoordError, match=r"cannot reach the server at 127.0.0.1|No such file"):
+        world.dial(world.place.by("rediss", Path("nowhere.pem")))
+
+
+def test_tls_to_a_server_without(world: Backend) -> None:
+    """``rediss://`` to a plain port fails at once."""
+    with pytest.raises(coord.Unavailable, match=f"cannot reach the server at 127.0.0.1:{world.place.server.port}"):
+        world.dial(f"rediss://127.0.0.1:{world.place.server.port}/0?ssl_ca_certs={AUTHORITY}", timeout=1)
+
+
+def test_no_tls_to_a_server_with_it(world: Backend) -> None:
+    """``redis://`` to a TLS port fails at once."""
+    with pytest.raises(coord.Unavailable, match=f"cannot reach the server at 127.0.0.1:{world.place.front.port}"):
+        world.dial(f"redis://127.0.0.1:{world.place.front.port}/0", timeout=1)
+
+
+def test_clients_that_are_handed_in(world: Backend) -> None:
+    """A client with TLS gives its certificates, also to the connection on which notices arrive."""
+    settings = {"host": "127.0.0.1", "port": world.place.front.port, "ssl": True, "ssl_ca_certs": str(AUTHORITY)}
+    if world.loop is None:
+        with redis.Redis(**settings) as theirs:
+            use_and_wait(world.adopt(coord.connect(client=theirs)))
+        return
+    awaited = redis.asyncio.Redis(**settings)
+    use_and_wait(world.adopt(coord.connect_async(client=awaited)))
+    world.loop.run_until_complete(awaited.aclose())
+
+
+def use_and_wait(c: Any) -> None:
+    """Use it, and wait for what does not come."""
+    use(c)
+    with c.hold("job", ttl=30), pytest.raises(coord.WaitTimeout), c.hold("job", wait=0.1):
+        pass
+
+
+# --- sockets of the file system ------------------------------------------------------------------
+
+
+def test_a_socket_of_the_file_system(world: Backend) -> None:
+    """``unix://`` for calls and notices."""
+    use_and_wait(world.dial(f"unix://{world.place.socket}?db=0"))
+
+
+def test_a_socket_that_is_not_there(world: Backend) -> None:
+    """The error names the path."""
+    with pytest.raises(coord.Unavailable, match=r"cannot reach the server at /nowhere/server.sock"):
+        world.dial("unix:///nowhere/server.sock")
