@@ -726,7 +726,6 @@ def test_parent_and_child_of_a_fork_hold_for_themselves(live_server: Live) -> No
         assert c.holder("job") is None
 
 
-@pytest.mark.xfail(reason="after a fork a keyspace and its runners have different notices")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_child_waits_in_its_own_copy_of_a_keyspace() -> None:
     """``memory://`` after a fork: the waiters of the parent are not in the child's line."""

@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 from coord.memory.keyspace import Keyspace
+from coord.notices import Notices
 from coord.script import Call, Script
 
 __all__ = ["AsyncMemory", "Memory", "keyspace"]
@@ -36,11 +37,15 @@ class _Memory:
 
     def __init__(self, space: Keyspace) -> None:
         self.space = space
-        self.notices = space.notices
         self.nonce = _nonce
 
     def __repr__(self) -> str:
         return f"memory, {len(self.space):,} keys"
+
+    @property
+    def notices(self) -> Notices:
+        """Where notices of the keyspace arrive; a child of a fork has its own."""
+        return self.space.notices
 
     def _answers(self, calls: Iterable[Call[Any]]) -> list[Any]:
         answers: list[Any] = []
