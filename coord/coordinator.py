@@ -21,7 +21,7 @@ from coord.notices import Notices
 from coord.operation import Calls, Naming, op
 from coord.plan import Bell, Listen, Pause, Plan, Rest, Step, Tell, Together, Undo, Within, planned, undoing
 from coord.script import Call, Script
-from coord.worker import Worker
+from coord.worker import GRACE, Worker
 
 __all__ = [
     "AsyncBarrier",
@@ -641,6 +641,10 @@ class AsyncCoordinator(_Operations, Naming):
     async def aclose(self) -> None:
         """Finish what is in flight, end the background work, and close all connections. May be called again."""
         for task in self._kept:
+            task.cancel()
+        if self._undoing:
+            await asyncio.wait(self._undoing, timeout=GRACE)
+        for task in self._undoing:
             task.cancel()
         while waiting := self._kept | self._undoing:
             await asyncio.wait(waiting)

@@ -47,6 +47,9 @@ class Event(Protocol):
         ...
 
 
+_making_events = threading.Lock()
+
+
 class _Loss:
     """Whether a lease is lost; an event of it is made when somebody wants to wait for it."""
 
@@ -69,8 +72,9 @@ class _Loss:
 
     def event(self) -> Event:
         """Return the event that is set once the loss is known."""
-        if self._event is None:
-            self._event = self._new()
+        with _making_events:
+            if self._event is None:
+                self._event = self._new()
         if self._known:
             self._event.set()
         return self._event

@@ -19,7 +19,7 @@ from coord.notices import Notices
 from coord.plan import Bell, Listen, Pause, Plan, Rest, Tell, Together, Undo, Within, undoing
 from coord.script import Call
 
-__all__ = ["Background", "Worker"]
+__all__ = ["GRACE", "Background", "Worker"]
 
 _log = logging.getLogger("coord")
 
@@ -31,7 +31,7 @@ _SHORTEST = 0.02
 
 _LONGEST = 10.0
 
-_GRACE = 2.0
+GRACE = 2.0
 """Seconds that closing gives to what undoes something."""
 
 
@@ -117,7 +117,7 @@ class Worker:
         with self._changed:
             if not self._closed:
                 self._closed = True
-                self._end_at = monotonic() + _GRACE
+                self._end_at = monotonic() + GRACE
             thread = self._thread
             self._changed.notify()
         if thread is not None and thread is not threading.current_thread():

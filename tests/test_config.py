@@ -166,7 +166,7 @@ def test_what_is_wrong_with_a_backend_is_said(path: str, sentence: str) -> None:
 def test_packages_offer_backends_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry point of the group ``coord.backends`` gives a class a short name."""
     offered = EntryPoints([EntryPoint("shop", "shop_backends:Recorded", "coord.backends")])
-    monkeypatch.setattr("coord.config.entry_points", lambda **wanted: offered.select(**wanted))
+    monkeypatch.setattr("coord.config.entry_points", offered.select)
     assert isinstance(coord.from_config({"backend": "shop"}), Recorded)
 
 

@@ -7,6 +7,7 @@ What the commands mean is told at https://redis.io/docs/latest/commands/, each u
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -135,8 +136,10 @@ class Keyspace:
 
     def _deliver(self) -> None:
         """Wake who waits, after the lock is free: who is woken comes back to look."""
-        while self._published:
-            self.notices.heard(self._published.popleft())
+        # Another thread may take the last one between a look and a taking.
+        with contextlib.suppress(IndexError):
+            while True:
+                self.notices.heard(self._published.popleft())
 
     # --- keys ------------------------------------------------------------------------------------
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections.abc import Iterable, Sequence
+from time import monotonic
 from typing import Protocol
 
 from coord.errors import ConfigError, CoordError, Unavailable
@@ -25,6 +27,13 @@ _ASK_SECONDS = 1.0
 """The most that one node is waited for when it is asked for the topology: another may answer at once."""
 
 Group = tuple["Node", list[Attempts]]
+
+
+async def _ended(threads: Iterable[threading.Thread | None]) -> None:
+    """Wait for threads that are ending, as they do within milliseconds."""
+    end = monotonic() + 1
+    while any(thread is not None and thread.is_alive() for thread in threads) and monotonic() < end:  # noqa: ASYNC110  # a thread sets no event of a loop
+        await asyncio.sleep(0.002)
 
 
 class Node:
@@ -105,7 +114,7 @@ class AsyncServers(Protocol):
         """Return where notices arrive; each call is matched by one of ``deafen``."""
         ...
 
-    def deafen(self) -> object:
+    async def deafen(self) -> None:
         """Give the notices back."""
         ...
 
@@ -142,9 +151,9 @@ class AsyncServer:
         """Return this process's hub for the server."""
         return hub(self._node.dialer)
 
-    def deafen(self) -> object:
+    async def deafen(self) -> None:
         """Give the hub back."""
-        return leave_hub(self._node.dialer)
+        await _ended([leave_hub(self._node.dialer)])
 
     async def close(self) -> None:
         """Finish what is in flight and close the connection."""
@@ -255,9 +264,9 @@ class AsyncCluster:
         self._hub = ClusterHub(self, sharded=self._sharded)
         return self._hub
 
-    def deafen(self) -> object:
+    async def deafen(self) -> None:
         """End the subscriptions."""
-        return self._hub.close()
+        await _ended(self._hub.close())
 
     async def close(self) -> None:
         """Finish what is in flight and close all connections."""

@@ -86,7 +86,7 @@ class AsyncRedis:
         """Finish what is in flight and close the connection. May be called again."""
         if self._notices is not None:
             self._notices = None
-            self._servers.deafen()
+            await self._servers.deafen()
         await self._servers.close()
 
     # --- room ------------------------------------------------------------------------------------

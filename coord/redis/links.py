@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
+import selectors
 import socket
 import ssl
 import struct
@@ -119,7 +119,10 @@ class Link:
 
     def is_stale(self) -> bool:
         """Whether the server closed the connection while it was idle."""
-        return bool(select.select([self.socket], [], [], 0)[0])
+        with selectors.DefaultSelector() as selector:
+            # Not select.select, which knows no descriptor above 1,023.
+            selector.register(self.socket, selectors.EVENT_READ)
+            return bool(selector.select(0))
 
     def close(self) -> None:
         """Close the connection."""

@@ -82,7 +82,7 @@ class Server:
     """One running server; ``url`` is where it listens.
 
     ``args`` are added to its command line, ``env`` to its environment.
-    ``stop`` ends it; ``kill`` ends it as a crash does; ``start`` starts it again, on the same port and in the same folder.
+    ``stop`` ends it; ``kill`` ends it as a crash does; ``start`` starts it again, on the same port, in the same folder.
     """
 
     def __init__(

@@ -117,8 +117,8 @@ class Cluster:
 
 def _rows(ranges: Any) -> list[Any]:
     """CLUSTER SLOTS as a list, whichever way redis-py tells it."""
-    if isinstance(ranges, dict):
-        return [[first, last, told["primary"]] for (first, last), told in ranges.items()]
+    if hasattr(ranges, "items"):
+        return [[*slots, nodes["primary"]] for slots, nodes in ranges.items()]
     return list(ranges)
 
 

@@ -44,6 +44,7 @@ class Job:
     blow: Blow | None = None
     bursts: tuple[Burst, ...] | None = None
     pause: float = 0.0
+    documents: int = 0
 
 
 class Outside(Protocol):
@@ -108,7 +109,7 @@ def _pipeline(job: Job, stack: contextlib.ExitStack) -> tuple[Produce, Work]:
     """Open what the job keeps its state in, and return how to produce and how to work with it."""
     if job.with_coord:
         c = stack.enter_context(connect(job.url, prefix=job.prefix, ttl=KEEP))
-        return partial(worker.produce, c), partial(worker.work, c)
+        return partial(worker.produce, c, job.documents), partial(worker.work, c)
     state = naive.state_at(job.url, job.prefix)
     return partial(naive.produce, state), partial(naive.work, state)
 

@@ -116,7 +116,7 @@ class Load:
 
     def dice(self, purpose: str) -> random.Random:
         """Return chance, the same for the same seed and purpose."""
-        return random.Random(f"{self.seed} {purpose}")  # noqa: S311 - no secrets are made of it
+        return random.Random(f"{self.seed} {purpose}")
 
 
 def _bursts(document: str, updates: int, dice: random.Random) -> list[Burst]:

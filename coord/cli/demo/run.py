@@ -79,7 +79,13 @@ def _jobs(load: Load, how: Run) -> list[Job]:
     """Deal out the work."""
     where = how.url, how.prefix, how.with_coord
     producers = [
-        Job(f"producer-{number + 1}", *where, bursts=tuple(load.bursts(number)), pause=load.pause)
+        Job(
+            f"producer-{number + 1}",
+            *where,
+            bursts=tuple(load.bursts(number)),
+            pause=load.pause,
+            documents=load.documents,
+        )
         for number in range(PRODUCERS)
     ]
     workers = [Job(f"worker-{number + 1}", *where, blow=blow) for number, blow in enumerate(load.blows())]

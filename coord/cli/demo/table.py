@@ -50,6 +50,10 @@ def rows(proofs: list[Proof]) -> Iterator[Row]:
     """Yield the lines of the comparison: two columns for each run."""
     for count in COUNTS:
         yield count, *(f"{n:,}" for proof in proofs for n in (proof.counted[count], proof.truth[count]))
+    # Only the first run, the one with coord, waits and is called back.
+    ours, nothing = proofs[0], ("", "") * (len(proofs) - 1)
+    yield "waited for", f"{ours.awaited:,}", f"{ours.truth['enqueued']:,}", *nothing
+    yield "barrier callbacks", f"{ours.callbacks:,}", "1", *nothing
     for label, each in (
         ("killed workers", [proof.killed for proof in proofs]),
         ("late writes refused", [proof.refused for proof in proofs]),

@@ -22,6 +22,8 @@ class Proof:
     ``lost``: documents whose newest update is not what the store ended with.
     ``doubled``: effects of updates that the store had already.
     ``reports``: how many workers believed that the statistics were theirs.
+    ``awaited``: how many updates were settled when the producers' waits returned; ``callbacks``: how often the barrier
+    called back. Naive code neither waits nor is called back.
     """
 
     counted: dict[str, int]
@@ -29,6 +31,8 @@ class Proof:
     killed: int
     refused: int
     reports: int
+    awaited: int
+    callbacks: int
     lost: int
     doubled: int
     seconds: float
@@ -41,6 +45,7 @@ class Proof:
         """
         off = {count: abs(self.counted[count] - self.truth[count]) for count in COUNTS}
         exact = not any(off[count] for count in _OUTCOMES)
+        exact = exact and (self.awaited, self.callbacks) == (self.truth["enqueued"], 1)
         return exact and max(off.values()) <= self.killed and (self.lost, self.doubled, self.reports) == (0, 0, 1)
 
     @property
@@ -67,6 +72,8 @@ def proof(load: Load, world: World, seconds: float) -> Proof:
         killed=world.roster.blows.count("killed"),
         refused=world.store.refused,
         reports=len(reports),
+        awaited=sum(report.get("awaited", 0) for report in reports),
+        callbacks=sum(report.get("callbacks", 0) for report in reports),
         lost=lost(load, world),
         doubled=doubled(world),
         seconds=seconds,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WITH_COORD", "conclusion", "introduction", "naive_title"]
 
-WITH_COORD = "With coord: once, bump, is_stale, claim with its fence, merge, consume"
+WITH_COORD = "With coord: once, bump, is_stale, claim with its fence, merge, consume, a request a document, a barrier"
 
 
 def introduction(load: Load, server: str, *, processes: bool) -> str:
@@ -25,6 +25,7 @@ def introduction(load: Load, server: str, *, processes: bool) -> str:
     return f"""\
 {PRODUCERS} producers enqueue {load.total:,} updates, {load.updates:,} for each of {load.documents:,} documents.
 {load.workers} workers bring them into a store; of each document, the newest must be in it at the end.
+With coord the producers wait until all updates are settled, and one of them is called back, once.
 The queue delivers out of order, some twice, and again after {PATIENCE:g} s what was not acknowledged.
 {load.killed} workers are killed half-way; one stalls {STALL:g} s, while its claim lasts {LEASE:g} s, and goes on.
 The workers are {how}.

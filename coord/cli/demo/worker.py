@@ -24,21 +24,58 @@ __all__ = ["RUN", "produce", "work"]
 RUN = "run"
 """The id under which everybody counts."""
 
+_ALL = "all documents"
+_LONGEST = 60.0
 
-def produce(c: Coordinator, queue: Queue, bursts: Iterable[Burst], pause: float) -> None:
-    """Enqueue every update under a new version of its document.
+
+def produce(c: Coordinator, parties: int, queue: Queue, bursts: Iterable[Burst], pause: float) -> None:
+    """Enqueue every update under a new version of its document, and wait until all of them are settled.
+
+    A document is a request, and its updates are the work of it. When ``parties`` documents, those of all producers,
+    have come to their end, one of all who watch the barrier is called back.
 
     A producer that died between its version and its update would take the newest with it; that is the business of an
     outbox, and the demo kills no producer.
     """
-    stats = c.stats("pipeline")
+    bursts = list(bursts)
+    stats, documents = c.stats("pipeline"), dict.fromkeys(burst.document for burst in bursts)
+    _open(c, parties)
     for document, revisions, last in bursts:
+        request = c.request(document)
+        request.register()
         for revision in revisions:
             final = last and revision == revisions[-1]
             update = Update(document, revision, c.bump(document), final)
             stats.merge(RUN, enqueued=1, op_id=f"enqueued {update.id}")
+            request.add("updates", update.id)
             queue.put(update)
         time.sleep(pause * len(revisions))
+    _wait(c, documents)
+
+
+def _open(c: Coordinator, parties: int) -> None:
+    """Have the barrier of all documents open, and be ready to succeed whoever opened it."""
+    barrier, run = c.barrier(_ALL), c.request(RUN)
+    with c.hold("opening", ttl=LEASE):
+        if barrier.status() is None:
+            barrier.open(parties)
+            run.register()
+            run.add("callbacks", _ALL)
+
+    def called_back(_: object) -> None:
+        c.stats("pipeline").merge(RUN, callbacks=1)
+        run.done("callbacks", _ALL)
+
+    barrier.watch(on_complete=called_back)
+
+
+def _wait(c: Coordinator, documents: Iterable[str]) -> None:
+    """Wait until all updates of each document are settled, and for the callback of the last document of all."""
+    for document in documents:
+        stages = c.request(document).wait(_LONGEST)
+        c.stats("pipeline").merge(RUN, awaited=stages["updates"].processed, op_id=f"awaited {document}")
+        c.barrier(_ALL).arrive(document)
+    c.request(RUN).wait(_LONGEST)
 
 
 def work(c: Coordinator, queue: Queue, store: Store, fate: Fate, name: str) -> dict[str, int] | None:
@@ -63,6 +100,7 @@ def _handle(c: Coordinator, queue: Queue, store: Store, fate: Fate, delivery: De
     else:
         # However many workers come to this line with an update, its outcome counts once.
         stats.merge(RUN, {outcome: 1}, op_id=f"settled {update.id}")
+        c.request(update.document).done("updates", update.id)
         fate.reach("counted", update)
         queue.ack(delivery.receipt)
     if lease:
