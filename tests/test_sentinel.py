@@ -66,10 +66,18 @@ class SentinelPlace:
         """Start what is down as a replica, and wait until all sentinels are content with it."""
         while self._dead:
             server = self._dead.pop()
+            # Not before all have heard of the other: it would be taken for the primary that it was.
+            wait_until(
+                lambda: all(map(self._is_replaced, self.sentinels.sentinels)), "the sentinels have another primary"
+            )
             server.start()
             client(server).replicaof("127.0.0.1", self.primary.port)
         wait_until(lambda: all(map(self._is_content, self.sentinels.sentinels)), "the sentinels are content")
-        wait_until(lambda: client(self.primary).wait(1, 100) == 1 or self._is_in_step(), "the replica is in step")
+        wait_until(self._is_in_step, "the replica is in step")
+
+    def _is_replaced(self, sentinel: Server) -> bool:
+        told = client(sentinel).sentinel_get_master_addr_by_name(self.sentinels.service)
+        return bool(client(self.sentinels.primary()).ping() and told == ("127.0.0.1", self.primary.port))
 
     def _is_content(self, sentinel: Server) -> bool:
         node, service = client(sentinel), self.sentinels.service
@@ -82,7 +90,7 @@ class SentinelPlace:
 
     def _is_in_step(self) -> bool:
         (replica,) = (server for server in self.sentinels.servers if server is not self.primary)
-        return bool(client(replica).info("replication")["master_link_status"] == "up")
+        return client(replica).info("replication").get("master_link_status") == "up"
 
 
 @pytest.fixture(scope="module", params=servers())
