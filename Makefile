@@ -25,7 +25,7 @@ lint: .venv/.has-lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict coord
-	$(BIN)/pyright coord
+	$(BIN)/pyright --pythonpath $(BIN)/python coord
 
 bench: .venv/.has-bench
 	$(BIN)/python -m benchmarks $(ARGS)
