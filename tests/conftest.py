@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from reporting import pytest_terminal_summary, say
 
 import coord
 from coord.testing.clock import why_not
+from coord.testing.leaks import open_sockets
 
 __all__ = ["pytest_terminal_summary"]
 
@@ -83,18 +83,3 @@ def no_thread_left() -> Iterator[None]:
     # A loop that looks up a host's name keeps a thread of its own for it, until it is closed.
     left = [each for each in threading.enumerate() if each not in before and not each.name.startswith("asyncio_")]
     assert not left, f"threads are left behind: {left}"
-
-
-def open_sockets() -> set[str]:
-    """The sockets that this process has open; none where the system does not tell."""
-    descriptors = Path("/proc/self/fd")
-    found = set()
-    for descriptor in descriptors.iterdir() if descriptors.exists() else ():
-        try:
-            target = str(descriptor.readlink())
-        except FileNotFoundError:
-            # The one by which the folder itself was read.
-            continue
-        if target.startswith("socket:"):
-            found.add(target)
-    return found

@@ -13,7 +13,7 @@ from coord.redis.asynclinks import AsyncLink, Unsent
 from coord.redis.asyncservers import AsyncServers, Node
 from coord.redis.dialing import LOST
 from coord.redis.options import Options
-from coord.redis.outcome import Attempts, answer
+from coord.redis.outcome import Attempts, answer, not_refused
 from coord.script import Call, Script
 
 __all__ = ["AsyncRedis"]
@@ -181,10 +181,4 @@ async def loaded(link: AsyncLink, stories: Sequence[Attempts]) -> list[Attempts]
             return []
         if isinstance(reply, ReplyError):
             refused[script] = reply
-    ready: list[Attempts] = []
-    for story in stories:
-        if story.needs_script and story.script in refused:
-            story.answered(refused[story.script])
-        else:
-            ready.append(story)
-    return ready
+    return not_refused(stories, refused)

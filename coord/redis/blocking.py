@@ -12,7 +12,7 @@ from coord.notices import Notices
 from coord.redis.dialing import LOST
 from coord.redis.links import AT_ONCE, Link, Links, Unsent
 from coord.redis.options import Options
-from coord.redis.outcome import ASKING, Attempts, answer
+from coord.redis.outcome import ASKING, Attempts, answer, not_refused
 from coord.redis.servers import Servers
 from coord.script import Call, Script
 
@@ -169,10 +169,4 @@ def loaded(link: Link, stories: Sequence[Attempts]) -> list[Attempts]:
         for story in stories:
             story.unreached(error)
         raise
-    ready: list[Attempts] = []
-    for story in stories:
-        if story.needs_script and story.script in refused:
-            story.answered(refused[story.script])
-        else:
-            ready.append(story)
-    return ready
+    return not_refused(stories, refused)

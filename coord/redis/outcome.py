@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 from typing import Any
 
@@ -17,7 +17,7 @@ from coord.errors import ConfigError, CoordError, OutcomeUnknown, ReplyError, Un
 from coord.names import decoded
 from coord.script import Script
 
-__all__ = ["ASKING", "Attempts", "Closed", "answer", "could_not_connect", "of_one_server"]
+__all__ = ["ASKING", "Attempts", "Closed", "answer", "could_not_connect", "not_refused", "of_one_server"]
 
 ASKING: tuple[str | int, ...] = ("ASKING",)
 """Goes before a call that a node sent to where its keys are on their way to."""
@@ -229,6 +229,17 @@ def answer(story: Attempts, read: Callable[[Any], Any]) -> Any:
         return read(story.outcome)
     except CoordError as error:
         return error
+
+
+def not_refused(stories: Iterable[Attempts], refused: Mapping[Script, ReplyError]) -> list[Attempts]:
+    """Answer the calls whose scripts the server would not take; return the others, which can be made now."""
+    ready: list[Attempts] = []
+    for story in stories:
+        if story.needs_script and story.script in refused:
+            story.answered(refused[story.script])
+        else:
+            ready.append(story)
+    return ready
 
 
 def could_not_connect(error: BaseException, where: str) -> CoordError:
