@@ -146,11 +146,6 @@ class Notices:
                 if each is not None:
                     each.heard = False
 
-    def begin_anew(self) -> None:
-        """After a fork: those who wait are the parent's."""
-        self._lock = threading.Lock()
-        self._channels.clear()
-
     def _begin(self, channel: str) -> None:
         """Somebody listens on a channel; the lock is held."""
 

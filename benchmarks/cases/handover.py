@@ -64,8 +64,7 @@ def _handed_over(lock: Lock) -> float:
 
 
 def _coord(c: coord.Coordinator) -> Lock:
-    hold: Any = getattr(c, "hold")  # noqa: B009  # older ones have none
-    return lambda name: hold(name, ttl=30, wait=20)
+    return lambda name: c.hold(name, ttl=30, wait=20)
 
 
 def _on_server(url: str, held: ExitStack) -> dict[str, Lock]:
