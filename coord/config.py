@@ -44,7 +44,7 @@ def connect(
         _no_options(options)
         return Coordinator(Memory(keyspace(name)), prefix=prefix, ttl=ttl)
     redis = _redis()
-    return Coordinator(redis.connect(_url(url), client, **options), prefix=prefix, ttl=ttl)
+    return Coordinator(redis.connect(_url(url), client, prefix=prefix, **options), prefix=prefix, ttl=ttl)
 
 
 def connect_async(
@@ -71,7 +71,7 @@ class Connecting:
             _no_options(self._options)
             return AsyncCoordinator(AsyncMemory(keyspace(name)), prefix=self._prefix, ttl=self._ttl)
         redis = _redis()
-        runner = await redis.connect_async(_url(self._url), self._client, **self._options)
+        runner = await redis.connect_async(_url(self._url), self._client, prefix=self._prefix, **self._options)
         return AsyncCoordinator(runner, prefix=self._prefix, ttl=self._ttl)
 
     def __await__(self) -> Generator[Any, None, AsyncCoordinator]:

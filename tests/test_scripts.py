@@ -67,6 +67,17 @@ def test_an_include_takes_one_line(script: Script) -> None:
     assert all(line.startswith("-- include: ") for line in changed)
 
 
+@pytest.mark.parametrize("engine", SERVERS[:1])
+def test_connecting_tries_every_command_that_scripts_use(engine: Engine) -> None:
+    """A user who lacks one is turned away at once: see permitted.lua."""
+    with Server(engine) as server, redis.Redis(port=server.port) as client:
+        known = {name.upper() for name in client.command()}
+    tried = set(re.findall(r'try\("([A-Z]+)"', (LUA / "permitted.lua").read_text()))
+    for file in [*FILES, *LIBRARY]:
+        assert set(re.findall(r'"([A-Z]{3,})"', file.read_text())) & known <= tried | {"PUBLISH", "SPUBLISH"}, file.name
+    assert tried <= known
+
+
 # --- faults that are found when a script is made -------------------------------------------------
 
 SOUND = """\

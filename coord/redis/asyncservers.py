@@ -17,7 +17,7 @@ from coord.redis.dialing import LOST, Dialer
 from coord.redis.hub import hub, leave_hub
 from coord.redis.options import Options
 from coord.redis.outcome import Attempts, Closed, could_not_connect, of_one_server
-from coord.redis.survey import survey
+from coord.redis.survey import questions, scratch_keys, survey
 from coord.redis.topology import Address, SlotMap, nobody_answers
 
 __all__ = ["AsyncCluster", "AsyncServer", "AsyncServers", "Node"]
@@ -69,11 +69,12 @@ class Node:
         await link.drain(self.dialer.timeout)
         await link.close()
 
-    async def survey(self, options: Options) -> int:
+    async def survey(self, options: Options, scratch: str, publish: str) -> int:
         """Look at the server, and return its major version."""
         link = await self.connected()
         try:
-            return survey(await link.ask(("INFO",)), self.dialer.where, options)
+            answers = [await answer for answer in [link.ask(words) for words in questions(scratch, publish)]]
+            return survey(answers, self.dialer.where, options)
         except LOST as error:
             raise could_not_connect(error, self.dialer.where) from error
 
@@ -137,7 +138,7 @@ class AsyncServer:
 
     async def open(self) -> None:
         """Connect, and look at the server."""
-        await self._node.survey(self._options)
+        await self._node.survey(self._options, next(scratch_keys(self._options.prefix)), self.publish)
 
     def route(self, _keys: tuple[str, ...], /) -> Node:
         """Return the server."""
@@ -190,7 +191,8 @@ class AsyncCluster:
         troubles, versions = await self._refresh(), list[int]()
         for address in self._slots.primaries:
             try:
-                versions.append(await self._node(address).survey(self._options))
+                own = self._slots.first_at(address, scratch_keys(self._options.prefix))
+                versions.append(await self._node(address).survey(self._options, own, "SPUBLISH"))
             except Unavailable as error:
                 troubles.append(error)
         if not versions:

@@ -11,9 +11,10 @@ from coord.errors import CoordError, ReplyError
 from coord.notices import Notices
 from coord.redis.asynclinks import AsyncLink, Unsent
 from coord.redis.asyncservers import AsyncServers, Node
+from coord.redis.batch import Batch
 from coord.redis.dialing import LOST
 from coord.redis.options import Options
-from coord.redis.outcome import Attempts, answer, not_refused
+from coord.redis.outcome import Attempts, answer
 from coord.script import Call, Script
 
 __all__ = ["AsyncRedis"]
@@ -157,28 +158,11 @@ class AsyncRedis:
 
 async def attempt(link: AsyncLink, stories: Sequence[Attempts]) -> None:
     """Make calls in one write; what was sent and not answered is lost."""
-    ready = await loaded(link, stories)
-    # What goes before a call is answered before it: only the call's own reply is awaited.
-    asked = [[link.ask(words) for words in story.commands()][-1] for story in ready]
-    for story, reply in zip(ready, asked, strict=True):
+    batch = Batch(stories)
+    for place, reply in enumerate([link.ask(words) for words in batch.commands]):
         try:
-            story.answered(await reply)
+            batch.answered(place, await reply)
         except Unsent as error:
-            story.unreached(error)
+            batch.unreached(place, error)
         except LOST as error:
-            story.lost(error)
-
-
-async def loaded(link: AsyncLink, stories: Sequence[Attempts]) -> list[Attempts]:
-    """Give the server the scripts that it asked for; return the calls that can be made now."""
-    refused: dict[Script, ReplyError] = {}
-    for script in {story.script for story in stories if story.needs_script}:
-        try:
-            reply = await link.ask(("SCRIPT", "LOAD", script.source))
-        except LOST as error:
-            for story in stories:
-                story.unreached(error)
-            return []
-        if isinstance(reply, ReplyError):
-            refused[script] = reply
-    return not_refused(stories, refused)
+            batch.lost(place, error)

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 from coord.errors import CoordError, ReplyError
 from coord.notices import Notices
+from coord.redis.batch import Batch
 from coord.redis.dialing import LOST
 from coord.redis.links import AT_ONCE, Link, Links, Unsent
 from coord.redis.options import Options
-from coord.redis.outcome import ASKING, Attempts, answer, not_refused
+from coord.redis.outcome import Attempts, answer
 from coord.redis.servers import Servers
 from coord.script import Call, Script
 
@@ -141,32 +142,14 @@ class Redis:
 
 def attempt(link: Link, stories: Sequence[Attempts]) -> None:
     """Make calls in one write on one connection; what was sent and not answered is lost."""
-    commands = [(story, words) for story in loaded(link, stories) for words in story.commands()]
+    batch = Batch(stories)
     answered = 0
     try:
-        for reply in link.ask_many([words for _, words in commands]):
-            story, words = commands[answered]
+        for reply in link.ask_many(batch.commands):
+            batch.answered(answered, reply)
             answered += 1
-            if words is not ASKING:
-                story.answered(reply)
     except LOST as error:
         sent = answered if isinstance(error, Unsent) else (answered // AT_ONCE + 1) * AT_ONCE
-        for place, (story, words) in enumerate(commands[answered:], answered):
-            if words is not ASKING:
-                (story.lost if place < sent else story.unreached)(error)
+        for place in range(answered, len(batch.commands)):
+            (batch.lost if place < sent else batch.unreached)(place, error)
         raise
-
-
-def loaded(link: Link, stories: Sequence[Attempts]) -> list[Attempts]:
-    """Give the server the scripts that it asked for; return the calls that can be made now."""
-    refused: dict[Script, ReplyError] = {}
-    try:
-        for script in {story.script for story in stories if story.needs_script}:
-            reply = link.ask(("SCRIPT", "LOAD", script.source))
-            if isinstance(reply, ReplyError):
-                refused[script] = reply
-    except LOST as error:
-        for story in stories:
-            story.unreached(error)
-        raise
-    return not_refused(stories, refused)

@@ -14,6 +14,7 @@ __all__ = ["Options"]
 class Options:
     """The options of ``coord.connect`` for servers.
 
+    ``prefix``: what opens every key.
     ``timeout``: seconds to wait for a connection, and for one reply on it.
     ``patience``: seconds for which a call is repeated, where that is safe, before it fails.
     ``remember``: seconds for which the server remembers the operation id that coord gives to an accumulation, so that
@@ -24,6 +25,7 @@ class Options:
     ``noeviction``: "warn", "refuse" or "ignore".
     """
 
+    prefix: str = "coord:"
     timeout: float = 5.0
     patience: float = 10.0
     remember: float = 60.0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any
 
@@ -17,17 +17,14 @@ from coord.errors import ConfigError, CoordError, OutcomeUnknown, ReplyError, Un
 from coord.names import decoded
 from coord.script import Script
 
-__all__ = ["ASKING", "Attempts", "Closed", "answer", "could_not_connect", "not_refused", "of_one_server"]
-
-ASKING: tuple[str | int, ...] = ("ASKING",)
-"""Goes before a call that a node sent to where its keys are on their way to."""
+__all__ = ["Attempts", "Closed", "answer", "could_not_connect", "denied", "of_one_server"]
 
 # What a command inside a script was refused with, as 6.2 tells it.
 _INNER = re.compile(r"@user_script: \d+: -([A-Z]+) ")
 
 _FIRST_PAUSE = 0.004
 _LONGEST_PAUSE = 0.25
-_MOST_LOADS = 3
+_MOST_LOADS_AT_ONCE = 3
 _MOST_REDIRECTS = 5
 
 # Refusals before anything ran that end by themselves, and what each asks of whoever runs the server.
@@ -48,7 +45,7 @@ _LASTING = {
 _DENIED = {
     "NOAUTH": "the server wants a password: put it into the URL",
     "WRONGPASS": "the server does not accept this user and password",
-    "NOPERM": "the user may not do this: grant it what docs/guide.md lists under ACL",
+    "NOPERM": "the user may not do this: grant it what docs/guarantees.md lists under ACL",
 }
 
 
@@ -104,10 +101,6 @@ class Attempts:
         self._why: object = "nothing was tried"
         self._end = monotonic() + patience
 
-    def commands(self) -> Iterable[tuple[str | int, ...]]:
-        """What to send for the next attempt."""
-        return (ASKING, self.words) if self.asking else (self.words,)
-
     def answered(self, reply: Any) -> None:
         """The server answered; an error reply may mean that the call has to be made again."""
         self.needs_script = self.needs_connection = self.stray = False
@@ -152,12 +145,12 @@ class Attempts:
     # --- what follows ----------------------------------------------------------------------------
 
     def _unknown_script(self, text: str) -> None:
-        # Nothing ran. LOAD and not EVAL: what EVAL brought may be evicted again.
+        # Nothing ran.
         self._loads += 1
         self.needs_script = True
         self._why = text
-        if self._loads > _MOST_LOADS:
-            self._give_up()
+        if self._loads > _MOST_LOADS_AT_ONCE:
+            self._again(text)
 
     def _refused(self, text: str) -> None:
         code = text.partition(" ")[0]
@@ -174,8 +167,8 @@ class Attempts:
         elif (lasting := _named(text, _LASTING)) or text.startswith("ERR max number of clients"):
             self._why = f"{lasting}: {_LASTING[lasting]}" if lasting else text
             self._give_up()
-        elif denied := _named(text, _DENIED):
-            self._settle(ConfigError(f"{self.script.name}: {denied}: {_DENIED[denied]} ({text})"))
+        elif why := _named(text, _DENIED):
+            self._settle(ConfigError(f"{self.script.name}: {why}: {_DENIED[why]} ({text})"))
         else:
             self._settle(script_failed(self.script, text))
 
@@ -231,28 +224,22 @@ def answer(story: Attempts, read: Callable[[Any], Any]) -> Any:
         return error
 
 
-def not_refused(stories: Iterable[Attempts], refused: Mapping[Script, ReplyError]) -> list[Attempts]:
-    """Answer the calls whose scripts the server would not take; return the others, which can be made now."""
-    ready: list[Attempts] = []
-    for story in stories:
-        if story.needs_script and story.script in refused:
-            story.answered(refused[story.script])
-        else:
-            ready.append(story)
-    return ready
-
-
 def could_not_connect(error: BaseException, where: str) -> CoordError:
     """Turn what redis-py says when it cannot connect into what the caller gets."""
     text = str(error)
-    denied = _named(text, _DENIED)
+    why = _named(text, _DENIED)
     if "Authentication required" in text:
-        denied = "NOAUTH"
-    if denied or type(error).__name__ in ("AuthenticationError", "AuthenticationWrongNumberOfArgsError"):
-        return ConfigError(f"{where} does not let us in: {_DENIED[denied or 'WRONGPASS']}")
+        why = "NOAUTH"
+    if why or type(error).__name__ in ("AuthenticationError", "AuthenticationWrongNumberOfArgsError"):
+        return ConfigError(f"{where} does not let us in: {_DENIED[why or 'WRONGPASS']}")
     if "DB index is out of range" in text:
         return ConfigError(f"{where}: {text}")
     return Unavailable(f"cannot reach {where}: {_reason(error)}")
+
+
+def denied(reply: Any) -> bool:
+    """Whether a reply says that the user may not do it."""
+    return isinstance(reply, ReplyError) and _named(str(reply), _DENIED) is not None
 
 
 def _named(text: str, among: dict[str, str]) -> str | None:

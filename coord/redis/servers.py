@@ -16,7 +16,7 @@ from coord.redis.hub import hub, leave_hub
 from coord.redis.links import Links
 from coord.redis.options import Options
 from coord.redis.outcome import Attempts, could_not_connect, of_one_server
-from coord.redis.survey import survey
+from coord.redis.survey import questions, scratch_keys, survey
 from coord.redis.topology import Address, SlotMap, nobody_answers
 
 __all__ = ["Cluster", "Server", "Servers"]
@@ -63,7 +63,7 @@ class Server:
     def __init__(self, dialer: Dialer, options: Options) -> None:
         self._links = Links(dialer, options.max_connections)
         self.timeout = dialer.timeout
-        surveyed(self._links, options)
+        surveyed(self._links, options, next(scratch_keys(options.prefix)), self.publish)
 
     def __repr__(self) -> str:
         return repr(self._links.dialer)
@@ -90,11 +90,11 @@ class Server:
         self._links.close()
 
 
-def surveyed(links: Links, options: Options) -> int:
+def surveyed(links: Links, options: Options, scratch: str, publish: str) -> int:
     """Look at a server, and return its major version."""
     link = links.take()
     try:
-        version = survey(link.ask(("INFO",)), links.dialer.where, options)
+        version = survey(link.ask_many(questions(scratch, publish)), links.dialer.where, options)
     except BaseException as error:
         links.drop(link)
         if isinstance(error, LOST):
@@ -132,7 +132,8 @@ class Cluster:
         troubles, versions = self.refresh(self.timeout), list[int]()
         for address in self._slots.primaries:
             try:
-                versions.append(surveyed(self._links(address), options))
+                own = self._slots.first_at(address, scratch_keys(options.prefix))
+                versions.append(surveyed(self._links(address), options, own, "SPUBLISH"))
             except Unavailable as error:
                 troubles.append(error)
         if not versions:

@@ -1,27 +1,69 @@
-"""A look at a server when it is connected to, for whether it may drop what is held there."""
+"""A look at a server when it is connected to: may it drop what is held there, may the user do all that scripts do."""
 
 from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from coord.errors import ConfigError, ReplyError
+from coord.operation import nonce
+from coord.permissions import PERMITTED
 from coord.redis.options import Options
-from coord.redis.outcome import could_not_connect
+from coord.redis.outcome import could_not_connect, denied
 
-__all__ = ["survey"]
+__all__ = ["questions", "scratch_keys", "survey"]
 
 
-def survey(info: Any, where: str, options: Options) -> int:
-    """Return the server's major version; warn, or refuse, when INFO tells that it may evict live claims.
+def scratch_keys(prefix: str) -> Iterator[str]:
+    """Yield keys that nobody else has, without end."""
+    while True:
+        yield f"{prefix}permitted:{{{nonce()}}}"
 
-    A server that does not let the user see INFO is taken as it is, for the oldest that coord knows.
+
+def questions(scratch: str, publish: str) -> list[tuple[str | int, ...]]:
+    """What to ask a server, in one write, with a key of its own to try commands on."""
+    return [
+        ("INFO",),
+        ("SCRIPT", "LOAD", PERMITTED.source),
+        ("EVALSHA", PERMITTED.sha, 1, scratch, publish),
+    ]
+
+
+def survey(answers: Iterable[Any], where: str, options: Options) -> int:
+    """Return the server's major version.
+
+    Warns, or refuses, when INFO tells that the server may evict live claims; ``ConfigError`` when the user may not do
+    all that scripts do. A server that does not let the user see INFO is taken as it is, for the oldest that coord
+    knows. One that answers otherwise, because it is busy or still loading, is looked at no further: each call will say.
     """
+    info, loaded, refused = answers
     if isinstance(info, ReplyError) and info.code == "NOAUTH":
         raise could_not_connect(info, where)
+    _permitted(loaded, refused, where)
     if not isinstance(info, str):
         return 6
+    _evicting(info, where, options)
+    version = re.search(r"redis_version:(\d+)", info)
+    return int(version[1]) if version else 6
+
+
+def _permitted(loaded: Any, refused: Any, where: str) -> None:
+    if denied(refused):
+        raise ConfigError(f"{where} does not let this user run scripts under this prefix: {refused}; {_SEE}")
+    if not isinstance(refused, ReplyError):
+        commands = ", ".join(refused)
+    else:
+        commands = "SCRIPT LOAD" if refused.code == "NOSCRIPT" and denied(loaded) else ""
+    if commands:
+        raise ConfigError(f"{where} does not let this user run {commands}: {_SEE}")
+
+
+_SEE = "docs/guarantees.md has under ACL what coord needs, and a script that is refused half-way keeps what it wrote"
+
+
+def _evicting(info: str, where: str, options: Options) -> None:
     policy = re.search(r"maxmemory_policy:(\S+)", info)
     if options.eviction != "ignore" and policy and policy[1] != "noeviction":
         text = (
@@ -30,6 +72,4 @@ def survey(info: Any, where: str, options: Options) -> int:
         )
         if options.eviction == "refuse":
             raise ConfigError(text)
-        warnings.warn(text, RuntimeWarning, stacklevel=6)
-    version = re.search(r"redis_version:(\d+)", info)
-    return int(version[1]) if version else 6
+        warnings.warn(text, RuntimeWarning, stacklevel=7)

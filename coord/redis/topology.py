@@ -59,6 +59,10 @@ class SlotMap:
         """The primary that has a key; None when none is known."""
         return self._owners[slot(key)]
 
+    def first_at(self, address: Address, keys: Iterable[str]) -> str:
+        """The first of some keys that a primary has."""
+        return next(key for key in keys if self.owner(key) == address)
+
     def sent_to(self, key: str, address: Address, *, once: bool) -> Address:
         """Take over where a node sent a call to, unless that is for once; return the address with its host."""
         if not address[0]:

@@ -76,8 +76,13 @@ def test_a_server_that_was_started_again_is_given_the_scripts_again(world: Backe
 
 def test_a_script_that_may_not_be_loaded_says_so(world: Backend, any_server: Server) -> None:
     """A user without SCRIPT LOAD finds a server that has forgotten: the right is named, not the missing script."""
+    toms = any_server.url.replace("redis://", "redis://tom:pw@")
     with client_of(any_server) as look:
-        look.execute_command("ACL", "SETUSER", "tom", "on", ">pw", "~*", "&*", "+@all", "-script")
-    c = world.dial(any_server.url.replace("redis://", "redis://tom:pw@"), **QUICK)
+        look.execute_command("ACL", "SETUSER", "tom", "on", ">pw", "~*", "&*", "+@all")
+        c = world.dial(toms, **QUICK)
+        look.execute_command("ACL", "SETUSER", "tom", "-script")
+        look.script_flush()
     with pytest.raises(coord.ConfigError, match="NOPERM"):
         c.kv.incr("x")
+    with pytest.raises(coord.ConfigError, match="does not let this user run SCRIPT LOAD"):
+        world.dial(toms, **QUICK)
