@@ -98,9 +98,11 @@ def _holding(claim: str | None) -> tuple[str, str, str]:
 
 
 def _once(space: Keyspace, once: str, nonce: str, ttl_ms: int) -> int:
-    if space.set(once, nonce, px=ttl_ms, nx=True):
-        return 1
-    return 1 if space.get(once) == nonce else 0
+    first = space.get(once)
+    if first is not None:
+        return 1 if first == nonce else 0
+    space.set(once, nonce, px=ttl_ms)
+    return 1
 
 
 def _claim(space: Keyspace, claim: str, gone: str, owner: str, nonce: str, ttl_ms: int) -> list[int | str]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
@@ -23,6 +24,9 @@ from coord.names import Seconds, encoded, milliseconds, nearly_plain, text
 from coord.script import Call, Script
 
 __all__ = ["Builds", "Calls", "Handle", "Naming", "Runs", "RunsAsync", "lifetime_ms", "nonce", "op", "owner"]
+
+_KNOWN_AT_MOST = 1_024
+"""Keys of one kind that a coordinator keeps made."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -94,13 +98,27 @@ class Naming:
         self.prefix = plain_prefix(prefix)
         self.ttl_ms = lifetime_ms(ttl)
         self.nonce = nonce
+        # Most names are used more than once, and reading a name through costs as much as finding its window.
+        self._keys: defaultdict[str, dict[str, str]] = defaultdict(dict)
 
     def key(self, kind: str, name: str) -> str:
         """Return the key of an entity: prefix, kind, and the name as hash tag."""
-        if name.__class__ is str and nearly_plain(name):
-            # What ``encoded`` would do, without the call: most names come through here.
-            return f"{self.prefix}{kind}:{{{name.replace(':', '%3A')}}}"
-        return f"{self.prefix}{kind}:{{{encoded(name)}}}"
+        known = self._keys[kind]
+        try:
+            key = known.get(name)
+        except TypeError:
+            # What cannot be a key of a dict is no str: ``encoded`` says so.
+            key = None
+        if key is None:
+            if name.__class__ is str and nearly_plain(name):
+                # What ``encoded`` would do, without the call: most names come through here.
+                key = f"{self.prefix}{kind}:{{{name.replace(':', '%3A')}}}"
+            else:
+                key = f"{self.prefix}{kind}:{{{encoded(name)}}}"
+            if len(known) >= _KNOWN_AT_MOST:
+                known.clear()
+            known[name] = key
+        return key
 
     def lifetime(self, ttl: Seconds | None) -> int:
         """Return a TTL in milliseconds, the default when it is None; 0: it never expires."""

@@ -11,11 +11,12 @@
 local once = KEYS[1]
 local nonce, ttl_ms = ARGV[1], ARGV[2]
 
-if redis.call("SET", once, nonce, "NX", "PX", ttl_ms) then
-  return 1
-end
 local first = redis.pcall("GET", once)
 if type(first) == "table" then
   return first
 end
-return first == nonce and 1 or 0
+if first then
+  return first == nonce and 1 or 0
+end
+redis.call("SET", once, nonce, "PX", ttl_ms)
+return 1
