@@ -14,6 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 import coord
+import coord.redis
 from coord.errors import ConfigError
 from coord.script import Argument, Script, folded, shipped
 from coord.testing.lint import lint

@@ -3,9 +3,10 @@
 -- the clock alone may stand still.
 local function later(before)
   local time = redis.call("TIME")
-  local now = time[1] * 1000000 + time[2]
-  if before and tonumber(before) >= now then
-    now = tonumber(before) + 1
+  -- Joined as text: sixteen digits of a double take a microsecond to print.
+  local now = time[1] .. string.format("%06d", time[2])
+  if before and tonumber(before) >= tonumber(now) then
+    return string.format("%.0f", before + 1)
   end
-  return string.format("%.0f", now)
+  return now
 end

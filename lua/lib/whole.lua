@@ -1,4 +1,4 @@
 -- whole: whether a text is a whole number, in digits, that a Lua number holds exactly.
 local function whole(text)
-  return string.match(text, "^%d+$") and tonumber(text) < 9007199254740992
+  return string.find(text, "^%d+$") and tonumber(text) < 9007199254740992
 end
