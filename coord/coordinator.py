@@ -366,15 +366,15 @@ class Coordinator(_Operations, Naming):
             except StopIteration as end:
                 return cast("T", end.value)
             try:
-                result, failed = self._take(step), None
+                # Most steps are calls.
+                result = self.call(*step) if isinstance(step, Call) else self._take(step)
+                failed = None
             except BaseException as error:
                 failed = error
 
     def _take(self, step: Step) -> Any:
-        """Take one step of a plan and return its result."""
+        """Take a step of a plan that is no call, and return its result."""
         match step:
-            case Call():
-                return self.run(step)
             case Within():
                 (answer,) = self._runner.run_many([step.call], step.seconds)
                 if isinstance(answer, Exception):
@@ -594,15 +594,15 @@ class AsyncCoordinator(_Operations, Naming):
             except StopIteration as end:
                 return cast("T", end.value)
             try:
-                result, failed = await self._take(step), None
+                # Most steps are calls.
+                result = await (self.call(*step) if isinstance(step, Call) else self._take(step))
+                failed = None
             except BaseException as error:
                 failed = error
 
     async def _take(self, step: Step) -> Any:
-        """Take one step of a plan and return its result."""
+        """Take a step of a plan that is no call, and return its result."""
         match step:
-            case Call():
-                return await self.run(step)
             case Within():
                 return await self._within(step)
             case Together():

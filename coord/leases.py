@@ -195,7 +195,7 @@ def claiming(at: Granting, lease: Callable[..., L], name: str, ttl: Seconds, own
     owner = nobody() if owner is None else text(owner, "owner")
     attempt = nonce()
     asking = _asking(at, lease, name, owner, attempt, ttl_ms)
-    return (yield from _or_undone(at, asking, _undo(at, name, attempt, ttl_ms)))
+    return (yield from _or_undone(at, asking, name, attempt, ttl_ms))
 
 
 def acquiring(
@@ -205,7 +205,7 @@ def acquiring(
     ttl_ms = milliseconds(ttl)
     end = None if wait is None else monotonic() + milliseconds(wait, "wait") / 1000
     in_turn = _in_turn(at, lease, name, attempt, ttl_ms, end)
-    held = yield from _or_undone(at, in_turn, _undo(at, name, attempt, ttl_ms))
+    held = yield from _or_undone(at, in_turn, name, attempt, ttl_ms)
     if held is None:
         raise WaitTimeout(f"{name!r} was not free within {wait} s")
     return held
@@ -248,17 +248,17 @@ def _undo(at: Granting, name: str, attempt: str, ttl_ms: int) -> Undo:
     return Undo(release(at.calls, name, attempt), min(ttl_ms / 1000, _UNDO))
 
 
-def _or_undone(at: Granting, plan: Plan[T], undo: Undo) -> Plan[T]:
+def _or_undone(at: Granting, plan: Plan[T], name: str, attempt: str, ttl_ms: int) -> Plan[T]:
     """Follow a plan that may win a claim; when it is cut short, take back what it may have won."""
     try:
         return (yield from plan)
     except (OutcomeUnknown, *Cancelled):
-        yield undo
+        yield _undo(at, name, attempt, ttl_ms)
         raise
     except GeneratorExit:
         # Who followed it has gone, between two steps.
         with contextlib.suppress(RuntimeError):
-            at.keep(undoing(undo))
+            at.keep(undoing(_undo(at, name, attempt, ttl_ms)))
         raise
 
 
