@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import count
 from typing import Any
 
@@ -13,6 +13,7 @@ from benchmarks.bench import Bench, Case
 from benchmarks.measure import AsyncOperation, Contender, Figure, Operation, in_one_thread, in_tasks
 from benchmarks.peers import installed
 from benchmarks.plain import NeverCleaned, Plain
+from coord import barriers, claims, kv
 from coord.coordinator import CallMaker
 from coord.script import Call, shipped
 
@@ -129,6 +130,9 @@ Anywhere = Callable[[Any, int], Any]
 
 SCRIPTS: dict[str, Anywhere] = {
     "once": lambda at, i: at.once(f"{i}"),
+    "claim": lambda at, i: claims.take(at, f"{i}", "owner", f"nonce-{i}", 30_000),
+    "renew": lambda at, _: claims.renew(at, "job", "nonce", 30_000),
+    "release": lambda at, i: claims.release(at, "job", f"nonce-{i}"),
     "holder": lambda at, _: at.holder("job"),
     "bump": lambda at, _: at.bump("index"),
     "bump_if_current": lambda at, _: at.bump_if_current("index", 1),
@@ -145,20 +149,48 @@ SCRIPTS: dict[str, Anywhere] = {
     "kv_rpush": lambda at, i: at.kv.rpush(f"list-{i % 100}", "value"),
     "kv_lrange": lambda at, _: at.kv.lrange("list", 0, 9),
     "kv_expire": lambda at, _: at.kv.expire("count"),
+    "kv_delete": lambda at, i: kv.delete_one(at.kv, f"{i}"),
+    "barrier_open": lambda at, i: at.barrier(f"{i}").open(3),
+    "barrier_arrive": lambda at, i: at.barrier("bench").arrive(f"{i}"),
+    "barrier_status": lambda at, _: at.barrier("bench").status(),
+    "barrier_abort": lambda at, i: at.barrier(f"{i}").abort(),
+    "barrier_fire": lambda at, i: at.call(barriers.FIRE, (at.key("barrier", "bench"),), ("attempt", f"{i}"), bool),
+    "request_register": lambda at, i: at.request(f"{i}").register(),
+    "request_add": lambda at, i: at.request("bench").add("stage", f"{i}"),
+    "request_done": lambda at, i: at.request("bench").done("stage", f"{i}"),
+    "request_requeue": lambda at, _: at.request("bench").requeue("stage"),
+    "request_status": lambda at, _: at.request("brief").status(),
+    "request_cleanup": lambda at, i: at.request(f"{i}").cleanup(),
 }
+
+PREPARATIONS: tuple[Anywhere, ...] = (
+    lambda at, _: at.barrier("bench").open(1_000_000_000),
+    lambda at, _: at.request("bench").register(),
+    lambda at, _: at.request("brief").register(),
+    lambda at, _: at.request("brief").add("stage", "root"),
+)
+"""What has to be there: a barrier that does not complete, and requests."""
 
 
 def beside_fakes(bench: Bench) -> Iterator[Figure]:
     """Every script: its twin in memory, and its Lua in fakeredis and in burner-redis, where they can run it."""
+    missing = {script.name for script in shipped()} - {*SCRIPTS, "permitted"}
+    assert not missing, f"no operation here runs {missing}"
     with ExitStack() as held:
         runs = [run for run in (_fakeredis(), _burner(held)) if run is not None]
         for name, operation in SCRIPTS.items():
-            contenders = [Contender("coord", in_one_thread(_bound(operation, _fresh())))]
+            contenders = [Contender("coord", in_one_thread(_bound(operation, _prepared(_fresh()))))]
             contenders += [contender for run in runs if (contender := run(operation)) is not None]
             yield from bench.in_turn("memory-scripts", name, contenders)
 
 
 Fake = Callable[[Anywhere], Contender | None]
+
+
+def _prepared(at: Any) -> Any:
+    for prepare in PREPARATIONS:
+        prepare(at, 0)
+    return at
 
 
 def _bound(operation: Anywhere, at: Any) -> Operation:
@@ -173,6 +205,9 @@ def _fakeredis() -> Fake | None:
     client = fakeredis.FakeRedis()
     scripts = {script: client.register_script(script.source) for script in shipped()}
     calls = CallMaker()
+    for prepare in PREPARATIONS:
+        call: Call[Any] = prepare(calls, 0)
+        scripts[call.script](keys=call.keys, args=call.argv)
 
     def run(operation: Anywhere) -> Contender:
         def by_fakeredis(i: int) -> None:
@@ -196,10 +231,19 @@ def _burner(held: ExitStack) -> Fake | None:
     for script in shipped():
         loop.run(_loaded(client, script.source))
 
+    async def prepared() -> None:
+        for prepare in PREPARATIONS:
+            await made(prepare(calls, 0))
+
+    async def made(call: Call[Any]) -> None:
+        await client.evalsha(call.script.sha, len(call.keys), *call.keys, *map(str, call.argv))
+
+    with suppress(Exception):  # it may know no such command
+        loop.run(prepared())
+
     def run(operation: Anywhere) -> Contender | None:
         async def by_burner(i: int) -> None:
-            call: Call[Any] = operation(calls, i)
-            await client.evalsha(call.script.sha, len(call.keys), *call.keys, *map(str, call.argv))
+            await made(operation(calls, i))
 
         return Contender("burner-redis", in_tasks(loop, by_burner, 1)) if _works(loop, by_burner) else None
 
