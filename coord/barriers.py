@@ -109,8 +109,8 @@ def open_(
         # It has to outlive its deadline, for those who come to see that it has expired.
         ttl_ms = max(ttl_ms, 2 * deadline_ms)
     attempt = nonce()
-    op, remember_ms = barrier.at.remembered(barrier._key)
-    argv = (attempt, parties, ttl_ms, deadline_ms, _json(metadata), barrier.at.publish, remember_ms)
+    op, turn, remember_ms = barrier.at.remembered(barrier._key)
+    argv = (attempt, parties, ttl_ms, deadline_ms, _json(metadata), barrier.at.publish, turn, remember_ms)
     return barrier.at.call(OPEN, (barrier._key, op), argv, str)
 
 
@@ -277,9 +277,10 @@ def _open(
     deadline_ms: int,
     metadata: str,
     publish: str,
+    turn: int,
     remember_ms: int,
 ) -> str:
-    answered = recall(space, op, remember_ms)
+    answered = recall(space, op, turn, remember_ms)
     if answered is not None:
         return answered
     if not 1 <= parties <= _MOST_PARTIES:
@@ -291,7 +292,7 @@ def _open(
     state |= {"ends": ends, "ttl_ms": str(ttl_ms), "metadata": metadata, "reason": ""}
     space.hset(barrier, *(word for pair in state.items() for word in pair))
     refresh(space, barrier, ttl_ms)
-    remember(space, op, remember_ms, attempt)
+    remember(space, op, turn, remember_ms, attempt)
     if before:
         space.publish(barrier, "open")
     return attempt

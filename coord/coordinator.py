@@ -284,6 +284,7 @@ class Coordinator(_Operations, Naming):
         self._runner = runner
         self.calls = CallMaker(prefix, ttl)
         self.calls.remember_ms = self.remember_ms = runner.remember_ms
+        self.seated = getattr(runner, "seated", False)
         self.calls.publish = self.publish = runner.publish
         self.calls.nonce = self.nonce = getattr(runner, "nonce", self.nonce)
         # The runner's own method: nothing stands between an operation and its backend.
@@ -515,6 +516,7 @@ class AsyncCoordinator(_Operations, Naming):
         self._undoing: set[asyncio.Task[None]] = set()
         self.calls = CallMaker(prefix, ttl)
         self.calls.remember_ms = self.remember_ms = runner.remember_ms
+        self.seated = getattr(runner, "seated", False)
         self.calls.publish = self.publish = runner.publish
         self.calls.nonce = self.nonce = getattr(runner, "nonce", self.nonce)
         # The runner's own method: nothing stands between an operation and its backend.

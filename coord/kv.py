@@ -47,8 +47,8 @@ def incr(kv: KvHandle, key: str, delta: int = 1, *, ttl: Seconds | None = None) 
     A sum that leaves a signed 64-bit integer raises ``CountOverflow`` and changes nothing.
     """
     number = kv._key(key)
-    op, remember_ms = kv.at.remembered(number)
-    return kv.at.call(INCR, (number, op), (int64(delta, "delta"), kv.at.lifetime(ttl), remember_ms), int)
+    op, turn, remember_ms = kv.at.remembered(number)
+    return kv.at.call(INCR, (number, op), (int64(delta, "delta"), kv.at.lifetime(ttl), turn, remember_ms), int)
 
 
 def get_int(kv: KvHandle, key: str) -> Call[int | None]:
@@ -59,22 +59,22 @@ def get_int(kv: KvHandle, key: str) -> Call[int | None]:
 def set_if_absent(kv: KvHandle, key: str, ttl: Seconds | None = None) -> Call[bool]:
     """Set a key to 1 and return True, if it is not there; otherwise leave it as it is and return False."""
     flag = kv._key(key)
-    op, remember_ms = kv.at.remembered(flag)
-    return kv.at.call(SET_IF_ABSENT, (flag, op), (kv.at.lifetime(ttl), remember_ms), bool)
+    op, turn, remember_ms = kv.at.remembered(flag)
+    return kv.at.call(SET_IF_ABSENT, (flag, op), (kv.at.lifetime(ttl), turn, remember_ms), bool)
 
 
 def sadd(kv: KvHandle, key: str, *members: str, ttl: Seconds | None = None) -> Call[int]:
     """Add members to a set and return how many were new."""
     entity = kv._key(key)
-    op, remember_ms = kv.at.remembered(entity)
-    return kv.at.call(SADD, (entity, op), (kv.at.lifetime(ttl), remember_ms, *_texts(members, "member")), int)
+    op, turn, remember_ms = kv.at.remembered(entity)
+    return kv.at.call(SADD, (entity, op), (kv.at.lifetime(ttl), turn, remember_ms, *_texts(members, "member")), int)
 
 
 def srem(kv: KvHandle, key: str, *members: str, ttl: Seconds | None = None) -> Call[int]:
     """Take members out of a set and return how many were there; a set without members is gone."""
     entity = kv._key(key)
-    op, remember_ms = kv.at.remembered(entity)
-    return kv.at.call(SREM, (entity, op), (kv.at.lifetime(ttl), remember_ms, *_texts(members, "member")), int)
+    op, turn, remember_ms = kv.at.remembered(entity)
+    return kv.at.call(SREM, (entity, op), (kv.at.lifetime(ttl), turn, remember_ms, *_texts(members, "member")), int)
 
 
 def scard(kv: KvHandle, key: str) -> Call[int]:
@@ -85,8 +85,8 @@ def scard(kv: KvHandle, key: str) -> Call[int]:
 def rpush(kv: KvHandle, key: str, *values: str, ttl: Seconds | None = None) -> Call[int]:
     """Append values to a list and return its new length."""
     entity = kv._key(key)
-    op, remember_ms = kv.at.remembered(entity)
-    return kv.at.call(RPUSH, (entity, op), (kv.at.lifetime(ttl), remember_ms, *_texts(values, "value")), int)
+    op, turn, remember_ms = kv.at.remembered(entity)
+    return kv.at.call(RPUSH, (entity, op), (kv.at.lifetime(ttl), turn, remember_ms, *_texts(values, "value")), int)
 
 
 def lrange(kv: KvHandle, key: str, start: int = 0, stop: int = -1) -> Call[list[str]]:
@@ -103,8 +103,8 @@ def expire(kv: KvHandle, key: str, ttl: Seconds | None = None) -> Call[bool]:
 def delete_one(kv: KvHandle, key: str) -> Call[int]:
     """Remove one key; 1 when it was there."""
     entity = kv._key(key)
-    op, remember_ms = kv.at.remembered(entity)
-    return kv.at.call(DELETE, (entity, op), (remember_ms,), int)
+    op, turn, remember_ms = kv.at.remembered(entity)
+    return kv.at.call(DELETE, (entity, op), (turn, remember_ms), int)
 
 
 def deleting(kv: KvHandle, *keys: str) -> Plan[int]:
@@ -145,13 +145,13 @@ def _read_number(reply: list[str]) -> int | None:
 # --- twins ---------------------------------------------------------------------------------------
 
 
-def _incr(space: Keyspace, number: str, op: str, delta: int, ttl_ms: int, remember_ms: int) -> str:
-    answered = recall(space, op, remember_ms)
+def _incr(space: Keyspace, number: str, op: str, delta: int, ttl_ms: int, turn: int, remember_ms: int) -> str:
+    answered = recall(space, op, turn, remember_ms)
     if answered is not None:
         return answered
     total = str(space.incrby(number, delta))
     refresh(space, number, ttl_ms)
-    remember(space, op, remember_ms, total)
+    remember(space, op, turn, remember_ms, total)
     return total
 
 
@@ -160,33 +160,33 @@ def _get_int(space: Keyspace, number: str) -> list[str]:
     return [] if value is None else [value]
 
 
-def _set_if_absent(space: Keyspace, flag: str, op: str, ttl_ms: int, remember_ms: int) -> int:
-    if recall(space, op, remember_ms) is not None:
+def _set_if_absent(space: Keyspace, flag: str, op: str, ttl_ms: int, turn: int, remember_ms: int) -> int:
+    if recall(space, op, turn, remember_ms) is not None:
         return 1
     if space.setnx(flag, "1") == 0:
         return 0
     refresh(space, flag, ttl_ms)
-    remember(space, op, remember_ms, "1")
+    remember(space, op, turn, remember_ms, "1")
     return 1
 
 
-def _sadd(space: Keyspace, members: str, op: str, ttl_ms: int, remember_ms: int, *member: str) -> int:
-    answered = recall(space, op, remember_ms)
+def _sadd(space: Keyspace, members: str, op: str, ttl_ms: int, turn: int, remember_ms: int, *member: str) -> int:
+    answered = recall(space, op, turn, remember_ms)
     if answered is not None:
         return int(answered)
     changed = space.sadd(members, *member)
     refresh(space, members, ttl_ms)
-    remember(space, op, remember_ms, str(changed))
+    remember(space, op, turn, remember_ms, str(changed))
     return changed
 
 
-def _srem(space: Keyspace, members: str, op: str, ttl_ms: int, remember_ms: int, *member: str) -> int:
-    answered = recall(space, op, remember_ms)
+def _srem(space: Keyspace, members: str, op: str, ttl_ms: int, turn: int, remember_ms: int, *member: str) -> int:
+    answered = recall(space, op, turn, remember_ms)
     if answered is not None:
         return int(answered)
     changed = space.srem(members, *member)
     refresh(space, members, ttl_ms)
-    remember(space, op, remember_ms, str(changed))
+    remember(space, op, turn, remember_ms, str(changed))
     return changed
 
 
@@ -194,13 +194,13 @@ def _scard(space: Keyspace, members: str) -> int:
     return space.scard(members)
 
 
-def _rpush(space: Keyspace, values: str, op: str, ttl_ms: int, remember_ms: int, *value: str) -> int:
-    answered = recall(space, op, remember_ms)
+def _rpush(space: Keyspace, values: str, op: str, ttl_ms: int, turn: int, remember_ms: int, *value: str) -> int:
+    answered = recall(space, op, turn, remember_ms)
     if answered is not None:
         return int(answered)
     length = space.rpush(values, *value)
     refresh(space, values, ttl_ms)
-    remember(space, op, remember_ms, str(length))
+    remember(space, op, turn, remember_ms, str(length))
     return length
 
 
@@ -215,12 +215,12 @@ def _expire(space: Keyspace, entity: str, ttl_ms: int) -> int:
     return 1
 
 
-def _delete(space: Keyspace, entity: str, op: str, remember_ms: int) -> int:
-    answered = recall(space, op, remember_ms)
+def _delete(space: Keyspace, entity: str, op: str, turn: int, remember_ms: int) -> int:
+    answered = recall(space, op, turn, remember_ms)
     if answered is not None:
         return int(answered)
     removed = space.delete(entity)
-    remember(space, op, remember_ms, str(removed))
+    remember(space, op, turn, remember_ms, str(removed))
     return removed
 
 

@@ -10,15 +10,16 @@ if TYPE_CHECKING:
 __all__ = ["keep_error", "kept_errors", "later", "now_ms", "recall", "refresh", "remember", "whole"]
 
 
-def recall(space: Keyspace, op: str, remember_ms: int) -> str | None:
-    """Return the answer this operation was given the first time; None when it has not run."""
-    return space.get(op) if remember_ms else None
+def recall(space: Keyspace, op: str, turn: int, remember_ms: int) -> str | None:
+    """Return the answer that this operation was given the first time; None when it has not run."""
+    kept = space.get(op) if remember_ms else None
+    return kept.removeprefix(f"{turn}|") if kept is not None and kept.startswith(f"{turn}|") else None
 
 
-def remember(space: Keyspace, op: str, remember_ms: int, answer: str) -> None:
+def remember(space: Keyspace, op: str, turn: int, remember_ms: int, answer: str) -> None:
     """Keep an operation's answer for its repetitions; 0 ms: it has no id."""
     if remember_ms:
-        space.set(op, answer, px=remember_ms)
+        space.set(op, f"{turn}|{answer}", px=remember_ms)
 
 
 def refresh(space: Keyspace, key: str, ttl_ms: int) -> None:

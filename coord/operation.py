@@ -14,6 +14,7 @@ What varies between the worlds is ``call`` alone.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
@@ -23,10 +24,26 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 from coord.names import Seconds, encoded, milliseconds, nearly_plain, text
 from coord.script import Call, Script
 
-__all__ = ["Builds", "Calls", "Handle", "Naming", "Runs", "RunsAsync", "lifetime_ms", "nonce", "op", "owner"]
+__all__ = [
+    "Builds",
+    "Calls",
+    "Handle",
+    "Naming",
+    "Runs",
+    "RunsAsync",
+    "lifetime_ms",
+    "nonce",
+    "op",
+    "owner",
+    "wants_id",
+    "with_id",
+]
 
 _KNOWN_AT_MOST = 1_024
 """Keys of one kind that a coordinator keeps made."""
+
+_SEATED = re.compile(r"(seat-[\w.-]{1,64})~(\d{1,18})").fullmatch
+"""An operation id that a connection gave; the caller finds it in ``OutcomeUnknown.op_id``."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -85,11 +102,13 @@ class Naming:
 
     ``prefix`` opens every key. ``ttl`` is the lifetime, in seconds, of entities that have none of their own;
     None: they never expire. ``remember_ms`` is how long a server remembers the operation id that coord gives to a call
-    whose reply may be lost; 0: it gives none. ``publish`` is the command by which a server tells its waiters.
+    whose reply may be lost; 0: it gives none. ``seated``: the connection names that id. ``publish`` is the command by
+    which a server tells its waiters.
     """
 
     publish = "PUBLISH"
     remember_ms = 0
+    seated = False
     nonce: Callable[[], str]
     gone_ms = 60_000
     """How long a released claim's nonce stays refused: far longer than any repetition of a call."""
@@ -124,17 +143,35 @@ class Naming:
         """Return a TTL in milliseconds, the default when it is None; 0: it never expires."""
         return self.ttl_ms if ttl is None else milliseconds(ttl)
 
-    def remembered(self, key: str, op_id: str | None = None, window_ms: int = 0) -> tuple[str, int]:
-        """Return the key under which an operation's answer is remembered, and for how long.
+    def remembered(self, key: str, op_id: str | None = None, window_ms: int = 0) -> tuple[str, int, int]:
+        """Return the key under which an operation's answer is remembered, its turn there, and for how long.
 
         An id given by the caller is remembered for ``window_ms``. Otherwise a server whose reply may be lost is
-        given a new id for ``remember_ms``; 0: nothing is remembered.
+        given an id for ``remember_ms``; 0: nothing is remembered. The id is new, for this call alone, or, where a
+        connection has a seat for the call, left open: see ``coord.redis.seats``.
         """
         if op_id is not None:
-            return f"{key}:op:{encoded(op_id, 'op_id')}", window_ms
-        if self.remember_ms:
-            return f"{key}:op:{nonce()}", self.remember_ms
-        return f"{key}:op:", 0
+            seat, turn = seat_and_turn(op_id)
+            return f"{key}:op:{seat}", turn, window_ms
+        if self.remember_ms and not self.seated:
+            return f"{key}:op:{nonce()}", 0, self.remember_ms
+        return f"{key}:op:", 0, self.remember_ms
+
+
+def wants_id(script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...]) -> bool:
+    """Whether an operation id was left open for the connection, or whoever sends the call, to name."""
+    return script.turn_at >= 0 and bool(argv[script.turn_at + 1]) and keys[1][-1] == ":"
+
+
+def with_id(script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...]) -> tuple[str, ...]:
+    """Return the keys of a call with an id for this call alone, if it was left open."""
+    return (keys[0], f"{keys[1]}{nonce()}") if wants_id(script, keys, argv) else keys
+
+
+def seat_and_turn(op_id: str) -> tuple[str, int]:
+    """Return what stands in a key for an operation id, and the turn: that of ``OutcomeUnknown.op_id``, or 0."""
+    found = _SEATED(op_id) if isinstance(op_id, str) else None
+    return (found[1], int(found[2])) if found else (encoded(op_id, "op_id"), 0)
 
 
 class Calls(Naming):

@@ -100,8 +100,8 @@ def requeue(request: RequestHandle, stage: str, n: int = 1) -> Call[bool]:
     """``n`` pieces of a stage went back to their queue. False when the request is not registered."""
     if int64(n, "n") < 1:
         raise ValueError(f"n is {n}: at least 1")
-    op, remember_ms = request.at.remembered(request._key)
-    argv = (encoded(stage, "a stage"), n, remember_ms)
+    op, turn, remember_ms = request.at.remembered(request._key)
+    argv = (encoded(stage, "a stage"), n, turn, remember_ms)
     return request.at.call(REQUEUE, (request._key, op), argv, bool)
 
 
@@ -117,8 +117,8 @@ def status(request: RequestHandle) -> Call[dict[str, StageStatus]]:
 
 def cleanup(request: RequestHandle) -> Call[bool]:
     """Forget the request; who waits for it is told. False when it was unknown."""
-    op, remember_ms = request.at.remembered(request._key)
-    return request.at.call(CLEANUP, (request._key, op), (request.at.publish, remember_ms), bool)
+    op, turn, remember_ms = request.at.remembered(request._key)
+    return request.at.call(CLEANUP, (request._key, op), (request.at.publish, turn, remember_ms), bool)
 
 
 def _place(stage: str, root: str) -> tuple[str, str]:
@@ -221,8 +221,8 @@ def _done(
     return 1
 
 
-def _requeue(space: Keyspace, request: str, op: str, stage: str, count: int, remember_ms: int) -> int:
-    if recall(space, op, remember_ms) is not None:
+def _requeue(space: Keyspace, request: str, op: str, stage: str, count: int, turn: int, remember_ms: int) -> int:
+    if recall(space, op, turn, remember_ms) is not None:
         return 1
     ttl_ms, of_stage, stages = space.hmget(request, "ttl_ms", f"p:{stage}", "stages")
     if ttl_ms is None:
@@ -231,7 +231,7 @@ def _requeue(space: Keyspace, request: str, op: str, stage: str, count: int, rem
     if of_stage is None:
         space.hset(request, "stages", stage if stages is None else f"{stages}\n{stage}", f"p:{stage}", "0")
     refresh(space, request, int(ttl_ms))
-    remember(space, op, remember_ms, "1")
+    remember(space, op, turn, remember_ms, "1")
     return 1
 
 
@@ -249,12 +249,12 @@ def _status(space: Keyspace, request: str) -> list[Any]:
     return reply
 
 
-def _cleanup(space: Keyspace, request: str, op: str, publish: str, remember_ms: int) -> int:
-    answered = recall(space, op, remember_ms)
+def _cleanup(space: Keyspace, request: str, op: str, publish: str, turn: int, remember_ms: int) -> int:
+    answered = recall(space, op, turn, remember_ms)
     if answered is not None:
         return int(answered)
     removed = space.delete(request)
-    remember(space, op, remember_ms, str(removed))
+    remember(space, op, turn, remember_ms, str(removed))
     if removed:
         space.publish(request, "gone")
     return removed

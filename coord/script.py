@@ -144,8 +144,16 @@ class Script:
     @cached_property
     def remember_at(self) -> int:
         """Where ``remember_ms`` stands in ARGV; -1 when the script takes no operation id."""
+        return self._place("remember_ms")
+
+    @cached_property
+    def turn_at(self) -> int:
+        """Where ``turn`` stands in ARGV, just before ``remember_ms``; -1 when its operation ids have no turns."""
+        return self._place("turn")
+
+    def _place(self, word: str) -> int:
         words = [argument.word for argument in self.header.argv] if self.header else []
-        return words.index("remember_ms") if "remember_ms" in words else -1
+        return words.index(word) if word in words else -1
 
     def line(self, number: int) -> str:
         """The text of one line of the source, counted from 1."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from coord.errors import ReplyError
 from coord.library import recall, refresh, remember
 from coord.names import INT64_MAX, INT64_MIN, Seconds, encoded, int64, text
-from coord.operation import Handle, lifetime_ms
+from coord.operation import Handle, lifetime_ms, nonce
 from coord.script import Call, packaged
 
 if TYPE_CHECKING:
@@ -67,15 +67,15 @@ def merge(
     if deltas and more and len(set(words[::2])) < len(words) // 2:
         raise ValueError(f"given twice: {', '.join(sorted(deltas.keys() & more.keys()))}")
     key = stats._key(id)
-    op, remember_ms = stats.at.remembered(key, op_id, stats._ttl_ms or _FOREVER_WINDOW_MS)
-    return stats.at.call(MERGE, (key, op), (stats._ttl_ms, remember_ms, *words), _read_nothing)
+    op, turn, remember_ms = stats.at.remembered(key, op_id, stats._ttl_ms or _FOREVER_WINDOW_MS)
+    return stats.at.call(MERGE, (key, op), (stats._ttl_ms, turn, remember_ms, *words), _read_nothing)
 
 
 def consume(stats: StatsHandle, id: str) -> Call[dict[str, int] | None]:
     """Take all counts of ``id``, once: a second caller gets None, as for an id that was never merged."""
     key = stats._key(id)
-    op, remember_ms = stats.at.remembered(key)
-    return stats.at.call(CONSUME, (key, op.replace(":op:", ":batch:")), (remember_ms,), _read_counts)
+    batch = f"{key}:batch:{nonce() if stats.at.remember_ms else ''}"
+    return stats.at.call(CONSUME, (key, batch), (stats.at.remember_ms,), _read_counts)
 
 
 def peek(stats: StatsHandle, id: str) -> Call[dict[str, int] | None]:
@@ -97,8 +97,8 @@ def _read_counts(reply: list[str]) -> dict[str, int] | None:
 # --- twins ---------------------------------------------------------------------------------------
 
 
-def _merge(space: Keyspace, stats: str, op: str, ttl_ms: int, remember_ms: int, *deltas: str | int) -> int:
-    if recall(space, op, remember_ms) is not None:
+def _merge(space: Keyspace, stats: str, op: str, ttl_ms: int, turn: int, remember_ms: int, *deltas: str | int) -> int:
+    if recall(space, op, turn, remember_ms) is not None:
         return 1
     counts = ["", "1"]
     for field, delta in zip(deltas[::2], deltas[1::2], strict=True):
@@ -111,7 +111,7 @@ def _merge(space: Keyspace, stats: str, op: str, ttl_ms: int, remember_ms: int, 
         counts += str(field), str(total)
     space.hset(stats, *counts)
     refresh(space, stats, ttl_ms)
-    remember(space, op, remember_ms, "1")
+    remember(space, op, turn, remember_ms, "1")
     return 1
 
 

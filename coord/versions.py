@@ -34,8 +34,8 @@ def bump(at: Calls, name: str, *, ttl: Seconds | None = None) -> Call[int]:
     ``ttl``: seconds that it is kept from now on; None: the coordinator's default.
     """
     key = at.key("version", name)
-    op, remember_ms = at.remembered(key)
-    return at.call(BUMP, (key, op), (at.lifetime(ttl), remember_ms), int)
+    op, turn, remember_ms = at.remembered(key)
+    return at.call(BUMP, (key, op), (at.lifetime(ttl), turn, remember_ms), int)
 
 
 def bump_if_current(at: Calls, name: str, version: int, *, ttl: Seconds | None = None) -> Call[Bump]:
@@ -44,11 +44,11 @@ def bump_if_current(at: Calls, name: str, version: int, *, ttl: Seconds | None =
     Comparing and bumping are one atomic step: of many who know the same version, one wins.
     """
     key = at.key("version", name)
-    op, remember_ms = at.remembered(key)
+    op, turn, remember_ms = at.remembered(key)
     known = int64(version, "version")
     if known < 0:
         raise ValueError(f"version is {known}: the first one is above 0, and 0 stands for none")
-    return at.call(BUMP_IF_CURRENT, (key, op), (known, at.lifetime(ttl), remember_ms), _read_bump)
+    return at.call(BUMP_IF_CURRENT, (key, op), (known, at.lifetime(ttl), turn, remember_ms), _read_bump)
 
 
 def version(at: Calls, name: str) -> Call[int]:
@@ -73,20 +73,20 @@ def _read_bump(reply: list[object]) -> Bump:
 # --- twins ---------------------------------------------------------------------------------------
 
 
-def _bump(space: Keyspace, version: str, op: str, ttl_ms: int, remember_ms: int) -> str:
-    answered = recall(space, op, remember_ms)
+def _bump(space: Keyspace, version: str, op: str, ttl_ms: int, turn: int, remember_ms: int) -> str:
+    answered = recall(space, op, turn, remember_ms)
     if answered is not None:
         return answered
     newest = later(space, _newest(space, version))
     space.set(version, newest, px=ttl_ms)
-    remember(space, op, remember_ms, newest)
+    remember(space, op, turn, remember_ms, newest)
     return newest
 
 
 def _bump_if_current(
-    space: Keyspace, version: str, op: str, known: int, ttl_ms: int, remember_ms: int
+    space: Keyspace, version: str, op: str, known: int, ttl_ms: int, turn: int, remember_ms: int
 ) -> list[int | str]:
-    answered = recall(space, op, remember_ms)
+    answered = recall(space, op, turn, remember_ms)
     if answered is not None:
         return [1, answered]
     newest = _newest(space, version)
@@ -94,7 +94,7 @@ def _bump_if_current(
         return [0, newest or "0"]
     newest = later(space, newest)
     space.set(version, newest, px=ttl_ms)
-    remember(space, op, remember_ms, newest)
+    remember(space, op, turn, remember_ms, newest)
     return [1, newest]
 
 

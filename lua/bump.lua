@@ -3,6 +3,7 @@
 -- KEYS   version      string: the newest version             coord:version:{name}
 --        op           string, expiring: the answer      coord:version:{name}:op:<op_id>
 -- ARGV   ttl_ms       ms?     how long to keep it from now; 0: it never expires
+--        turn         count   the call on that id whose answer it is; 0: the only one
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
 -- REPLY  the new version, in digits
 -- ERRORS WRONGTYPE, COORD_CORRUPT
@@ -10,14 +11,14 @@
 -- REPEAT remembered: the first answer again
 
 local version, op = KEYS[1], KEYS[2]
-local ttl_ms, remember_ms = ARGV[1], ARGV[2]
+local ttl_ms, turn, remember_ms = ARGV[1], ARGV[2], ARGV[3]
 
 -- include: recall
 -- include: whole
 -- include: later
 -- include: remember
 
-local answered = recall(op, remember_ms)
+local answered = recall(op, turn, remember_ms)
 if answered then
   return answered
 end
@@ -36,5 +37,5 @@ if ttl_ms == "0" then
 else
   redis.call("SET", version, newest, "PX", ttl_ms)
 end
-remember(op, remember_ms, newest)
+remember(op, turn, remember_ms, newest)
 return newest

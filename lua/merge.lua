@@ -3,6 +3,7 @@
 -- KEYS   stats        hash: field to count                   coord:stats:{id}:<name>
 --        op           string, expiring: a mark      coord:stats:{id}:<name>:op:<op_id>
 -- ARGV   ttl_ms       ms?     how long to keep it from now; 0: it never expires
+--        turn         count   the call on that id whose answer it is; 0: the only one
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
 --        field...     name    a count's name, each once
 --        delta...     int     what to add to it
@@ -12,19 +13,19 @@
 -- REPEAT remembered: nothing is added again
 
 local stats, op = KEYS[1], KEYS[2]
-local ttl_ms, remember_ms = ARGV[1], ARGV[2]
+local ttl_ms, turn, remember_ms = ARGV[1], ARGV[2], ARGV[3]
 
 -- include: recall
 -- include: add
 -- include: refresh
 -- include: remember
 
-if recall(op, remember_ms) then
+if recall(op, turn, remember_ms) then
   return 1
 end
 -- The field without a name marks an id as merged that was given no delta.
 local counts = { "", "1" }
-for i = 3, #ARGV, 2 do
+for i = 4, #ARGV, 2 do
   local count = redis.pcall("HGET", stats, ARGV[i])
   if type(count) == "table" then
     return count
@@ -40,12 +41,12 @@ for i = 3, #ARGV, 2 do
       "COORD_OVERFLOW a count would leave 64 bits; nothing was merged"
     )
   end
-  counts[i], counts[i + 1] = ARGV[i], sum
+  counts[i - 1], counts[i] = ARGV[i], sum
 end
 local done = redis.pcall("HSET", stats, unpack(counts))
 if type(done) == "table" then
   return done
 end
 refresh(stats, ttl_ms)
-remember(op, remember_ms, "1")
+remember(op, turn, remember_ms, "1")
 return 1

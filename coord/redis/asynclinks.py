@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import socket
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 from coord.errors import Unavailable
 from coord.redis.dialing import CONNECT_ERRORS, Dialer
 from coord.redis.links import Unsent, reply_error
 from coord.redis.outcome import could_not_connect
+from coord.redis.seats import Seats
 from coord.redis.wire import new_reader, pack
 
 __all__ = ["AsyncLink", "Lost", "Unsent", "opened"]
@@ -30,6 +32,8 @@ class Lost(ConnectionError):
 class AsyncLink(Protocol):
     """One connection, shared by all callers of a loop."""
 
+    seats: Seats
+
     @property
     def closed(self) -> bool:
         """Whether it has broken or was closed."""
@@ -42,6 +46,10 @@ class AsyncLink(Protocol):
 
     def ask(self, words: Words) -> asyncio.Future[Any]:
         """Send a command; the future is given its reply, ``Lost`` or ``Unsent``."""
+        ...
+
+    def ask_many(self, commands: Sequence[Words]) -> list[asyncio.Future[Any]]:
+        """Send commands in one write; each future is as that of ``ask``."""
         ...
 
     async def drain(self, seconds: float) -> None:
@@ -64,6 +72,7 @@ class BatchingLink(asyncio.Protocol):
         self._unsent: list[bytes] = []
         self._pending: deque[asyncio.Future[Any]] = deque()
         self._new_future = loop.create_future
+        self.seats = Seats()
         self._answered = 0
         self._gone = loop.create_future()
         self.closed = False
@@ -91,6 +100,16 @@ class BatchingLink(asyncio.Protocol):
         elif len(unsent) == _AT_ONCE:
             self._send()
         return future
+
+    def ask_many(self, commands: Sequence[Words]) -> list[asyncio.Future[Any]]:
+        """Send commands in one write, those of before with them; see ``AsyncLink.ask_many``."""
+        if self.closed:
+            return [self.ask(words) for words in commands]
+        packed, futures = [pack(words) for words in commands], [self._new_future() for _ in commands]
+        self._unsent += packed
+        self._pending += futures
+        self._send()
+        return futures
 
     def _send(self) -> None:
         if self._unsent:
@@ -168,6 +187,7 @@ class ClientLink:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._turn = asyncio.Lock()
+        self.seats = Seats()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -181,6 +201,10 @@ class ClientLink:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def ask_many(self, commands: Sequence[Words]) -> list[asyncio.Future[Any]]:
+        """Send commands one after the other."""
+        return [self.ask(words) for words in commands]
 
     async def _asked(self, words: Words) -> Any:
         async with self._turn:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from coord.errors import CoordError, ReplyError
 from coord.notices import Notices
+from coord.operation import with_id
 from coord.redis.asynclinks import AsyncLink, Unsent
 from coord.redis.asyncservers import AsyncServers, Node
 from coord.redis.batch import Batch
@@ -26,6 +27,7 @@ class AsyncRedis:
     """Makes calls on servers, over one connection to each, which all tasks of the loop share."""
 
     distributed = True
+    seated = True
 
     def __init__(self, servers: AsyncServers, options: Options) -> None:
         self.remember_ms = int(options.remember * 1000)
@@ -54,12 +56,15 @@ class AsyncRedis:
         try:
             if link is None or link.closed or asyncio.get_running_loop() is not self._loop:
                 return read(await self._again(script, keys, argv))
+            own, words = keys, argv
+            if script.turn_at >= 0:
+                own, words = link.seats.seated(script, keys, argv, link.in_flight)
             try:
-                reply = await link.ask(("EVALSHA", script.sha, len(keys), *keys, *argv))
+                reply = await link.ask(("EVALSHA", script.sha, len(own), *own, *words))
             except Unsent:
                 return read(await self._again(script, keys, argv))
             except LOST as error:
-                return read(await self._again(script, keys, argv, lost=error))
+                return read(await self._again(script, own, words, lost=error))
             if reply.__class__ is ReplyError:
                 reply = await self._again(script, keys, argv, reply=reply)
             return read(reply)
@@ -124,7 +129,7 @@ class AsyncRedis:
         reply: ReplyError | None = None,
     ) -> Any:
         """Go on with a call that has not been answered yet, until it is settled; return its raw reply."""
-        story = Attempts(script, keys, argv, self._patience)
+        story = Attempts(script, with_id(script, keys, argv), argv, self._patience)
         if lost is not None:
             story.lost(lost)
         elif reply is not None:
@@ -159,7 +164,7 @@ class AsyncRedis:
 async def attempt(link: AsyncLink, stories: Sequence[Attempts]) -> None:
     """Make calls in one write; what was sent and not answered is lost."""
     batch = Batch(stories)
-    for place, reply in enumerate([link.ask(words) for words in batch.commands]):
+    for place, reply in enumerate(link.ask_many(batch.commands)):
         try:
             batch.answered(place, await reply)
         except Unsent as error:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from coord.errors import CoordError, ReplyError
 from coord.notices import Notices
+from coord.operation import with_id
 from coord.redis.batch import Batch
 from coord.redis.dialing import LOST
 from coord.redis.links import AT_ONCE, Link, Links, Unsent
@@ -26,6 +27,7 @@ class Redis:
     """Makes calls on servers, for any number of threads."""
 
     distributed = True
+    seated = True
 
     def __init__(self, servers: Servers, options: Options) -> None:
         self.remember_ms = int(options.remember * 1000)
@@ -49,14 +51,17 @@ class Redis:
         if script.repeats == "never" and link.is_stale():
             links.drop(link)
             return read(self._again(script, keys, argv))
+        own, words = keys, argv
+        if script.turn_at >= 0:
+            own, words = link.seats.seated(script, keys, argv)
         try:
-            reply = link.ask(("EVALSHA", script.sha, len(keys), *keys, *argv))
+            reply = link.ask(("EVALSHA", script.sha, len(own), *own, *words))
         except Unsent:
             links.drop(link)
             return read(self._again(script, keys, argv))
         except LOST as error:
             links.drop(link)
-            return read(self._again(script, keys, argv, lost=error))
+            return read(self._again(script, own, words, lost=error))
         except BaseException:
             # Interrupted between command and reply: the next reply would be this one's.
             links.drop(link)
@@ -98,7 +103,7 @@ class Redis:
         reply: ReplyError | None = None,
     ) -> Any:
         """Go on with a call that has not been answered yet, until it is settled; return its raw reply."""
-        story = Attempts(script, keys, argv, self._patience)
+        story = Attempts(script, with_id(script, keys, argv), argv, self._patience)
         if lost is not None:
             story.lost(lost)
         elif reply is not None:

@@ -19,6 +19,7 @@ from typing import Any, cast
 from coord.errors import ReplyError, Unavailable
 from coord.redis.dialing import CONNECT_ERRORS, Dialer
 from coord.redis.outcome import Closed, could_not_connect
+from coord.redis.seats import Seats
 from coord.redis.wire import new_reader, pack
 
 __all__ = ["AT_ONCE", "Link", "Links", "Unsent"]
@@ -40,7 +41,7 @@ _KERNEL_CAN_WAIT = sys.platform == "linux" and sys.maxsize > 2**32
 class Link:
     """One connection: redis-py opened it, commands and replies go over its socket directly."""
 
-    __slots__ = ("_connection", "_kernel_waits", "_reader", "socket")
+    __slots__ = ("_connection", "_kernel_waits", "_reader", "seats", "socket")
 
     def __init__(self, dialer: Dialer, within: float | None = None) -> None:
         self._connection = dialer.dial(within)
@@ -50,6 +51,7 @@ class Link:
             raise could_not_connect(error, dialer.where) from error
         self.socket: socket.socket = self._connection._sock
         self._reader = new_reader()
+        self.seats = Seats()
         self._kernel_waits = _KERNEL_CAN_WAIT and isinstance(self.socket, socket.socket)
         self._kernel_waits = self._kernel_waits and not isinstance(self.socket, ssl.SSLSocket)
         if self._kernel_waits:

@@ -199,7 +199,8 @@ class Attempts:
             for mark in (":op:", ":batch:"):
                 _, found, op_id = key.rpartition(mark)
                 if found and op_id:
-                    return decoded(op_id)
+                    turn = self.script.turn_at >= 0 and self.words[3 + len(self.keys) + self.script.turn_at]
+                    return f"{op_id}~{turn}" if turn else decoded(op_id)
         return None
 
     def _settle(self, outcome: Any) -> None:

@@ -27,6 +27,7 @@ from typing import Any, Literal, TypeVar
 from coord.coordinator import AsyncCoordinator, Coordinator
 from coord.errors import OutcomeUnknown, ReplyError
 from coord.memory.keyspace import Keyspace
+from coord.operation import with_id
 from coord.script import Script
 
 __all__ = ["History", "Operation", "Verdict", "judge", "judge_entity", "record"]
@@ -102,7 +103,7 @@ class _Recording:
 
     def call(self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]) -> T:
         """Make a call and note it."""
-        note = _Note(self._history, script, keys, argv)
+        note = _Note(self._history, script, with_id(script, keys, argv), argv)
         try:
             result: T = self._runner.call(script, keys, argv, note.reading(read))
         except (OutcomeUnknown, KeyboardInterrupt):
@@ -118,7 +119,7 @@ class _AsyncRecording(_Recording):
         self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]
     ) -> T:
         """Make a call and note it."""
-        note = _Note(self._history, script, keys, argv)
+        note = _Note(self._history, script, with_id(script, keys, argv), argv)
         try:
             result: T = await self._runner.call(script, keys, argv, note.reading(read))
         except Exception as error:

@@ -245,7 +245,7 @@ ASK = ("coord:claim:{x}", "coord:claim:{x}:gone:a"), ("coord:claim:{x}", "coord:
 
 
 def _bumped(began: float, ended: float, version: int) -> Operation:
-    return Operation(BUMP, VERSION, (0, 0), began, ended, str(version))
+    return Operation(BUMP, VERSION, (0, 0, 0), began, ended, str(version))
 
 
 def _claimed(who: str, began: float, ended: float, fence: int) -> Operation:

@@ -1,0 +1,43 @@
+"""Seats: how the operation ids of a connection take up little room on the server.
+
+A call that may not run twice carries an id under which the server keeps its answer. Most calls are answered at once,
+and then nobody asks for that answer again: so a connection has seats, one for each call that it has in flight, and the
+next call on a seat takes the place of the last one. Turns tell them apart. Answers are kept for as many calls as were
+ever in flight together, not for as many as were made (as the slots of a session in NFS 4.1, RFC 8881, section 2.10.6).
+
+A seat is taken again only after its call was answered. One whose reply was lost keeps it: the connection is gone, and
+its seats with it, while the call is repeated on others under the id that it has.
+"""
+
+from __future__ import annotations
+
+from coord.operation import nonce, wants_id
+from coord.script import Script
+
+__all__ = ["Seats"]
+
+Keys = tuple[str, ...]
+Argv = tuple[str | int, ...]
+
+
+class Seats:
+    """The seats of one connection, on which replies come in the order of the calls."""
+
+    __slots__ = ("_name", "_turn")
+
+    def __init__(self) -> None:
+        self._name = f"seat-{nonce()}"
+        self._turn = 0
+
+    def seated(self, script: Script, keys: Keys, argv: Argv, in_flight: int = 0) -> tuple[Keys, Argv]:
+        """Return keys and arguments of a call with the id that it has on this connection, if it wants one.
+
+        ``in_flight``: how many calls of this connection are not answered yet.
+        """
+        if not wants_id(script, keys, argv):
+            return keys, argv
+        self._turn = turn = self._turn + 1
+        # A power of two above all that are in flight: who had the seat before has been answered.
+        size = 1 << in_flight.bit_length()
+        at = script.turn_at
+        return (keys[0], f"{keys[1]}{self._name}.{size}.{turn % size}"), (*argv[:at], turn, *argv[at + 1 :])

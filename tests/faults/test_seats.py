@@ -1,0 +1,91 @@
+"""Operation ids that a connection gives take up as much room as it has calls in flight, and no more.
+
+Each connection has seats; a call on a seat takes the place of the answered one before it. See ``coord/redis/seats.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+import pytest
+from backends import Backend
+from hypothesis import given
+from hypothesis import strategies as st
+from machines import QUICK, client_of
+
+import coord
+from coord.kv import INCR
+from coord.operation import with_id
+from coord.redis.seats import Seats
+from coord.testing.proxy import LossyProxy
+from coord.testing.servers import Server
+
+KEYS, ARGV = ("coord:kv:{x}", "coord:kv:{x}:op:"), (1, 60_000, 0, 30_000)
+
+
+@given(st.lists(st.booleans(), max_size=300))
+def test_no_two_calls_in_flight_share_a_seat(sends: list[bool]) -> None:
+    """Whatever is sent, and answered in order, in between: seats are few, and each is free when it is taken."""
+    seats, in_flight, most, seen = Seats(), deque[str](), 0, set[str]()
+    for sent in sends:
+        if sent:
+            (_, seat), _ = seats.seated(INCR, KEYS, ARGV, len(in_flight))
+            assert seat not in in_flight
+            in_flight.append(seat)
+            seen.add(seat)
+            most = max(most, len(in_flight))
+        elif in_flight:
+            in_flight.popleft()
+    assert len(seen) <= max(1, 4 * most)
+
+
+def test_two_connections_have_no_seat_in_common() -> None:
+    assert Seats().seated(INCR, KEYS, ARGV)[0] != Seats().seated(INCR, KEYS, ARGV)[0]
+
+
+@pytest.mark.parametrize(
+    ("keys", "argv"),
+    [
+        pytest.param((KEYS[0], f"{KEYS[1]}mine"), ARGV, id="it has an id"),
+        pytest.param(KEYS, (1, 60_000, 0, 0), id="it wants none"),
+    ],
+)
+def test_a_call_that_wants_no_id_is_given_none(keys: tuple[str, ...], argv: tuple[int, ...]) -> None:
+    assert Seats().seated(INCR, keys, argv) == (keys, argv)
+    assert with_id(INCR, keys, argv) == keys
+
+
+def test_a_thousand_counts_leave_two_answers_behind(any_server: Server) -> None:
+    """One caller, one call in flight, one seat; the first call had to bring the script, under an id of its own."""
+    with coord.connect(any_server.url) as c, client_of(any_server) as look:
+        for number in range(1, 1_001):
+            assert c.kv.incr("x") == number
+        assert look.dbsize() <= 1 + 2
+
+
+def test_the_answers_kept_are_as_many_as_calls_in_flight(any_server: Server) -> None:
+    """Of 5,000 counts by fifty tasks at most two hundred answers are kept."""
+
+    async def count(c: coord.AsyncCoordinator) -> None:
+        for _ in range(100):
+            await c.kv.incr("x")
+
+    async def all_of_them() -> int | None:
+        async with coord.connect_async(any_server.url) as c:
+            await asyncio.gather(*(count(c) for _ in range(50)))
+            return await c.kv.get_int("x")
+
+    assert asyncio.run(all_of_them()) == 5_000
+    with client_of(any_server) as look:
+        assert look.dbsize() <= 1 + 4 * 50
+
+
+def test_a_lost_answer_keeps_its_seat(world: Backend, line: LossyProxy, look: Any) -> None:
+    """The call is repeated under the id that it had, on a connection whose own seats are others."""
+    c = world.dial(line.url, **QUICK)
+    for number in range(1, 20):
+        line.arm("reset_reply")
+        assert c.kv.incr("x") == number
+    assert look.get("coord:kv:{x}") == "19"
