@@ -1,4 +1,4 @@
-"""The command line: ``coord demo``."""
+"""The command line: ``coord COMMAND``; each command is a module, or a package, of its name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from coord.cli import demo
+from coord.cli import demo, doctor
 from coord.errors import CoordError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_COMMANDS = (demo,)
+_COMMANDS = (demo, doctor)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
