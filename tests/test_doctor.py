@@ -187,8 +187,8 @@ def test_a_prefix_is_taken_as_it_stands() -> None:
 def test_a_replica_takes_no_writes(engine: Engine, doctor: Ask) -> None:
     """It is said of the replica what to do, and of its primary what a failover would lose."""
     with (
-        Server(engine, *LASTING) as primary,
-        Server(engine, "--replicaof", "127.0.0.1", str(primary.port), "--repl-diskless-sync-delay", "0") as replica,
+        Server(engine, "--repl-diskless-sync-delay", "0") as primary,
+        Server(engine, "--replicaof", "127.0.0.1", str(primary.port)) as replica,
     ):
         until(lambda: client(replica).info("replication")["master_link_status"] == "up", "the replica")
         told = doctor(replica.url)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING
 
-from coord.cli import demo, doctor
+from coord.cli import demo, doctor, ls
 from coord.errors import CoordError
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_COMMANDS = (demo, doctor)
+_COMMANDS = (demo, doctor, ls)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,12 +23,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         code: int = args.run(args)
+        sys.stdout.flush()
     except CoordError as error:
         print(f"coord: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("coord: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # Who read has seen enough, as head does; Python would complain once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return code
 
 

@@ -1,0 +1,39 @@
+"""Whose key it is: kind and name, as they were before they became a part of the key."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from coord.names import decoded
+
+__all__ = ["Named", "named"]
+
+_SHAPE = re.compile(r"(?P<kind>[^:{}]+):\{(?P<tag>[^{}]*)\}(?::(?P<rest>.*))?", re.DOTALL)
+_NOTE = re.compile(r"(^|:)(op|gone|batch):")
+
+
+class Named(NamedTuple):
+    """An entity by kind and name; ``id`` is that of a row of statistics, ``part`` tells keys of one name apart."""
+
+    kind: str
+    name: str
+    key: str
+    id: str | None = None
+    part: str | None = None
+
+    @property
+    def title(self) -> str:
+        """The name as it stands in a table."""
+        return " ".join(each for each in (self.name, self.id, self.part) if each is not None)
+
+
+def named(key: str, prefix: str) -> Named | None:
+    """Return whose key it is; None when it is no entity's, but a note about a call, or a stranger's."""
+    found = _SHAPE.fullmatch(key, len(prefix)) if key.startswith(prefix) else None
+    if found is None or found["kind"] == "permitted" or _NOTE.search(found["rest"] or ""):
+        return None
+    kind, tag, rest = found["kind"], decoded(found["tag"]), found["rest"]
+    if kind == "stats":
+        return Named(kind, decoded(rest), key, id=tag) if rest else None
+    return Named(kind, tag, key, part=None if rest is None else decoded(rest))
