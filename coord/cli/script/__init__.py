@@ -1,11 +1,11 @@
-"""``coord script``: ``new`` begins a script of one's own."""
+"""``coord script``: ``new`` begins a script of one's own, ``check`` reads scripts and says what is wrong."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from coord.cli.script import new
+from coord.cli.script import check, new
 
 __all__ = ["declare"]
 
@@ -20,3 +20,4 @@ def declare(commands: Any) -> None:
     )
     inner = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     new.declare(inner)
+    check.declare(inner)
