@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -14,6 +16,7 @@ from live import Live, until
 import coord
 from coord.cli import main
 from coord.cli.doctor.findings import Finding
+from coord.cli.doctor.line import clock
 from coord.cli.doctor.replication import replication
 from coord.cli.doctor.server import memory, persistence, role, version
 from coord.permissions import acl_line
@@ -104,6 +107,11 @@ def test_a_server_that_keeps_nothing_on_disk(live_server: Live, doctor: Ask) -> 
     assert "a restart loses all claims" in told.lines["persistence"]
 
 
+def test_keys_of_any_bytes_are_counted(live_server: Live, doctor: Ask) -> None:
+    live_server.client.set(b"coord:\xff", 1)
+    assert "1 never expire (coord:\\udcff)" in doctor(live_server.url).lines["keys"]
+
+
 def test_keys_that_never_expire_are_named(live_server: Live, doctor: Ask) -> None:
     with live_server.connect(ttl=None) as c:
         c.bump("for ever\x1b[2J")
@@ -117,12 +125,22 @@ def test_how_many_keys_were_looked_at_is_said(live_server: Live, doctor: Ask) ->
     with live_server.connect() as c:
         c.run_many([c.calls.once(str(number)) for number in range(3000)])
     assert "all 3,000 keys under 'coord:'" in doctor(live_server.url).lines["keys"]
-    assert re.search(r"the first [\d,]+ keys of more", doctor(live_server.url, "--keys", "100").lines["keys"])
+    assert re.search(r"the first 1,\d\d\d keys of more", doctor(live_server.url, "--keys", "100").lines["keys"])
+    assert "the first 0 keys of more" in doctor(live_server.url, "--keys", "0").lines["keys"]
 
 
 def test_a_server_that_is_not_there(doctor: Ask) -> None:
     told = doctor(f"redis://tom:hush@127.0.0.1:{free_port()}/0")
     assert (told.code, told.level("reached")) == (2, "problem")
+    assert "hush" not in told.output
+
+
+@pytest.mark.parametrize("sign", ["/", "?", "#", ":", "%"])
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "valkey", "redis+cluster", "redis+sentinel", "http"])
+def test_a_url_that_cannot_be_read_is_not_quoted(scheme: str, sign: str, doctor: Ask) -> None:
+    """A sign in a password that should have been escaped puts a part of it where a host should be."""
+    told = doctor(f"{scheme}://tom:hush{sign}hush@127.0.0.1:{free_port()}/coord")
+    assert told.code == 2
     assert "hush" not in told.output
 
 
@@ -267,6 +285,15 @@ def test_a_sentinel_service(doctor: Ask) -> None:
 def test_versions(told: dict[str, str], level: str, says: str) -> None:
     finding = version(told)
     assert (finding.level, says in finding.seen) == (level, True)
+
+
+@pytest.mark.parametrize(
+    ("apart", "level", "says"), [(0.2, "ok", "ahead of"), (-3, "warning", "behind"), (9, "warning", "NTP")]
+)
+def test_clocks(apart: float, level: str, says: str) -> None:
+    server: Any = SimpleNamespace(ask=lambda _: [*map(int, divmod((time.time() + apart) * 1e6, 1e6))])
+    told = clock(server)
+    assert (told.level, says in told.seen + told.advice) == (level, True)
 
 
 def test_a_server_that_still_loads() -> None:

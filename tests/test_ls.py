@@ -118,6 +118,7 @@ def test_scripts_of_ones_own(live_server: Live, ls: Any) -> None:
 def test_what_nobody_could_have_written_is_told_and_harms_no_other(live_server: Live, c: Any, ls: Any) -> None:
     live_server.client.rpush("coord:claim:{a}", "x")
     live_server.client.set("coord:version:{b}", "x")
+    live_server.client.set(b"coord:version:{\xff}", "x")
     c.bump("c")
     assert ["error" in each for each in ls()] == [True, True, False]
 
@@ -279,13 +280,18 @@ def test_who_reads_may_leave(c: coord.Coordinator, live_server: Live) -> None:
         ("coord:claim:{a%3Ab}", Named("claim", "a:b", "coord:claim:{a%3Ab}")),
         ("coord:stats:{id}:name%7B", Named("stats", "name{", "coord:stats:{id}:name%7B", id="id")),
         ("coord:stock:{item}:log", Named("stock", "item", "coord:stock:{item}:log", part="log")),
-        ("coord:once:{op:x}", Named("once", "op:x", "coord:once:{op:x}")),
+        ("coord:once:{op%3Ax}", Named("once", "op:x", "coord:once:{op%3Ax}")),
         ("coord:claim:{a}:gone:nonce", None),
         ("coord:kv:{a}:op:", None),
         ("coord:stats:{id}:name:op:x", None),
         ("coord:stats:{id}:name:batch:x", None),
         ("coord:permitted:{x}", None),
         ("coord:claim:a", None),
+        ("coord:claim:{}", None),
+        ("coord:claim:{a:b}", None),
+        ("coord:claim:{\udcff}", None),
+        ("coord:stats:{id}:", None),
+        (f"coord:claim:{{{'x' * 1025}}}", None),
         ("coord:deeper:claim:{a}", None),
         ("other:claim:{a}", None),
     ],

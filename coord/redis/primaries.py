@@ -58,8 +58,10 @@ class Node:
 
     def ask_many(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Send commands in one write and return their replies, in order; ``Unavailable`` when the connection breaks."""
+        # Keys of others may be of any bytes.
+        packed = [tuple(str(word).encode("utf-8", "surrogateescape") for word in words) for words in commands]
         try:
-            return list(self._link.ask_many(commands))
+            return list(self._link.ask_many(packed))
         except LOST as error:
             raise could_not_connect(error, self.where) from error
 

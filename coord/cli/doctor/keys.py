@@ -22,13 +22,13 @@ def lifetimes(node: Node, prefix: str, sample: int) -> Finding:
     looked_at, forever, all_of_them = 0, list[str](), True
     try:
         for keys in keys_under(node, prefix):
+            if looked_at >= sample:
+                all_of_them = False
+                break
             left = node.ask_many([("PTTL", key) for key in keys])
             # -1: it never expires; -2: it has gone since.
             forever += [key for key, ms in zip(keys, left, strict=True) if ms == -1]
             looked_at += len(keys)
-            if looked_at >= sample:
-                all_of_them = False
-                break
     except ReplyError as error:
         return unchecked("keys", f"not looked at: {error}", "grant +scan +pttl to whoever looks")
     whole = f"all {looked_at:,} keys" if all_of_them else f"the first {looked_at:,} keys of more"

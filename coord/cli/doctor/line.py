@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from coord.cli.doctor.findings import Finding, ok, problem, unchecked, warning
-from coord.errors import ReplyError
+from coord.errors import ConfigError, ReplyError
 
 if TYPE_CHECKING:
     from coord.redis.primaries import Node
@@ -22,9 +22,9 @@ _APART_SECONDS = 1.0
 
 def unreachable(error: Exception) -> Finding:
     """It did not answer, or did not let us in."""
-    return problem(
-        "reached", str(error), "is it running, are host, port, user and password right, is the way to it open?"
-    )
+    # What is wrong with a URL says by itself how it has to be.
+    advice = "" if isinstance(error, ConfigError) else "is it running, are host and port right, is the way to it open?"
+    return problem("reached", str(error), advice)
 
 
 def reached(node: Node) -> Finding:

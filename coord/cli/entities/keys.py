@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from coord.names import decoded
+from coord.names import decoded, encoded
 
 __all__ = ["Named", "named"]
 
@@ -33,7 +33,19 @@ def named(key: str, prefix: str) -> Named | None:
     found = _SHAPE.fullmatch(key, len(prefix)) if key.startswith(prefix) else None
     if found is None or found["kind"] == "permitted" or _NOTE.search(found["rest"] or ""):
         return None
-    kind, tag, rest = found["kind"], decoded(found["tag"]), found["rest"]
+    kind, tag, rest = found["kind"], _name(found["tag"]), found["rest"]
+    if tag is None:
+        return None
     if kind == "stats":
-        return Named(kind, decoded(rest), key, id=tag) if rest else None
+        name = _name(rest or "")
+        return None if name is None else Named(kind, name, key, id=tag)
     return Named(kind, tag, key, part=None if rest is None else decoded(rest))
+
+
+def _name(part: str) -> str | None:
+    """Return the name that became this part of a key; None when no name does."""
+    name = decoded(part)
+    try:
+        return name if encoded(name) == part else None
+    except ValueError:
+        return None
