@@ -307,6 +307,7 @@ def test_a_server_that_still_loads() -> None:
     [
         ({"maxmemory_policy": "noeviction", "maxmemory": "1000", "used_memory": "100"}, ["ok", "ok"]),
         ({"maxmemory_policy": "noeviction", "maxmemory": "1000", "used_memory": "950"}, ["ok", "warning"]),
+        ({"maxmemory_policy": "noeviction", "maxmemory": "1000", "used_memory": "1001"}, ["ok", "problem"]),
         ({"maxmemory_policy": "volatile-ttl", "maxmemory": "0", "used_memory": "100"}, ["problem", "ok"]),
         ({"used_memory": "100"}, ["unchecked", "ok"]),
     ],

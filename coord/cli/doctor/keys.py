@@ -31,6 +31,8 @@ def lifetimes(node: Node, prefix: str, sample: int) -> Finding:
             looked_at += len(keys)
     except ReplyError as error:
         return unchecked("keys", f"not looked at: {error}", "grant +scan +pttl to whoever looks")
+    if not looked_at and all_of_them:
+        return ok("keys", f"there is none under {prefix!r}")
     whole = f"all {looked_at:,} keys" if all_of_them else f"the first {looked_at:,} keys of more"
     seen = f"{whole} under {prefix!r} were looked at"
     if not forever:

@@ -70,6 +70,7 @@ def role(info: Told, *, clustered: bool) -> Finding:
 # --- memory --------------------------------------------------------------------------------------
 
 _NEARLY_FULL = 0.9
+_MAKE_ROOM = "raise maxmemory, or find what fills it"
 
 
 def memory(info: Told) -> Iterator[Finding]:
@@ -88,10 +89,10 @@ def memory(info: Told) -> Iterator[Finding]:
         yield ok("eviction", "maxmemory-policy is noeviction: nothing that lives is dropped")
     used = int(info.get("used_memory", 0))
     seen = f"{_size(used)} in use" + (f" of {_size(limit)}" if limit else ", and no maxmemory")
-    if limit and used > _NEARLY_FULL * limit:
-        yield warning(
-            "memory", f"{seen}: when it is full, writes are refused", "raise maxmemory, or find what fills it"
-        )
+    if limit and used >= limit:
+        yield problem("memory", f"{seen}: writes are refused, or make others go", _MAKE_ROOM)
+    elif limit and used > _NEARLY_FULL * limit:
+        yield warning("memory", f"{seen}: when it is full, writes are refused, or make others go", _MAKE_ROOM)
     else:
         yield ok("memory", seen)
 
