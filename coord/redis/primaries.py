@@ -72,7 +72,7 @@ class Node:
 
 def primaries(url: str, options: Options) -> list[Primary]:
     """Return the one primary of a server or of a Sentinel service, or all those of a cluster, found by any node."""
-    if not url.startswith("redis+cluster://"):
+    if not url.partition("://")[0].endswith("+cluster"):
         return [Primary(from_url(url, options, asynchronous=False), next(scratch_keys(options.prefix)))]
     dialer, seeds = cluster_from_url(url, options, asynchronous=False)
     slots = _slots(dialer, seeds)

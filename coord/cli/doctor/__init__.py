@@ -76,14 +76,14 @@ class Seen:
 
 def _examined(url: str, prefix: str, sample: int, seen: Seen) -> Iterator[Finding]:
     scheme = url.partition("://")[0]
-    seen.clustered = scheme == "redis+cluster"
+    seen.clustered = scheme.endswith("+cluster")
     seen.fails_over = "+" in scheme
     try:
         found = found_primaries(url, prefix)
     except CoordError as error:
         yield unreachable(error)
         return
-    if scheme == "redis+sentinel":
+    if scheme.endswith("+sentinel"):
         yield from sentinels(found[0].dialer)
     for primary in found:
         try:
