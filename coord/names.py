@@ -13,8 +13,10 @@ __all__ = [
     "decoded",
     "encoded",
     "int64",
+    "literal",
     "milliseconds",
     "nearly_plain",
+    "printable",
     "text",
 ]
 
@@ -62,6 +64,16 @@ def encoded(name: str, what: str = "a name") -> str:
 def decoded(name: str) -> str:
     """Return the name that ``encoded`` made into this."""
     return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), name)
+
+
+def literal(text: str) -> str:
+    """Return a glob pattern of Redis that matches this text alone."""
+    return "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in text)
+
+
+def printable(text: str) -> str:
+    """Return a text without what a terminal would act on, or could not show: that becomes an escape."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def milliseconds(value: Seconds, what: str = "ttl") -> int:

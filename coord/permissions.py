@@ -6,14 +6,16 @@ https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from coord.names import literal
 from coord.script import packaged
 
 if TYPE_CHECKING:
     from coord.memory import Keyspace
 
-__all__ = ["PERMITTED"]
+__all__ = ["PERMITTED", "acl_line"]
 
 
 def _permitted(space: Keyspace, scratch: str, publish: str) -> list[str]:
@@ -23,3 +25,26 @@ def _permitted(space: Keyspace, scratch: str, publish: str) -> list[str]:
 
 
 PERMITTED = packaged("permitted", _permitted)
+
+_CONNECTION = ("evalsha", "script|load", "info", "ping", "hello", "select", "time")
+_NOTICES = ("publish", "subscribe", "unsubscribe")
+_SHARDED_NOTICES = ("spublish", "ssubscribe", "sunsubscribe")
+_CLUSTER = ("cluster|slots", "asking")
+
+
+def acl_line(prefix: str, *, sharded: bool = True, clustered: bool = False) -> str:
+    """Return the smallest ``ACL SETUSER`` line of a user for coord; the password is left to whoever types it.
+
+    ``sharded``: the server has sharded channels, as all have but 6.2. ``clustered``: it is a node of a cluster.
+    """
+    inner = [name.lower() for name in re.findall(r'\btry\("([A-Z]+)"', PERMITTED.source)]
+    commands = (
+        *_CONNECTION,
+        *inner,
+        *_NOTICES,
+        *(_SHARDED_NOTICES if sharded else ()),
+        *(_CLUSTER if clustered else ()),
+    )
+    granted = " ".join(f"+{name}" for name in dict.fromkeys(commands))
+    mine = f"{literal(prefix)}*"
+    return f"ACL SETUSER coord on >PASSWORD resetkeys ~{mine} resetchannels &{mine} -@all {granted}"

@@ -366,6 +366,8 @@ def test_a_wrong_password_is_a_config_error(guarded: Server) -> None:
         f"rediss://anna:{CANARY}@127.0.0.1:1/0",
         f"valkey://anna:{CANARY}@127.0.0.1:1/0",
         f"unix://anna:{CANARY}@/no/such/socket",
+        f"redis+cluster://anna:{CANARY}/rest@127.0.0.1:1",
+        f"redis+sentinel://anna:{CANARY}?rest@127.0.0.1:1/service",
         f"redis//anna:{CANARY}@localhost",
         f"anna:{CANARY}@localhost:6379",
         f"{CANARY}@localhost:6379",

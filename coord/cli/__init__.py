@@ -1,12 +1,13 @@
-"""The command line: ``coord demo``."""
+"""The command line: ``coord COMMAND``; each command is a module, or a package, of its name."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING
 
-from coord.cli import demo
+from coord.cli import demo, doctor, ls, script, show, watch
 from coord.errors import CoordError
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_COMMANDS = (demo,)
+_COMMANDS = (demo, doctor, ls, show, watch, script)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,12 +23,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         code: int = args.run(args)
+        sys.stdout.flush()
     except CoordError as error:
         print(f"coord: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("coord: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # Who read has seen enough, as head does; Python would complain once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return code
 
 

@@ -242,7 +242,8 @@ def _parts(rest: str, port: int, form: str) -> tuple[dict[str, str], list[Addres
     for host in filter(None, hosts.split(",")):
         name, _, number = host.rpartition(":") if ":" in host else (host, "", str(port))
         if not name or not number.isdecimal():
-            raise ConfigError(f"cannot read the host {host!r}: the URL is {form}")
+            # Not quoted: with a / in it, a password stands where hosts should.
+            raise ConfigError(f"cannot read a host of this URL: it is {form}; in a password, / is %2F and ? is %3F")
         addresses.append((name, int(number)))
     if not addresses or query:
         raise ConfigError(f"cannot read this URL: it is {form}, without options")

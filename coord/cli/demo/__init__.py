@@ -12,6 +12,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from coord.cli.arguments import at_least
 from coord.cli.demo.crew import KEEP
 from coord.cli.demo.load import Load
 from coord.cli.demo.run import Run, run
@@ -48,28 +49,18 @@ def declare(commands: Any) -> None:
         help="where the state is kept: memory:// (the default; workers are threads), redis://host:port/db and the "
         "like (workers are processes), or auto (a private server, started from an installed wheel or from PATH)",
     )
-    parser.add_argument("--workers", type=_at_least(2), default=6, metavar="N", help="how many workers (default: 6)")
+    parser.add_argument("--workers", type=at_least(2), default=6, metavar="N", help="how many workers (default: 6)")
     parser.add_argument(
-        "--documents", type=_at_least(1), default=200, metavar="N", help="how many documents (default: 200)"
+        "--documents", type=at_least(1), default=200, metavar="N", help="how many documents (default: 200)"
     )
     parser.add_argument(
-        "--updates", type=_at_least(1), default=5, metavar="N", help="how many updates of each document (default: 5)"
+        "--updates", type=at_least(1), default=5, metavar="N", help="how many updates of each document (default: 5)"
     )
     parser.add_argument(
         "--seed", type=int, default=1, metavar="N", help="the seed of load, delivery and deaths (default: 1)"
     )
     parser.add_argument("--no-naive", action="store_true", help="leave out the run without coord")
     parser.set_defaults(run=_demo)
-
-
-def _at_least(least: int) -> Any:
-    def number(text: str) -> int:
-        value = int(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"at least {least}")
-        return value
-
-    return number
 
 
 def _demo(args: argparse.Namespace) -> int:

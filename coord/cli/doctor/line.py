@@ -1,0 +1,70 @@
+"""The line to a server, and its two ends: how long a round trip takes, how far the clocks are apart, who parses."""
+
+from __future__ import annotations
+
+import time
+from importlib.metadata import PackageNotFoundError, version
+from statistics import median
+from typing import TYPE_CHECKING
+
+from coord.cli.doctor.findings import Finding, ok, problem, unchecked, warning
+from coord.errors import ConfigError, ReplyError
+
+if TYPE_CHECKING:
+    from coord.redis.primaries import Node
+
+__all__ = ["clock", "parser", "reached", "unreachable"]
+
+_ROUND_TRIPS = 20
+_FAR_MS = 20.0
+_APART_SECONDS = 1.0
+
+
+def unreachable(error: Exception) -> Finding:
+    """It did not answer, or did not let us in."""
+    # What is wrong with a URL says by itself how it has to be.
+    advice = "" if isinstance(error, ConfigError) else "is it running, are host and port right, is the way to it open?"
+    return problem("reached", str(error), advice)
+
+
+def reached(node: Node) -> Finding:
+    """Where the server is, and how far away."""
+    took = [_took_ms(node) for _ in range(_ROUND_TRIPS)]
+    seen = f"{node.where}, a round trip takes {median(took):.2f} ms (median of {_ROUND_TRIPS}, at most {max(took):.2f})"
+    if median(took) > _FAR_MS:
+        return warning("reached", f"{seen}: each operation takes that long", "bring services and server together")
+    return ok("reached", seen)
+
+
+def _took_ms(node: Node) -> float:
+    begun = time.perf_counter()
+    node.ask("PING")
+    return (time.perf_counter() - begun) * 1000
+
+
+def clock(node: Node) -> Finding:
+    """How far the clocks are apart, as exactly as one round trip can tell."""
+    sent = time.time()
+    reply = node.ask("TIME")
+    come = time.time()
+    if isinstance(reply, ReplyError):
+        return unchecked("clock", f"this user may not ask for the time: {reply}", "grant +time")
+    ahead = int(reply[0]) + int(reply[1]) / 1e6 - (sent + come) / 2
+    unsure_ms = (come - sent) / 2 * 1000
+    seen = f"the server's is {abs(ahead) * 1000:.1f} ms {'ahead of' if ahead > 0 else 'behind'} this machine's"
+    if abs(ahead) > _APART_SECONDS + unsure_ms / 1000:
+        return warning(
+            "clock",
+            f"{seen}: coord asks the server's alone, but a failover to another clock moves the ends of leases",
+            "keep the clocks of all machines in step, with NTP",
+        )
+    return ok("clock", f"{seen}, give or take {unsure_ms:.1f} ms")
+
+
+def parser() -> Finding:
+    """Who reads replies on this machine."""
+    try:
+        return ok("hiredis", f"{version('hiredis')} reads replies, redis-py {version('redis')} connects")
+    except PackageNotFoundError:
+        advice = "pip install 'coord[hiredis]'"
+        return warning("hiredis", "not installed: replies are read in Python, at some cost", advice)

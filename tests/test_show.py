@@ -1,0 +1,82 @@
+"""``coord show``: all that is known of one name, of every kind."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from live import Live
+
+from coord.cli import main
+
+pytest_plugins = ("live_fixtures",)
+
+
+def show(live: Live, *argv: str) -> int:
+    return main(["show", "--url", live.url, *argv])
+
+
+def test_everything_of_one_name(live_server: Live, capsys: Any) -> None:
+    """A name is the name of several things at once; what only resembles it is left out."""
+    with live_server.connect() as c:
+        lease = c.claim("job:1", ttl=600, owner="anna")
+        assert lease is not None
+        newest = c.bump("job:1")
+        c.bump("job:12")
+        c.bump("a job:1")
+        assert show(live_server, "job:1") == 0
+    claim, version = capsys.readouterr().out.split("\n\n")
+    assert claim.splitlines() == [
+        "claim job:1",
+        "  key         coord:claim:{job%3A1}",
+        "  expires_in  10 min",
+        "  owner       anna",
+        f"  fence       {lease.fence}",
+    ]
+    assert version.splitlines()[-1].split() == ["version", str(newest)]
+
+
+def test_what_has_failed_and_why(live_server: Live, capsys: Any) -> None:
+    with live_server.connect() as c:
+        c.barrier("batch").open(parties=3, metadata={"of": {"anna": [1, 2]}})
+        c.barrier("batch").fail("part-1", "no such\npage")
+        request = c.request("batch")
+        request.register()
+        request.add("embedding", "page-1")
+        request.fail("embedding", "page-1", "no such model")
+        assert show(live_server, "batch") == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert "part-1  no such\\npage" in lines
+    assert 'metadata     {"of": {"anna": [1, 2]}}' in lines
+    assert lines[lines.index("embedding") :].index("page-1  no such model") > 0
+
+
+@pytest.mark.parametrize("name", ["request-1", "embedding"])
+def test_statistics_by_id_or_by_name(live_server: Live, capsys: Any, name: str) -> None:
+    with live_server.connect() as c:
+        c.stats("embedding").merge("request-1", {"errors": 1, "of all": 4})
+        assert show(live_server, name) == 0
+    title, *_, counts, errors, of_all = capsys.readouterr().out.splitlines()
+    assert (title, counts.strip()) == ("stats embedding request-1", "counts")
+    assert (errors.split(), of_all.split()) == (["errors", "1"], ["of", "all", "4"])
+
+
+@pytest.mark.parametrize("name", ["job*", "[a]", "job:{%}", "ö\n\x1b", "a b"])
+def test_a_name_is_taken_as_it_stands(live_server: Live, capsys: Any, name: str) -> None:
+    """No sign in it stands for another."""
+    with live_server.connect() as c:
+        c.bump(name)
+        c.bump("jobs")
+        c.bump("a")
+        assert show(live_server, name, "--json") == 0
+    assert [each["name"] for each in json.loads(capsys.readouterr().out)] == [name]
+
+
+def test_what_is_not_there(live_server: Live, capsys: Any) -> None:
+    """A script can tell by the exit code."""
+    assert show(live_server, "job", "--json") == 1
+    assert json.loads(capsys.readouterr().out) == []
+    assert show(live_server, "job") == 1
+    assert capsys.readouterr().err == "coord: nothing of the name 'job' lives under 'coord:'\n"
+    assert show(live_server, "") == 2
