@@ -280,8 +280,11 @@ class Links:
 
     def drop(self, link: Link) -> None:
         """Close a connection that cannot be used again."""
-        link.close()
-        self._forget()
+        try:
+            link.close()
+        finally:
+            # Also when the thread is interrupted here: else there is a place less for good.
+            self._forget()
 
     def close(self) -> None:
         """Wait until calls in flight are answered, for as long as one may take, and close all connections."""
