@@ -19,7 +19,7 @@ from coord.leases import AsyncHolding, AsyncLease, Holding, Job, Lease
 from coord.names import Seconds
 from coord.notices import Notices
 from coord.operation import Calls, Naming, op
-from coord.plan import Bell, Listen, Pause, Plan, Rest, Step, Tell, Together, Undo, Within, planned, undoing
+from coord.plan import Bell, Listen, Pause, Plan, Rest, Step, Tell, Together, Undo, Within, planned, report, undoing
 from coord.script import Call, Script
 from coord.worker import GRACE, Worker
 
@@ -633,10 +633,17 @@ class AsyncCoordinator(_Operations, Naming):
         return self._begin(plan, self._kept)
 
     def _begin(self, plan: Plan[None], among: set[asyncio.Task[None]]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(self.follow(plan))
+        task = asyncio.get_running_loop().create_task(self._follow_alone(plan))
         among.add(task)
         task.add_done_callback(among.discard)
         return task
+
+    async def _follow_alone(self, plan: Plan[None]) -> None:
+        """Follow a plan that nobody awaits."""
+        try:
+            await self.follow(plan)
+        except Exception:
+            report(plan)
 
     async def aclose(self) -> None:
         """Finish what is in flight, end the background work, and close all connections. May be called again."""

@@ -11,6 +11,7 @@ at that step, so that its ``finally`` and ``except`` run.
 
 from __future__ import annotations
 
+import logging
 from asyncio import CancelledError
 from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
@@ -40,8 +41,11 @@ __all__ = [
     "ask_within",
     "listen",
     "planned",
+    "report",
     "undoing",
 ]
+
+_log = logging.getLogger("coord")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -170,6 +174,12 @@ def undoing(step: Undo) -> Plan[None]:
             return
         else:
             return
+
+
+def report(plan: Plan[Any]) -> None:
+    """Log the error that has just ended a plan in the background, where there is nobody to raise it to."""
+    name: str = getattr(plan, "__name__", "")
+    _log.exception("coord: background work failed: %s", name.strip("_").replace("_", " "))
 
 
 class Follows(Protocol):
