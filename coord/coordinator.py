@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self, TypeVar, cast
 
 from coord import barriers, claims, kv, leases, requests, stats, versions
 from coord.barriers import BarrierStatus
-from coord.errors import MissingBarrier, OutcomeUnknown
+from coord.errors import MissingBarrier
 from coord.leases import AsyncHolding, AsyncLease, Holding, Job, Lease
 from coord.names import Seconds
 from coord.notices import Notices
@@ -79,8 +79,8 @@ class AsyncRunner(Protocol):
         """Make a call; await its result."""
         ...
 
-    def run_many(self, calls: Iterable[Call[Any]], /) -> Coroutine[Any, Any, list[Any]]:
-        """Make calls in one write; await an answer or an error each, in order."""
+    def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> Coroutine[Any, Any, list[Any]]:
+        """Make calls in one write, within so many seconds; await an answer or an error each, in order."""
         ...
 
     @property
@@ -604,7 +604,10 @@ class AsyncCoordinator(_Operations, Naming):
             case Call():
                 return await self.run(step)
             case Within():
-                return await self._within(step)
+                (answer,) = await self._runner.run_many([step.call], step.seconds)
+                if isinstance(answer, Exception):
+                    raise answer
+                return answer
             case Together():
                 return await self._runner.run_many(step.calls)
             case Pause():
@@ -620,13 +623,6 @@ class AsyncCoordinator(_Operations, Naming):
                 return await told if inspect.isawaitable(told) else told
             case Undo():
                 return self._begin(undoing(step), self._undoing)
-
-    async def _within(self, step: Within) -> Any:
-        try:
-            async with asyncio.timeout(step.seconds):
-                return await self.run(step.call)
-        except TimeoutError:
-            raise OutcomeUnknown(f"{step.call.script.name} was not answered within {step.seconds:.3f} s") from None
 
     def keep(self, plan: Plan[None]) -> Job:
         """Follow a plan in a task of its own, until it ends or the coordinator is closed."""

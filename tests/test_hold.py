@@ -424,15 +424,15 @@ def test_a_renewal_of_a_task_that_cannot_be_made_at_all_is_logged(live: Live, ca
     async def main() -> None:
         async with live.connect_async() as c:
             runner = c._runner
-            call = runner.call
+            run_many = runner.run_many
 
-            async def failing(*words: Any) -> Any:
-                raise ZeroDivisionError("unforeseen")
+            async def failing(calls: Any, within: float | None = None) -> list[Any]:
+                return [ZeroDivisionError("unforeseen") for _ in calls]
 
             async with c.hold("job", ttl=TTL):
-                runner.call = failing
+                runner.run_many = failing
                 await until_async(lambda: caplog.records, "the log line")
-                runner.call = call
+                runner.run_many = run_many
 
     run(main())
     gc.collect()

@@ -78,22 +78,29 @@ class AsyncRedis:
             self._notices = self._servers.listen()
         return self._notices
 
-    async def run_many(self, calls: Iterable[Call[Any]]) -> list[Any]:
-        """Make calls, up to a thousand in one write, and return an answer or an error for each, in order."""
+    async def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
+        """Make calls, up to a thousand in one write, within so many seconds; an answer or an error each, in order."""
         calls = list(calls)
+        end = None if within is None else self._loop.time() + within
         at_once = min(AT_ONCE, self._most)
         chunks = [calls[start : start + at_once] for start in range(0, len(calls), at_once)]
-        return [answered for chunk in chunks for answered in await self._run_some(chunk)]
+        return [answered for chunk in chunks for answered in await self._run_some(chunk, end)]
 
-    async def _run_some(self, calls: Sequence[Call[Any]]) -> list[Any]:
+    async def _run_some(self, calls: Sequence[Call[Any]], end: float | None) -> list[Any]:
         """Make calls in one write, once there is room for all of them."""
-        await self._wait_for_room(len(calls))
+        patience = self._patience if end is None else min(self._patience, end - self._loop.time())
+        stories = [Attempts(call.script, call.keys, call.argv, patience) for call in calls]
         try:
-            stories = [Attempts(call.script, call.keys, call.argv, self._patience) for call in calls]
-            await self._persist(stories)
-            return [answer(story, call.read) for story, call in zip(stories, calls, strict=True)]
-        finally:
-            self._hand_over(len(calls))
+            async with asyncio.timeout_at(end):
+                await self._wait_for_room(len(calls))
+                try:
+                    await self._persist(stories)
+                finally:
+                    self._hand_over(len(calls))
+        except TimeoutError:
+            for story in stories:
+                story.out_of_time()
+        return [answer(story, call.read) for story, call in zip(stories, calls, strict=True)]
 
     async def aclose(self) -> None:
         """Finish what is in flight and close the connection. May be called again."""
@@ -179,9 +186,14 @@ class AsyncRedis:
 async def attempt(link: AsyncLink, stories: Sequence[Attempts]) -> None:
     """Make calls in one write; what was sent and not answered is lost."""
     batch = Batch(stories)
-    for place, reply in enumerate([link.ask(words) for words in batch.commands]):
+    asked = [link.ask(words) for words in batch.commands]
+    for place, reply in enumerate(asked):
         try:
             batch.answered(place, await reply)
+        except asyncio.CancelledError:
+            for unanswered in range(place, len(asked)):
+                batch.lost(unanswered, TimeoutError("no reply in time"))
+            raise
         except Unsent as error:
             batch.unreached(place, error)
         except LOST as error:
