@@ -171,7 +171,7 @@ class AsyncCluster:
         self._seeds = list(seeds)
         self._options = options
         self._nodes: dict[Address, Node] = {}
-        self._slots = SlotMap()
+        self._slots = SlotMap(dialer.remap)
         self._sharded = False
         self._refreshing: asyncio.Task[list[CoordError]] | None = None
         self._refreshed = -_REFRESH_SECONDS
@@ -218,16 +218,17 @@ class AsyncCluster:
 
     async def groups(self, stories: Sequence[Attempts]) -> Iterable[Group]:
         """Return calls by node, once what was learnt of the topology is taken in."""
-        for story in stories:
-            if story.sent_to:
-                story.sent_to = self._slots.sent_to(story.keys[0], story.sent_to, once=story.asking)
+        sent_to = [
+            self._slots.sent_to(story.keys[0], story.sent_to, once=story.asking) if story.sent_to else None
+            for story in stories
+        ]
         if any(story.stray for story in stories):
             if self._refreshing is None:
                 self._refreshing = self._loop.create_task(self._refresh())
             await asyncio.shield(self._refreshing)
         groups: dict[int, Group] = {}
-        for story in stories:
-            node = self._node(story.sent_to) if story.sent_to else self.route(story.keys)
+        for story, address in zip(stories, sent_to, strict=True):
+            node = self._node(address) if address else self.route(story.keys)
             groups.setdefault(id(node), (node, []))[1].append(story)
         return groups.values()
 

@@ -235,6 +235,12 @@ def answer(story: Attempts, read: Callable[[Any], Any]) -> Any:
 def could_not_connect(error: BaseException, where: str) -> CoordError:
     """Turn what redis-py says when it cannot connect into what the caller gets."""
     text = str(error)
+    if type(error).__name__ == "MasterNotFoundError":
+        # What follows are the settings of every sentinel that was asked, and what was wrong with it.
+        text, _, troubles = text.partition(" : ")
+        if "AuthenticationError" in troubles:
+            return ConfigError(f"{where}: its sentinels do not let us in: sentinel_password in the URL is for them")
+        return Unavailable(f"cannot reach {where}: {text}")
     why = _named(text, _DENIED)
     if "Authentication required" in text:
         why = "NOAUTH"

@@ -121,7 +121,7 @@ class Cluster:
         self._seeds = list(seeds)
         self._limit = options.max_connections
         self._nodes: dict[Address, Links] = {}
-        self._slots = SlotMap()
+        self._slots = SlotMap(dialer.remap)
         self._lock = threading.Lock()
         self._refreshed = -_REFRESH_SECONDS
         self.timeout = dialer.timeout
@@ -168,14 +168,15 @@ class Cluster:
 
     def groups(self, stories: Sequence[Attempts], end: float, /) -> Iterable[Group]:
         """Return calls by node, once what was learnt of the topology is taken in."""
-        for story in stories:
-            if story.sent_to:
-                story.sent_to = self._slots.sent_to(story.keys[0], story.sent_to, once=story.asking)
+        sent_to = [
+            self._slots.sent_to(story.keys[0], story.sent_to, once=story.asking) if story.sent_to else None
+            for story in stories
+        ]
         if any(story.stray for story in stories):
             self.refresh(end)
         groups: dict[int, Group] = {}
-        for story in stories:
-            links = self._links(story.sent_to) if story.sent_to else self.route(story.keys)
+        for story, address in zip(stories, sent_to, strict=True):
+            links = self._links(address) if address else self.route(story.keys)
             groups.setdefault(id(links), (links, []))[1].append(story)
         return groups.values()
 
