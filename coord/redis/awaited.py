@@ -100,6 +100,7 @@ class AsyncRedis:
         except TimeoutError:
             for story in stories:
                 story.out_of_time()
+                self._route(story.keys).doubt()
         return [answer(story, call.read) for story, call in zip(stories, calls, strict=True)]
 
     async def aclose(self) -> None:

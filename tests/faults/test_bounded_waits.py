@@ -18,6 +18,8 @@ from live import until, waiters
 from machines import chosen, client_of, start
 
 import coord
+from coord.redis import asyncservers
+from coord.testing.proxy import LossyProxy
 from coord.testing.servers import Server
 
 PATIENT: dict[str, Any] = {"timeout": 40.0, "patience": 60.0, "remember": 200.0}
@@ -121,6 +123,58 @@ def test_patience_that_ends_before_the_wait_is_told_as_such(mortal: Server, worl
         with pytest.raises((coord.Unavailable, coord.OutcomeUnknown), match="cannot reach"):
             wait()
     assert monotonic() - started < LATE
+
+
+def test_the_next_call_goes_on_another_connection(world: Backend, line: LossyProxy) -> None:
+    """A connection that is silent for the whole of a call is not asked again, long before its time-out is over."""
+    c = world.dial(line.url, **PATIENT)
+    c.kv.incr("warm")
+    before = line.connections
+    line.arm("drop_reply")
+    with pytest.raises(coord.WaitTimeout, match="no reply in time"):
+        WAITS["hold"](c)
+    with c.hold("other", wait=LATE):
+        pass
+    # The blocking coordinator has a thread that takes the claim back.
+    assert line.connections in (before + 1, before + 2)
+
+
+def test_a_connection_that_is_doubted_is_not_taken_from_others(line: LossyProxy) -> None:
+    """Another task waits on it, for a call that may not be repeated: it is answered there, late."""
+    counts = coord.Script("counts", "return redis.call('INCR', KEYS[1])")
+
+    async def run() -> None:
+        async with coord.connect_async(line.url, **PATIENT) as c:
+            await c.run(coord.Call(counts, ("{x}",), (), int))
+            before = line.connections
+            line.delay = 1.5
+            line.arm("delay_reply")
+            other = asyncio.create_task(c.run(coord.Call(counts, ("{x}",), (), int)))
+            with pytest.raises(coord.WaitTimeout):
+                await c.barrier("b").wait(timeout=WAIT)
+            assert await c.kv.incr("y") == 1
+            assert line.connections == before + 1
+            assert await other == 2
+
+    asyncio.run(run())
+
+
+def test_a_moment_of_silence_is_no_reason_to_leave(line: LossyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that had too little time says nothing of its connection."""
+    monkeypatch.setattr(asyncservers, "_SILENT_SECONDS", LATE)
+
+    async def run() -> None:
+        async with coord.connect_async(line.url, **PATIENT) as c:
+            await c.kv.incr("x")
+            before = line.connections
+            line.delay = 2 * WAIT
+            line.arm("delay_reply")
+            with pytest.raises(coord.WaitTimeout):
+                await c.barrier("b").wait(timeout=WAIT)
+            assert await c.kv.incr("x") == 2
+            assert line.connections == before
+
+    asyncio.run(run())
 
 
 def test_a_short_wait_still_finds_a_free_name(mortal: Server, world: Backend) -> None:
