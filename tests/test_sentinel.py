@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from time import monotonic
 from typing import Any
@@ -329,3 +330,27 @@ def assert_never_doubled(place: SentinelPlace, loads: Any) -> dict[str, int]:
     for name in NAMES:
         assert stored[name] <= acked(loads)[name] + loads[0].unknown[name] + loads[1].unknown[name]
     return stored
+
+
+# --- sentinels that are silent ------------------------------------------------------------------
+
+
+def test_a_wait_is_bounded_when_the_sentinels_are_silent(world: Backend) -> None:
+    """The connection is gone, and who should tell where to is frozen: the wait ends all the same, in both worlds."""
+    c = world.connect(timeout=40.0, patience=60.0, remember=200.0)
+    c.kv.incr("x")
+    frozen, primary = world.place.sentinels.sentinels, world.place.primary
+    for sentinel in frozen:
+        sentinel.signal(signal.SIGSTOP)
+    try:
+        with client(primary) as operator:
+            operator.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        started = monotonic()
+        with pytest.raises(coord.WaitTimeout, match=r"'job' is free was not told within 0\.4 s"):
+            c.hold("job", wait=0.4).__enter__()
+        assert monotonic() - started < BOUND
+    finally:
+        for sentinel in frozen:
+            sentinel.signal(signal.SIGCONT)
+    with c.hold("job", wait=BOUND):
+        pass

@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping
 from copy import copy
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode
 
@@ -134,8 +135,23 @@ class Dialer:
         """Return a redis-py connection, not yet connected; it gets ``within`` seconds where that is less."""
         if within is None or within >= self.timeout:
             return self._kind(**self._settings)
-        limits = {"socket_timeout": within, "socket_connect_timeout": within}
-        return self._kind(**{**self._settings, **limits})
+        limits: dict[str, Any] = {"socket_timeout": within, "socket_connect_timeout": within}
+        pool = self._hurried_sentinels(within)
+        if pool is None:
+            return self._kind(**{**self._settings, **limits})
+        connection = self._kind(**{**self._settings, **limits, "connection_pool": pool.proxy})
+        # It knows its pool by a weak reference only.
+        connection.pool_of_coord = pool
+        return connection
+
+    def _hurried_sentinels(self, within: float) -> Any:
+        """The pool of the same Sentinel service, each of whose sentinels gets its share of so many seconds."""
+        pool = self._settings.get("connection_pool")
+        if pool is None or type(pool.sentinel_manager) not in (redis.sentinel.Sentinel, _Asking):
+            return None
+        share = within / (len(pool.sentinel_manager.sentinels) + 1)
+        limits = {"socket_timeout": share, "socket_connect_timeout": share}
+        return _blocking_sentinel(pool, self._kind.__name__, limits)
 
     def blocking(self) -> Dialer:
         """Return a dialer that opens blocking connections to the same server."""
@@ -358,14 +374,14 @@ def _from_pool(pool: Any, options: Options, *, asynchronous: bool) -> Dialer:
     return dialer
 
 
-def _blocking_sentinel(pool: Any, kind: str) -> Any:
+def _blocking_sentinel(pool: Any, kind: str, limits: Mapping[str, Any] = MappingProxyType({})) -> Any:
     """The pool of a blocking client of the same Sentinel service, which logs in to the same sentinels."""
     theirs = pool.sentinel_manager
     manager = _asking([], theirs.min_other_sentinels)
     manager._force_master_ip = getattr(theirs, "_force_master_ip", None)
     for asked in (each.connection_pool for each in theirs.sentinels):
         settings = {name: value for name, value in asked.connection_kwargs.items() if name not in _NOT_OURS}
-        settings |= {"retry": Retry(NoBackoff(), 0)}
+        settings |= {"retry": Retry(NoBackoff(), 0), **limits}
         same: Any = getattr(redis.connection, asked.connection_class.__name__)
         manager.sentinels.append(redis.Redis(connection_pool=redis.ConnectionPool(same, **settings)))
     pools: Any = redis.sentinel.SentinelConnectionPool
