@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from itertools import count, islice
@@ -429,6 +430,27 @@ def test_who_waits_is_served_after_a_failover(world: Backend, c: Any) -> None:
     wait_until(lambda: world.place.node("job") is replica, "the replica is the primary")
     assert lease.release()
     assert waiting.result() > lease.fence
+
+
+def test_a_wait_is_bounded_when_no_node_answers(world: Backend) -> None:
+    """The primary is gone, and the nodes that could tell who is in its place are frozen: the wait ends all the same."""
+    c = world.connect(timeout=40.0, patience=60.0, remember=200.0)
+    assert c.holder("job") is None
+    victim = world.place.node("job")
+    others = [server for server in world.place.cluster.servers if server is not victim]
+    for server in others:
+        server.signal(signal.SIGSTOP)
+    try:
+        world.place.kill(victim)
+        started = monotonic()
+        with pytest.raises(coord.WaitTimeout, match=r"'job' is free was not told within 0\.4 s"):
+            c.hold("job", wait=0.4).__enter__()
+        assert monotonic() - started < BOUND
+    finally:
+        for server in others:
+            server.signal(signal.SIGCONT)
+    with c.hold("job", wait=2 * BOUND):
+        pass
 
 
 # --- connecting ----------------------------------------------------------------------------------

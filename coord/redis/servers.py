@@ -186,7 +186,9 @@ class Cluster:
         Returns what was wrong with those that did not.
         """
         troubles: list[CoordError] = []
-        with self._lock:
+        if not self._lock.acquire(timeout=left(end, threading.TIMEOUT_MAX)):
+            return troubles
+        try:
             if monotonic() - self._refreshed < _REFRESH_SECONDS:
                 return troubles
             known = list(dict.fromkeys((*self._slots.primaries, *self._nodes, *self._seeds)))
@@ -197,6 +199,8 @@ class Cluster:
                     break
                 troubles.append(trouble)
             self._refreshed = monotonic()
+        finally:
+            self._lock.release()
         return troubles
 
     def _ask(self, address: Address, within: float) -> CoordError | None:
