@@ -19,7 +19,7 @@ from coord.leases import look_again_in
 from coord.library import keep_error, kept_errors, now_ms, recall, refresh, remember
 from coord.names import Seconds, decoded, encoded, int64, milliseconds
 from coord.operation import Handle, nonce
-from coord.plan import Pause, Plan, Rest, Tell, ask, listen
+from coord.plan import Pause, Plan, Rest, Tell, ask, ask_by, in_time, listen
 from coord.script import Call, packaged
 
 if TYPE_CHECKING:
@@ -201,8 +201,13 @@ def waiting(barrier: BarrierHandle, timeout: Seconds | None = None) -> Plan[Barr
     Raises ``WaitTimeout`` after ``timeout`` seconds (None: never), and ``MissingBarrier`` when nobody has opened it.
     """
     end = None if timeout is None else monotonic() + milliseconds(timeout, "timeout") / 1000
+    unknown = f"what the barrier {barrier.name!r} lacks was not told within {timeout} s"
+    return (yield from in_time(_until_ended(barrier, timeout, end), end, unknown))
+
+
+def _until_ended(barrier: BarrierHandle, timeout: Seconds | None, end: float | None) -> Plan[BarrierStatus]:
     look = status(BarrierHandle(barrier.at.calls, barrier.name))
-    found = yield from _looking(barrier, look)
+    found = yield from _looking(barrier, look, end)
     if found.state != "open":
         return found
     bell = yield from listen(barrier._key)
@@ -213,7 +218,7 @@ def waiting(barrier: BarrierHandle, timeout: Seconds | None = None) -> Plan[Barr
                 raise WaitTimeout(f"the barrier {barrier.name!r} lacks {found.remaining} after {timeout} s")
             soon = min(look_again_in(bell), *(each for each in (left, _past(found.expires_in)) if each is not None), 60)
             yield Rest(bell, soon)
-            found = yield from _looking(barrier, look)
+            found = yield from _looking(barrier, look, end)
             if found.state != "open":
                 return found
     finally:
@@ -225,8 +230,8 @@ def _past(seconds: float | None) -> float | None:
     return None if seconds is None else seconds + 0.001
 
 
-def _looking(barrier: BarrierHandle, look: Call[BarrierStatus | None]) -> Plan[BarrierStatus]:
-    found = yield from ask(look)
+def _looking(barrier: BarrierHandle, look: Call[BarrierStatus | None], end: float | None) -> Plan[BarrierStatus]:
+    found = yield from ask_by(look, end)
     if found is None:
         raise MissingBarrier(f"nobody has opened the barrier {barrier.name!r}, or it has expired")
     return found

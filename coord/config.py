@@ -21,7 +21,8 @@ __all__ = ["Connecting", "connect", "connect_async", "from_config", "get_coordin
 ENVIRONMENT = "COORD_DSN"
 """The environment variable that says where to connect when no URL is given."""
 
-_SERVERS = ("redis", "rediss", "unix", "valkey", "valkeys", "redis+cluster", "redis+sentinel")
+_TCP = ("redis", "rediss", "valkey", "valkeys")
+_SERVERS = (*_TCP, "unix", *(f"{each}+{many}" for many in ("cluster", "sentinel") for each in _TCP))
 
 
 def connect(
@@ -30,7 +31,9 @@ def connect(
     """Return a blocking coordinator.
 
     ``url``: ``memory://`` or ``memory://name``, one keyspace per name in this process; ``redis://host:port/db``,
-    ``rediss://``, ``unix://path?db=0``, ``valkey://``, ``valkeys://``; ``$COORD_DSN``, else ``memory://``, when None.
+    ``rediss://`` over TLS, ``unix://path?db=0``; ``redis+cluster://h:p,h:p``, ``redis+sentinel://h:p,h:p/service/db``,
+    and with ``rediss`` either over TLS; ``valkey`` and ``valkeys`` say the same. ``$COORD_DSN``, else ``memory://``,
+    when None.
     ``client``: instead of a URL, a redis-py client, whose settings are taken over.
     ``prefix`` opens every key and has no braces. ``ttl``: the lifetime, in seconds, of entities that have none of
     their own; None: they never expire. ``options`` are those of ``coord.redis.Options``.

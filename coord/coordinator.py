@@ -14,12 +14,12 @@ from typing import Any, Protocol, Self, TypeVar, cast
 
 from coord import barriers, claims, kv, leases, requests, stats, versions
 from coord.barriers import BarrierStatus
-from coord.errors import MissingBarrier, OutcomeUnknown
+from coord.errors import MissingBarrier
 from coord.leases import AsyncHolding, AsyncLease, Holding, Job, Lease
 from coord.names import Seconds
 from coord.notices import Notices
 from coord.operation import Calls, Naming, op
-from coord.plan import Bell, Listen, Pause, Plan, Rest, Step, Tell, Together, Undo, Within, planned, undoing
+from coord.plan import Bell, Listen, Pause, Plan, Rest, Step, Tell, Together, Undo, Within, planned, report, undoing
 from coord.script import Call, Script
 from coord.worker import GRACE, Worker
 
@@ -79,8 +79,8 @@ class AsyncRunner(Protocol):
         """Make a call; await its result."""
         ...
 
-    def run_many(self, calls: Iterable[Call[Any]], /) -> Coroutine[Any, Any, list[Any]]:
-        """Make calls in one write; await an answer or an error each, in order."""
+    def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> Coroutine[Any, Any, list[Any]]:
+        """Make calls in one write, within so many seconds; await an answer or an error each, in order."""
         ...
 
     @property
@@ -606,7 +606,10 @@ class AsyncCoordinator(_Operations, Naming):
         """Take a step of a plan that is no call, and return its result."""
         match step:
             case Within():
-                return await self._within(step)
+                (answer,) = await self._runner.run_many([step.call], step.seconds)
+                if isinstance(answer, Exception):
+                    raise answer
+                return answer
             case Together():
                 return await self._runner.run_many(step.calls)
             case Pause():
@@ -623,22 +626,22 @@ class AsyncCoordinator(_Operations, Naming):
             case Undo():
                 return self._begin(undoing(step), self._undoing)
 
-    async def _within(self, step: Within) -> Any:
-        try:
-            async with asyncio.timeout(step.seconds):
-                return await self.run(step.call)
-        except TimeoutError:
-            raise OutcomeUnknown(f"{step.call.script.name} was not answered within {step.seconds:.3f} s") from None
-
     def keep(self, plan: Plan[None]) -> Job:
         """Follow a plan in a task of its own, until it ends or the coordinator is closed."""
         return self._begin(plan, self._kept)
 
     def _begin(self, plan: Plan[None], among: set[asyncio.Task[None]]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(self.follow(plan))
+        task = asyncio.get_running_loop().create_task(self._follow_alone(plan))
         among.add(task)
         task.add_done_callback(among.discard)
         return task
+
+    async def _follow_alone(self, plan: Plan[None]) -> None:
+        """Follow a plan that nobody awaits."""
+        try:
+            await self.follow(plan)
+        except Exception:
+            report(plan)
 
     async def aclose(self) -> None:
         """Finish what is in flight, end the background work, and close all connections. May be called again."""

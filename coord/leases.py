@@ -18,7 +18,21 @@ from coord.errors import CoordError, LeaseLost, OutcomeUnknown, WaitTimeout
 from coord.names import Seconds, milliseconds, text
 from coord.operation import Calls, nonce
 from coord.operation import owner as nobody
-from coord.plan import Bell, Cancelled, Pause, Plan, Rest, Undo, ask, ask_within, listen, planned, undoing
+from coord.plan import (
+    Bell,
+    Cancelled,
+    Pause,
+    Plan,
+    Rest,
+    Undo,
+    ask,
+    ask_by,
+    ask_within,
+    in_time,
+    listen,
+    planned,
+    undoing,
+)
 
 __all__ = ["AsyncHolding", "AsyncLease", "Holding", "Lease", "claiming", "look_again_in"]
 
@@ -205,7 +219,8 @@ def acquiring(
     ttl_ms = milliseconds(ttl)
     end = None if wait is None else monotonic() + milliseconds(wait, "wait") / 1000
     in_turn = _in_turn(at, lease, name, attempt, ttl_ms, end)
-    held = yield from _or_undone(at, in_turn, name, attempt, ttl_ms)
+    undone = _or_undone(at, in_turn, name, attempt, ttl_ms)
+    held = yield from in_time(undone, end, f"whether {name!r} is free was not told within {wait} s")
     if held is None:
         raise WaitTimeout(f"{name!r} was not free within {wait} s")
     return held
@@ -230,7 +245,7 @@ def _in_turn(
             taken_for = 0.0
             if looks:
                 started = monotonic()
-                grant = yield from ask(take(at.calls, name, owner, attempt, ttl_ms))
+                grant = yield from ask_by(take(at.calls, name, owner, attempt, ttl_ms), end)
                 if grant.granted:
                     return lease(at, name, owner, grant, ttl_ms, started)
                 taken_for = grant.left

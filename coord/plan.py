@@ -11,13 +11,14 @@ at that step, so that its ``finally`` and ``except`` run.
 
 from __future__ import annotations
 
+import logging
 from asyncio import CancelledError
 from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
-from coord.errors import CoordError, OutcomeUnknown, Unavailable
+from coord.errors import CoordError, OutcomeUnknown, Unavailable, WaitTimeout
 from coord.script import Call
 
 if TYPE_CHECKING:
@@ -36,12 +37,17 @@ __all__ = [
     "Undo",
     "Within",
     "ask",
+    "ask_by",
     "ask_together",
     "ask_within",
+    "in_time",
     "listen",
     "planned",
+    "report",
     "undoing",
 ]
+
+_log = logging.getLogger("coord")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -125,6 +131,9 @@ Cancelled = (CancelledError, KeyboardInterrupt, SystemExit)
 _ONE_UNDO = 2.0
 """Seconds after which an undoing that is not answered is tried again."""
 
+_LAST_LOOK = 0.25
+"""Seconds that a call is given at the end of a wait, when none are left: a look that nobody answers tells nothing."""
+
 Step = Call[Any] | Within | Together | Pause | Listen | Rest | Tell | Undo
 Plan = Generator[Step, Any, T]
 
@@ -145,6 +154,24 @@ def ask_within(call: Call[T], seconds: float) -> Plan[T]:
     """Make a call that has only this many seconds, and return its result."""
     result: T = yield Within(call, seconds)
     return result
+
+
+def ask_by(call: Call[T], end: float | None) -> Plan[T]:
+    """Make a call that a wait with an end has to make, and return its result."""
+    if end is None:
+        return (yield from ask(call))
+    return (yield from ask_within(call, max(_LAST_LOOK, end - monotonic())))
+
+
+def in_time(plan: Plan[T], end: float | None, unknown: str) -> Plan[T]:
+    """Follow a plan that waits until a moment; when the server is away then, say what is ``unknown``."""
+    try:
+        return (yield from plan)
+    except (Unavailable, OutcomeUnknown) as error:
+        if end is None or monotonic() + _LAST_LOOK < end:
+            raise
+        # A claim that may have run is taken back: only the reason is news to who waited.
+        raise WaitTimeout(f"{unknown}: {error.__cause__ or error}") from error
 
 
 def listen(channel: str, *, in_turn: InTurn = False) -> Plan[Bell]:
@@ -170,6 +197,12 @@ def undoing(step: Undo) -> Plan[None]:
             return
         else:
             return
+
+
+def report(plan: Plan[Any]) -> None:
+    """Log the error that has just ended a plan in the background, where there is nobody to raise it to."""
+    name: str = getattr(plan, "__name__", "")
+    _log.exception("coord: background work failed: %s", name.strip("_").replace("_", " "))
 
 
 class Follows(Protocol):

@@ -16,7 +16,7 @@ from coord.leases import look_again_in
 from coord.library import keep_error, kept_errors, recall, refresh, remember
 from coord.names import Seconds, decoded, encoded, int64, milliseconds
 from coord.operation import Handle, nonce
-from coord.plan import Plan, Rest, ask, listen
+from coord.plan import Plan, Rest, ask_by, in_time, listen
 from coord.script import Call, packaged
 
 if TYPE_CHECKING:
@@ -148,8 +148,13 @@ def waiting(request: RequestHandle, timeout: Seconds | None = None) -> Plan[dict
     Raises ``WaitTimeout`` after ``timeout`` seconds (None: never).
     """
     end = None if timeout is None else monotonic() + milliseconds(timeout, "timeout") / 1000
+    unknown = f"what the request {request.id!r} has pending was not told within {timeout} s"
+    return (yield from in_time(_until_done(request, timeout, end), end, unknown))
+
+
+def _until_done(request: RequestHandle, timeout: Seconds | None, end: float | None) -> Plan[dict[str, StageStatus]]:
     look = Call(STATUS, (request._key,), (), list)
-    reply = yield from ask(look)
+    reply = yield from ask_by(look, end)
     if not reply or reply[0] == 0:
         return _read_status(reply)
     bell = yield from listen(request._key)
@@ -160,7 +165,7 @@ def waiting(request: RequestHandle, timeout: Seconds | None = None) -> Plan[dict
                 raise WaitTimeout(f"the request {request.id!r} has {reply[0]} pending after {timeout} s")
             again = look_again_in(bell)
             yield Rest(bell, again if left is None else min(again, left))
-            reply = yield from ask(look)
+            reply = yield from ask_by(look, end)
             if not reply or reply[0] == 0:
                 return _read_status(reply)
     finally:

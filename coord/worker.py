@@ -7,7 +7,6 @@ a server that does not answer does not keep the others from learning in time tha
 from __future__ import annotations
 
 import heapq
-import logging
 import threading
 from collections import deque
 from collections.abc import Iterable
@@ -16,12 +15,10 @@ from time import monotonic
 from typing import Any, Protocol
 
 from coord.notices import Notices
-from coord.plan import Bell, Listen, Pause, Plan, Rest, Tell, Together, Undo, Within, undoing
+from coord.plan import Bell, Listen, Pause, Plan, Rest, Tell, Together, Undo, Within, report, undoing
 from coord.script import Call
 
 __all__ = ["GRACE", "Background", "Worker"]
-
-_log = logging.getLogger("coord")
 
 _LINGER = 0.25
 """Seconds that the thread stays when it has nothing to do."""
@@ -171,7 +168,7 @@ class Worker:
         except StopIteration:
             self._end(job)
         except Exception:
-            _log.exception("coord: background work failed")
+            report(job.plan)
             self._end(job)
 
     def _advance(self, job: _Job, result: Any) -> None:

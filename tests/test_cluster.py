@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import count, islice
 from threading import Event
 from time import monotonic
@@ -16,6 +17,7 @@ from backends import Backend, Line, found
 from live import Thread, servers
 from load import BOUND, acked, both_loads, counted, held, in_background, is_replicated
 from operations import EXAMPLES, Example
+from tls_front import AUTHORITY, TlsFront
 
 import coord
 from coord.redis.topology import Address, SlotMap, slot
@@ -430,6 +432,27 @@ def test_who_waits_is_served_after_a_failover(world: Backend, c: Any) -> None:
     assert waiting.result() > lease.fence
 
 
+def test_a_wait_is_bounded_when_no_node_answers(world: Backend) -> None:
+    """The primary is gone, and the nodes that could tell who is in its place are frozen: the wait ends all the same."""
+    c = world.connect(timeout=40.0, patience=60.0, remember=200.0)
+    assert c.holder("job") is None
+    victim = world.place.node("job")
+    others = [server for server in world.place.cluster.servers if server is not victim]
+    for server in others:
+        server.signal(signal.SIGSTOP)
+    try:
+        world.place.kill(victim)
+        started = monotonic()
+        with pytest.raises(coord.WaitTimeout, match=r"'job' is free was not told within 0\.4 s"):
+            c.hold("job", wait=0.4).__enter__()
+        assert monotonic() - started < BOUND
+    finally:
+        for server in others:
+            server.signal(signal.SIGCONT)
+    with c.hold("job", wait=2 * BOUND):
+        pass
+
+
 # --- connecting ----------------------------------------------------------------------------------
 
 
@@ -533,6 +556,40 @@ def test_clients_that_are_handed_in(world: Backend, decode: bool) -> None:
 
 async def at_once(made: Any) -> Any:
     return made
+
+
+def test_addresses_are_turned_into_those_of_the_client(world: Backend) -> None:
+    """Nodes tell addresses of their own network; ``address_remap`` of a client says where they are reached from here.
+
+    Here that is over TLS at other ports, so that no address is of any use which has not been turned, or was turned
+    twice: whether a node tells it with the topology, or sends a call there for good (MOVED) or for once (ASK).
+    """
+    with ExitStack() as stack:
+        fronts = {each.port: stack.enter_context(TlsFront(each.port)) for each in world.place.cluster.servers}
+        first, *_ = fronts.values()
+        settings = {"host": "127.0.0.1", "port": first.port, "ssl": True, "ssl_ca_certs": str(AUTHORITY)}
+
+        def remap(address: Address) -> Address:
+            return address[0], fronts[address[1]].port
+
+        if world.loop is None:
+            with redis.RedisCluster(**settings, address_remap=remap) as theirs:
+                c = world.adopt(coord.connect(client=theirs))
+        else:
+            awaited = redis.asyncio.RedisCluster(**settings, address_remap=remap)
+            c = world.adopt(coord.connect_async(client=awaited))
+            world.loop.run_until_complete(awaited.aclose())
+        use(c)
+        move = Move(world.place, SPREAD[0])
+        move.carry()
+        world.place.at(move.target).script_flush()
+        assert c.kv.get_int(SPREAD[0]) == 1
+        assert world.place.errors(move.source, "ASK") >= 1
+        move.finish()
+        assert [c.kv.incr(SPREAD[0]) for _ in range(3)] == [2, 3, 4]
+        with c.hold(SPREAD[0], ttl=30), pytest.raises(coord.WaitTimeout), c.hold(SPREAD[0], wait=0.1):
+            pass
+        c.close()
 
 
 def use(c: Any) -> None:

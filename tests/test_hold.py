@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dis
+import gc
 import inspect
 import os
 import random
@@ -399,6 +400,50 @@ def test_a_stranger_at_the_key_ends_no_other_lease(live_server: Live) -> None:
             assert lease.lost.wait(SOON)
         assert _count_renewals(other, 3).wait(SOON)
         assert not other.lost.is_set()
+
+
+def test_a_renewal_that_cannot_be_made_at_all_is_logged(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    """Work in the background that fails for a reason nobody foresaw says once what it was, and why it ended."""
+    with live.connect() as c:
+        runner = c._runner
+        run_many = runner.run_many
+
+        def failing(calls: Any, within: float | None = None) -> list[Any]:
+            return [ZeroDivisionError("unforeseen") for _ in calls]
+
+        with c.hold("job", ttl=TTL):
+            runner.run_many = failing  # type: ignore[method-assign]
+            until(lambda: caplog.records, "the log line")
+            runner.run_many = run_many  # type: ignore[method-assign]
+    assert_logged_once(caplog)
+
+
+def test_a_renewal_of_a_task_that_cannot_be_made_at_all_is_logged(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    """The same, awaited; asyncio, which nobody asked, says nothing."""
+
+    async def main() -> None:
+        async with live.connect_async() as c:
+            runner = c._runner
+            run_many = runner.run_many
+
+            async def failing(calls: Any, within: float | None = None) -> list[Any]:
+                return [ZeroDivisionError("unforeseen") for _ in calls]
+
+            async with c.hold("job", ttl=TTL):
+                runner.run_many = failing
+                await until_async(lambda: caplog.records, "the log line")
+                runner.run_many = run_many
+
+    run(main())
+    gc.collect()
+    assert_logged_once(caplog)
+
+
+def assert_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """One line, by coord, with the error."""
+    (record,) = caplog.records
+    assert (record.name, record.getMessage()) == ("coord", "coord: background work failed: keeping")
+    assert "unforeseen" in caplog.text
 
 
 # --- renewal never outlives release --------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from time import monotonic
 from typing import Any
@@ -196,6 +197,58 @@ def test_the_subscription_connection_asks_the_same_sentinels_in_the_same_way() -
     assert connection.password == "its"
 
 
+def test_what_a_url_says_of_sentinels_and_of_the_server() -> None:
+    """What begins with ``sentinel_`` is for the sentinels, TLS and sockets are for both, the rest for the server."""
+    url = (
+        "rediss+sentinel://anna:its@a:1,[::1]:2,c/coord/3?sentinel_username=bert&sentinel_password=the%2Birs%2541"
+        "&ssl_ca_certs=authority.pem&sentinel_socket_timeout=1.5&client_name=shop"
+    )
+    for asynchronous in (False, True):
+        dialer = from_url(url, Options(), asynchronous=asynchronous)
+        connection = dialer.dial()
+        assert (connection.username, connection.password, connection.db) == ("anna", "its", 3)
+        assert (connection.client_name, connection.socket_timeout) == ("shop", 5.0)
+        assert "SSL" in type(connection).__name__
+        sentinels = [each.connection_pool.connection_kwargs for each in dialer.pool.sentinel_manager.sentinels]
+        assert [(each["host"], each["port"]) for each in sentinels] == [("a", 1), ("::1", 2), ("c", 26379)]
+        for each in sentinels:
+            assert (each["username"], each["password"]) == ("bert", "the+irs%41")
+            assert (each["ssl_ca_certs"], each["socket_timeout"]) == ("authority.pem", 1.5)
+
+
+@pytest.fixture
+def guarded(world: Backend) -> Iterator[Backend]:
+    """Sentinels and servers want passwords, each their own; who is connected already stays connected."""
+    sentinels = world.place.sentinels
+    lines = [client(server) for server in (*sentinels.sentinels, *sentinels.servers)]
+    for line in lines[:3]:
+        line.execute_command("ACL", "SETUSER", "default", "resetpass", ">theirs")
+    for line in lines[3:]:
+        line.execute_command("ACL", "SETUSER", "anna", "on", ">its", "~*", "&*", "+@all")
+    yield world
+    for line in lines[:3]:
+        line.execute_command("ACL", "SETUSER", "default", "nopass")
+    for line in lines:
+        line.close()
+
+
+def test_sentinels_with_a_password_of_their_own(guarded: Backend) -> None:
+    """It stands in the URL as an option; the password before the hosts is the server's."""
+    hosts = guarded.place.url.removeprefix("redis+sentinel://")
+    c = guarded.dial(f"redis+sentinel://anna:its@{hosts}?sentinel_username=default&sentinel_password=theirs")
+    use(c)
+    assert "theirs" not in repr(c)
+
+
+@pytest.mark.parametrize("wrong", ["", "?sentinel_password=wrong-7f3a"])
+def test_a_password_that_the_sentinels_do_not_take(guarded: Backend, wrong: str) -> None:
+    """It is told whose it is, and not what it is."""
+    with pytest.raises(coord.ConfigError, match="the primary of coord: its sentinels do not let us in") as raised:
+        guarded.dial(guarded.place.url + wrong)
+    assert "7f3a" not in str(raised.value)
+    assert "7f3a" not in repr(raised.value.__cause__)
+
+
 # --- waiting -------------------------------------------------------------------------------------
 
 
@@ -277,3 +330,27 @@ def assert_never_doubled(place: SentinelPlace, loads: Any) -> dict[str, int]:
     for name in NAMES:
         assert stored[name] <= acked(loads)[name] + loads[0].unknown[name] + loads[1].unknown[name]
     return stored
+
+
+# --- sentinels that are silent ------------------------------------------------------------------
+
+
+def test_a_wait_is_bounded_when_the_sentinels_are_silent(world: Backend) -> None:
+    """The connection is gone, and who should tell where to is frozen: the wait ends all the same, in both worlds."""
+    c = world.connect(timeout=40.0, patience=60.0, remember=200.0)
+    c.kv.incr("x")
+    frozen, primary = world.place.sentinels.sentinels, world.place.primary
+    for sentinel in frozen:
+        sentinel.signal(signal.SIGSTOP)
+    try:
+        with client(primary) as operator:
+            operator.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        started = monotonic()
+        with pytest.raises(coord.WaitTimeout, match=r"'job' is free was not told within 0\.4 s"):
+            c.hold("job", wait=0.4).__enter__()
+        assert monotonic() - started < BOUND
+    finally:
+        for sentinel in frozen:
+            sentinel.signal(signal.SIGCONT)
+    with c.hold("job", wait=BOUND):
+        pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from tls_front import AUTHORITY, STRANGER, TlsFront
 import coord
 from coord.testing.clock import Clock
 from coord.testing.leaks import assert_no_leaks, nothing_left_behind
-from coord.testing.servers import Server
-from coord.testing.topologies import client, wait_until
+from coord.testing.servers import Engine, Server
+from coord.testing.topologies import SentinelServer, client, port_with_bus, wait_until
 
 
 class TlsPlace:
@@ -138,6 +139,58 @@ def use_and_wait(c: Any) -> None:
     use(c)
     with c.hold("job", ttl=30), pytest.raises(coord.WaitTimeout), c.hold("job", wait=0.1):
         pass
+
+
+# --- TLS in front of many ------------------------------------------------------------------------
+
+
+class ClusterBehindTls:
+    """A cluster of one node, which tells the port of the TLS before it."""
+
+    def __init__(self, engine: Engine) -> None:
+        port = port_with_bus()
+        self.front = TlsFront(port)
+        announced = "--cluster-announce-port", str(self.front.port)
+        self.server = Server(engine, "--cluster-enabled", "yes", *announced, port=port)
+        node = client(self.server)
+        node.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
+        wait_until(lambda: node.execute_command("CLUSTER INFO")["cluster_state"] == "ok", "the cluster's state is ok")
+
+    def url(self, scheme: str) -> str:
+        return f"{scheme}://127.0.0.1:{self.front.port}?ssl_ca_certs={AUTHORITY}"
+
+    def close(self) -> None:
+        self.server.stop()
+        self.front.close()
+
+
+@pytest.mark.parametrize("scheme", ["rediss+cluster", "valkeys+cluster"])
+def test_a_cluster_behind_tls(world: Backend, scheme: str) -> None:
+    """Every node is reached through TLS, with the certificates that the URL names."""
+    with closing(ClusterBehindTls(world.place.server.engine)) as cluster:
+        c = world.dial(cluster.url(scheme))
+        use_and_wait(c)
+        # The calls, and the subscription.
+        assert cluster.front.accepted == 2
+        c.close()
+
+
+def test_a_service_behind_tls(world: Backend) -> None:
+    """``rediss+sentinel://``: the sentinels are asked over TLS, and the server that they name is spoken to over TLS."""
+    server = world.place.front
+    with Watch(world.place.server.engine, server.port) as sentinel, TlsFront(sentinel.port) as front:
+        c = world.dial(f"rediss+sentinel://127.0.0.1:{front.port}/coord?ssl_ca_certs={AUTHORITY}")
+        use_and_wait(c)
+        assert front.accepted >= 2
+        assert server.accepted == 2
+        c.close()
+
+
+class Watch(SentinelServer):
+    """A sentinel that believes what it is told: to itself the server is no TLS server."""
+
+    def __init__(self, engine: Engine, port: int) -> None:
+        super().__init__(engine, port, "coord", down_after=600_000)
 
 
 # --- sockets of the file system ------------------------------------------------------------------

@@ -36,6 +36,10 @@ class TlsFront:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all connections, and the thread."""
         self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join()
 

@@ -81,8 +81,8 @@ class AsyncMemory(_Memory):
         """Make a call and return its result."""
         return self.space.answer(script, keys, argv, read)
 
-    async def run_many(self, calls: Iterable[Call[Any]]) -> list[Any]:
-        """Make calls and return an answer or an error for each, in order."""
+    async def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
+        """Make calls and return an answer or an error for each, in order; they take no time worth limiting."""
         return self._answers(calls)
 
     async def aclose(self) -> None:

@@ -43,7 +43,7 @@ def _dialer(url: str, client: Any, options: Options, *, asynchronous: bool) -> t
         if is_cluster(client, asynchronous=asynchronous):
             return cluster_from_client(client, options, asynchronous=asynchronous)
         return from_client(client, options, asynchronous=asynchronous), []
-    if url.startswith("redis+cluster://"):
+    if url.partition("://")[0].endswith("+cluster"):
         return cluster_from_url(url, options, asynchronous=asynchronous)
     return from_url(url, options, asynchronous=asynchronous), []
 

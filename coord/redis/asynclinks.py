@@ -44,6 +44,11 @@ class AsyncLink(Protocol):
         """How many commands await their replies."""
         ...
 
+    @property
+    def silent_for(self) -> float:
+        """The seconds for which commands have awaited their replies, and none came."""
+        ...
+
     def ask(self, words: Words) -> asyncio.Future[Any]:
         """Send a command; the future is given its reply, ``Lost`` or ``Unsent``."""
         ...
@@ -52,8 +57,8 @@ class AsyncLink(Protocol):
         """Send commands in one write; each future is as that of ``ask``."""
         ...
 
-    async def drain(self, seconds: float) -> None:
-        """Wait until nothing awaits a reply, no longer than so many seconds."""
+    async def drain(self, seconds: float | None) -> None:
+        """Wait until nothing awaits a reply, no longer than so many seconds (None: however long it takes)."""
         ...
 
     async def close(self) -> None:
@@ -74,6 +79,7 @@ class BatchingLink(asyncio.Protocol):
         self._new_future = loop.create_future
         self.seats = Seats()
         self._answered = 0
+        self._silent_since = 0.0
         self._gone = loop.create_future()
         self.closed = False
         self._transport: asyncio.Transport = connection._writer.transport
@@ -86,6 +92,11 @@ class BatchingLink(asyncio.Protocol):
         """How many commands await their replies."""
         return len(self._pending)
 
+    @property
+    def silent_for(self) -> float:
+        """The seconds for which commands have awaited their replies, and none came."""
+        return self._loop.time() - self._silent_since if self._pending else 0.0
+
     def ask(self, words: Words) -> asyncio.Future[Any]:
         """Send a command with all others of this loop tick; see ``AsyncLink.ask``."""
         future = self._new_future()
@@ -94,6 +105,8 @@ class BatchingLink(asyncio.Protocol):
             return future
         unsent = self._unsent
         unsent.append(pack(words))
+        if not self._pending:
+            self._silent_since = self._loop.time()
         self._pending.append(future)
         if len(unsent) == 1:
             self._loop.call_soon(self._send)
@@ -120,6 +133,7 @@ class BatchingLink(asyncio.Protocol):
         """Give each reply to the command that has waited longest."""
         if self.closed:
             return
+        self._silent_since = self._loop.time()
         reader = self._reader
         popleft = self._pending.popleft
         reader.feed(data)
@@ -165,8 +179,8 @@ class BatchingLink(asyncio.Protocol):
         again = looks + 1 if silent else 0
         self._watch = self._loop.call_later(self._timeout / 4, self._look_for_silence, self._answered, again)
 
-    async def drain(self, seconds: float) -> None:
-        """Wait until nothing awaits a reply, no longer than so many seconds."""
+    async def drain(self, seconds: float | None) -> None:
+        """Wait until nothing awaits a reply, no longer than so many seconds (None: however long it takes)."""
         if self._pending:
             await asyncio.wait(list(self._pending), timeout=seconds)
 
@@ -195,6 +209,11 @@ class ClientLink:
         """How many commands await their replies."""
         return len(self._tasks)
 
+    @property
+    def silent_for(self) -> float:
+        """What is in this process answers at once."""
+        return 0.0
+
     def ask(self, words: Words) -> asyncio.Future[Any]:
         """Send a command; the future is given its reply."""
         task = asyncio.get_running_loop().create_task(self._asked(words))
@@ -214,8 +233,8 @@ class ClientLink:
             except Exception as error:
                 return reply_error(error)
 
-    async def drain(self, seconds: float) -> None:
-        """Wait until nothing awaits a reply, no longer than so many seconds."""
+    async def drain(self, seconds: float | None) -> None:
+        """Wait until nothing awaits a reply, no longer than so many seconds (None: however long it takes)."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
 

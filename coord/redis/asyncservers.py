@@ -23,6 +23,8 @@ from coord.redis.topology import Address, SlotMap, nobody_answers
 __all__ = ["AsyncCluster", "AsyncServer", "AsyncServers", "Node"]
 
 _REFRESH_SECONDS = 0.05
+_SILENT_SECONDS = 0.1
+"""Seconds without any answer after which a connection is doubted by a call that ran out of time."""
 _ASK_SECONDS = 1.0
 """The most that one node is waited for when it is asked for the topology: another may answer at once."""
 
@@ -44,6 +46,7 @@ class Node:
         self.link: AsyncLink | None = None
         self._loop = asyncio.get_running_loop()
         self._opening: asyncio.Task[AsyncLink] | None = None
+        self._parting: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def connected(self) -> AsyncLink:
@@ -69,6 +72,24 @@ class Node:
         await link.drain(self.dialer.timeout)
         await link.close()
 
+    def doubt(self) -> None:
+        """A call ran out of time: have those from now on use another connection, if this one is silent altogether.
+
+        Calls of other tasks that wait on it go on waiting, until it is noticed to be broken.
+        """
+        link = self.link
+        if link is not None and link.silent_for >= _SILENT_SECONDS:
+            self.link = None
+            parting = self._loop.create_task(self._part(link))
+            self._parting.add(parting)
+            parting.add_done_callback(self._parting.discard)
+
+    async def _part(self, link: AsyncLink) -> None:
+        try:
+            await link.drain(None)
+        finally:
+            await link.close()
+
     async def survey(self, options: Options, scratch: str, publish: str) -> int:
         """Look at the server, and return its major version."""
         link = await self.connected()
@@ -90,8 +111,12 @@ class Node:
             await asyncio.wait([self._opening])
         link, self.link = self.link, None
         if link is not None:
-            await link.drain(seconds)
-            await link.close()
+            self._parting.add(self._loop.create_task(self._part(link)))
+        if self._parting:
+            _, late = await asyncio.wait(self._parting, timeout=seconds)
+            for parting in late:
+                parting.cancel()
+            await asyncio.gather(*self._parting, return_exceptions=True)
 
 
 class AsyncServers(Protocol):
@@ -171,7 +196,7 @@ class AsyncCluster:
         self._seeds = list(seeds)
         self._options = options
         self._nodes: dict[Address, Node] = {}
-        self._slots = SlotMap()
+        self._slots = SlotMap(dialer.remap)
         self._sharded = False
         self._refreshing: asyncio.Task[list[CoordError]] | None = None
         self._refreshed = -_REFRESH_SECONDS
@@ -218,16 +243,17 @@ class AsyncCluster:
 
     async def groups(self, stories: Sequence[Attempts]) -> Iterable[Group]:
         """Return calls by node, once what was learnt of the topology is taken in."""
-        for story in stories:
-            if story.sent_to:
-                story.sent_to = self._slots.sent_to(story.keys[0], story.sent_to, once=story.asking)
+        sent_to = [
+            self._slots.sent_to(story.keys[0], story.sent_to, once=story.asking) if story.sent_to else None
+            for story in stories
+        ]
         if any(story.stray for story in stories):
             if self._refreshing is None:
                 self._refreshing = self._loop.create_task(self._refresh())
             await asyncio.shield(self._refreshing)
         groups: dict[int, Group] = {}
-        for story in stories:
-            node = self._node(story.sent_to) if story.sent_to else self.route(story.keys)
+        for story, address in zip(stories, sent_to, strict=True):
+            node = self._node(address) if address else self.route(story.keys)
             groups.setdefault(id(node), (node, []))[1].append(story)
         return groups.values()
 

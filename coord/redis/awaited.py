@@ -14,6 +14,7 @@ from coord.redis.asynclinks import AsyncLink, Unsent
 from coord.redis.asyncservers import AsyncServers, Node
 from coord.redis.batch import Batch
 from coord.redis.dialing import LOST
+from coord.redis.links import AT_ONCE
 from coord.redis.options import Options
 from coord.redis.outcome import Attempts, answer
 from coord.script import Call, Script
@@ -36,7 +37,8 @@ class AsyncRedis:
         self._route = servers.route
         self._patience = options.patience
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._queue: deque[tuple[asyncio.Future[None], int]] = deque()
+        self._gathered = 0
         self._in_flight = 0
         self._most = options.in_flight
         self._notices: Notices | None = None
@@ -81,11 +83,29 @@ class AsyncRedis:
             self._notices = self._servers.listen()
         return self._notices
 
-    async def run_many(self, calls: Iterable[Call[Any]]) -> list[Any]:
-        """Make calls in one write, and return an answer or an error for each, in order."""
+    async def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
+        """Make calls, up to a thousand in one write, within so many seconds; an answer or an error each, in order."""
         calls = list(calls)
-        stories = [Attempts(call.script, call.keys, call.argv, self._patience) for call in calls]
-        await self._persist(stories)
+        end = None if within is None else self._loop.time() + within
+        at_once = min(AT_ONCE, self._most)
+        chunks = [calls[start : start + at_once] for start in range(0, len(calls), at_once)]
+        return [answered for chunk in chunks for answered in await self._run_some(chunk, end)]
+
+    async def _run_some(self, calls: Sequence[Call[Any]], end: float | None) -> list[Any]:
+        """Make calls in one write, once there is room for all of them."""
+        patience = self._patience if end is None else min(self._patience, end - self._loop.time())
+        stories = [Attempts(call.script, call.keys, call.argv, patience) for call in calls]
+        try:
+            async with asyncio.timeout_at(end):
+                await self._wait_for_room(len(calls))
+                try:
+                    await self._persist(stories)
+                finally:
+                    self._hand_over(len(calls))
+        except TimeoutError:
+            for story in stories:
+                story.out_of_time()
+                self._route(story.keys).doubt()
         return [answer(story, call.read) for story, call in zip(stories, calls, strict=True)]
 
     async def aclose(self) -> None:
@@ -97,25 +117,33 @@ class AsyncRedis:
 
     # --- room ------------------------------------------------------------------------------------
 
-    async def _wait_for_room(self) -> None:
-        """Wait, in order of arrival, until a call that is answered hands its place over."""
-        place = self._loop.create_future()
-        self._queue.append(place)
+    async def _wait_for_room(self, places: int = 1) -> None:
+        """Wait, in order of arrival, until calls that are answered have handed over so many places."""
+        # What is free goes to the first in the queue; while anybody waits there, nothing is free.
+        self._gathered += self._most - self._in_flight
+        self._in_flight = self._most
+        room = self._loop.create_future()
+        self._queue.append((room, places))
+        self._hand_over(0)
         try:
-            await place
+            await room
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                self._hand_over()
+            self._hand_over(0 if room.cancelled() else places)
             raise
 
-    def _hand_over(self) -> None:
-        """Give a place to the one that has waited longest, or back."""
+    def _hand_over(self, places: int = 1) -> None:
+        """Give places to those that have waited longest, or back."""
+        self._gathered += places
         while self._queue:
-            place = self._queue.popleft()
-            if not place.done():
-                place.set_result(None)
-                return
-        self._in_flight -= 1
+            room, wanted = self._queue[0]
+            if not room.done():
+                if self._gathered < wanted:
+                    return
+                self._gathered -= wanted
+                room.set_result(None)
+            self._queue.popleft()
+        self._in_flight -= self._gathered
+        self._gathered = 0
 
     # --- repeating -------------------------------------------------------------------------------
 
@@ -164,9 +192,14 @@ class AsyncRedis:
 async def attempt(link: AsyncLink, stories: Sequence[Attempts]) -> None:
     """Make calls in one write; what was sent and not answered is lost."""
     batch = Batch(stories)
-    for place, reply in enumerate(link.ask_many(batch.commands)):
+    asked = link.ask_many(batch.commands)
+    for place, reply in enumerate(asked):
         try:
             batch.answered(place, await reply)
+        except asyncio.CancelledError:
+            for unanswered in range(place, len(asked)):
+                batch.lost(unanswered, TimeoutError("no reply in time"))
+            raise
         except Unsent as error:
             batch.unreached(place, error)
         except LOST as error:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from time import monotonic
 from typing import Any, TypeVar
 
 from coord.errors import CoordError, ReplyError
@@ -15,7 +17,7 @@ from coord.redis.dialing import LOST
 from coord.redis.links import AT_ONCE, Link, Links, Unsent
 from coord.redis.options import Options
 from coord.redis.outcome import Attempts, answer
-from coord.redis.servers import Servers
+from coord.redis.servers import Servers, left
 from coord.script import Call, Script
 
 __all__ = ["Redis"]
@@ -81,8 +83,9 @@ class Redis:
     def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
         """Make calls in one write, within so many seconds, and return an answer or an error for each, in order."""
         calls = list(calls)
-        stories = [Attempts(call.script, call.keys, call.argv, within or self._patience) for call in calls]
-        self._persist(stories, within)
+        patience = self._patience if within is None else min(self._patience, within)
+        stories = [Attempts(call.script, call.keys, call.argv, patience) for call in calls]
+        self._persist(stories, math.inf if within is None else monotonic() + within)
         return [answer(story, call.read) for story, call in zip(stories, calls, strict=True)]
 
     def close(self) -> None:
@@ -113,19 +116,18 @@ class Redis:
             raise story.outcome
         return story.outcome
 
-    def _persist(self, stories: Sequence[Attempts], within: float | None = None) -> None:
-        """Attempt calls, those that are open together in one write, until each is settled."""
-        limit = self._servers.timeout if within is None else min(within, self._servers.timeout)
+    def _persist(self, stories: Sequence[Attempts], end: float = math.inf) -> None:
+        """Attempt calls, those that are open together in one write, until each is settled; they have until the end."""
         while open_ones := [story for story in stories if not story.settled]:
             time.sleep(max(story.pause() for story in open_ones))
-            for links, some in self._servers.groups(open_ones, limit):
-                self._attempt(links, some, limit)
+            for links, some in self._servers.groups(open_ones, end):
+                self._attempt(links, some, end)
 
-    def _attempt(self, links: Links, stories: Sequence[Attempts], limit: float) -> None:
+    def _attempt(self, links: Links, stories: Sequence[Attempts], end: float) -> None:
         """Attempt calls that go to one server."""
         try:
-            link = links.take(limit)
-            link.limit(limit)
+            link = links.take(left(end, self._servers.timeout))
+            link.limit(left(end, self._servers.timeout))
         except CoordError as error:
             for story in stories:
                 story.unreached(error)

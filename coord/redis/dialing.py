@@ -6,13 +6,16 @@ From a URL or a client, a ``Dialer`` keeps what it takes to open another connect
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from copy import copy
+from types import MappingProxyType
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote, urlencode
 
 import redis
 import redis.asyncio
+import redis.asyncio.connection
 import redis.connection
 import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
@@ -60,7 +63,13 @@ _OTHER_KIND = "connect_async takes a client of redis.asyncio, connect one of red
 
 
 class Dialer:
-    """Opens connections to one server, or to whichever is the primary now."""
+    """Opens connections to one server, or to whichever is the primary now.
+
+    ``remap`` turns the address by which the nodes of a cluster know each other into the one where this process reaches
+    them; None: they are the same.
+    """
+
+    remap: Callable[[Address], Address] | None = None
 
     def __init__(self, kind: Any, settings: Mapping[str, Any], options: Options, *, asynchronous: bool) -> None:
         retry: Any = AsyncRetry if asynchronous else Retry
@@ -126,8 +135,23 @@ class Dialer:
         """Return a redis-py connection, not yet connected; it gets ``within`` seconds where that is less."""
         if within is None or within >= self.timeout:
             return self._kind(**self._settings)
-        limits = {"socket_timeout": within, "socket_connect_timeout": within}
-        return self._kind(**{**self._settings, **limits})
+        limits: dict[str, Any] = {"socket_timeout": within, "socket_connect_timeout": within}
+        pool = self._hurried_sentinels(within)
+        if pool is None:
+            return self._kind(**{**self._settings, **limits})
+        connection = self._kind(**{**self._settings, **limits, "connection_pool": pool.proxy})
+        # It knows its pool by a weak reference only.
+        connection.pool_of_coord = pool
+        return connection
+
+    def _hurried_sentinels(self, within: float) -> Any:
+        """The pool of the same Sentinel service, each of whose sentinels gets its share of so many seconds."""
+        pool = self._settings.get("connection_pool")
+        if pool is None or type(pool.sentinel_manager) not in (redis.sentinel.Sentinel, _Asking):
+            return None
+        share = within / (len(pool.sentinel_manager.sentinels) + 1)
+        limits = {"socket_timeout": share, "socket_connect_timeout": share}
+        return _blocking_sentinel(pool, self._kind.__name__, limits)
 
     def blocking(self) -> Dialer:
         """Return a dialer that opens blocking connections to the same server."""
@@ -153,9 +177,9 @@ class Dialer:
 def from_url(url: str, options: Options, *, asynchronous: bool) -> Dialer:
     """Return a dialer for any URL but that of a cluster."""
     scheme, _, rest = url.partition("://")
-    if scheme == "redis+sentinel":
-        return _sentinel_from_url(rest, options, asynchronous=asynchronous)
-    scheme = {"valkey": "redis", "valkeys": "rediss"}.get(scheme, scheme)
+    if scheme.endswith("+sentinel"):
+        return _sentinel_from_url(url, options, asynchronous=asynchronous)
+    scheme = _PLAIN.get(scheme, scheme)
     pools: Any = redis.asyncio.ConnectionPool if asynchronous else redis.ConnectionPool
     try:
         pool = pools.from_url(f"{scheme}://{rest}")
@@ -164,25 +188,46 @@ def from_url(url: str, options: Options, *, asynchronous: bool) -> Dialer:
     except (ValueError, TypeError) as error:
         # The error's text may quote the URL, and the URL may hold a password.
         raise ConfigError(f"cannot read this {scheme}:// URL ({type(error).__name__}): {_hint(scheme)}") from None
-    dialer = _from_pool(pool, options, asynchronous=asynchronous)
+    return _tried(_from_pool(pool, options, asynchronous=asynchronous), scheme)
+
+
+_PLAIN = {"valkey": "redis", "valkeys": "rediss"}
+"""What redis-py calls them."""
+
+
+def _tried(dialer: Dialer, scheme: str) -> Dialer:
+    """Return a dialer from a URL, if redis-py knows all of its options."""
     try:
         dialer.dial()
-    except TypeError:
+    except (TypeError, ValueError, redis.RedisError):
         raise ConfigError(f"this {scheme}:// URL has an option that redis-py does not know") from None
     return dialer
 
 
-def _sentinel_from_url(rest: str, options: Options, *, asynchronous: bool) -> Dialer:
-    """``user:password@h:p,h:p/service/db``."""
-    credentials, addresses, path = _parts(rest, 26379, "redis+sentinel://user:password@host:port,host:port/service/db")
-    service, _, database = path.partition("/")
+def _sentinel_from_url(url: str, options: Options, *, asynchronous: bool) -> Dialer:
+    """``redis+sentinel://user:password@h:p,h:p/service/db?sentinel_password=...``."""
+    parts = _Parts(url, 26379, "/service/db")
+    service, _, database = parts.path.partition("/")
     if not service or (database and not database.isdecimal()):
-        raise ConfigError("a redis+sentinel:// URL names the service and perhaps a database: ...host:port/service/0")
-    sentinels = _asking_async if asynchronous else _asking
+        raise ConfigError(f"a {parts.scheme}:// URL names the service and perhaps a database: ...host:port/service/0")
+    settings = parts.settings(asynchronous=asynchronous)
+    theirs = parts.settings(asynchronous=asynchronous, of_sentinels=True)
+    for each in (settings, theirs):
+        if "ssl" in each:
+            raise ConfigError("the scheme says whether TLS is used, by sentinels and server: rediss+sentinel://")
+        # redis-py wants to choose the class by itself.
+        each["ssl"] = each.pop("connection_class", None) is not None
     retry: Any = (AsyncRetry if asynchronous else Retry)(NoBackoff(), 0)
-    limits = {"socket_timeout": options.timeout, "socket_connect_timeout": options.timeout, "retry": retry}
-    sentinel = sentinels(addresses, sentinel_kwargs=limits, db=int(database or 0), **credentials)
-    return _from_pool(sentinel.master_for(service).connection_pool, options, asynchronous=asynchronous)
+    theirs = {"socket_timeout": options.timeout, "socket_connect_timeout": options.timeout, **theirs, "retry": retry}
+    sentinels = _asking_async if asynchronous else _asking
+    try:
+        sentinel = sentinels(
+            parts.addresses, sentinel_kwargs=theirs, **{**settings, **({"db": int(database)} if database else {})}
+        )
+        pool = sentinel.master_for(service).connection_pool
+    except TypeError:
+        raise ConfigError(f"this {parts.scheme}:// URL has an option that redis-py does not know") from None
+    return _tried(_from_pool(pool, options, asynchronous=asynchronous), parts.scheme)
 
 
 # Seen through Any: redis-py leaves the types of these two open.
@@ -221,33 +266,68 @@ _asking_async: Any = _AskingAsync
 
 def cluster_from_url(url: str, options: Options, *, asynchronous: bool) -> tuple[Dialer, list[Address]]:
     """``redis+cluster://user:password@h:p,h:p``: return a dialer, and the nodes to begin with."""
-    credentials, addresses, path = _parts(
-        url.partition("://")[2], 6379, "redis+cluster://user:password@host:port,host:port"
-    )
-    if path.strip("/0"):
-        raise ConfigError("a redis+cluster:// URL has no database: a cluster has only one")
-    kind: Any = redis.asyncio.Connection if asynchronous else redis.Connection
-    host, port = addresses[0]
-    return Dialer(kind, {"host": host, "port": port, **credentials}, options, asynchronous=asynchronous), addresses
+    parts = _Parts(url, 6379, "")
+    settings = parts.settings(asynchronous=asynchronous)
+    if parts.path.strip("/0") or settings.pop("db", 0):
+        raise ConfigError(f"a {parts.scheme}:// URL has no database: a cluster has only one")
+    kind = settings.pop("connection_class", None) or (redis.asyncio.Connection if asynchronous else redis.Connection)
+    host, port = parts.addresses[0]
+    dialer = Dialer(kind, {**settings, "host": host, "port": port}, options, asynchronous=asynchronous)
+    return _tried(dialer, parts.scheme), parts.addresses
 
 
-def _parts(rest: str, port: int, form: str) -> tuple[dict[str, str], list[Address], str]:
-    """The user and password, the addresses, and the path of a URL with several hosts."""
-    rest, _, query = rest.partition("?")
-    authority, _, path = rest.partition("/")
-    userinfo, _, hosts = authority.rpartition("@")
-    user, _, password = userinfo.partition(":")
-    credentials = {name: unquote(value) for name, value in (("username", user), ("password", password)) if value}
-    addresses: list[Address] = []
-    for host in filter(None, hosts.split(",")):
-        name, _, number = host.rpartition(":") if ":" in host else (host, "", str(port))
-        if not name or not number.isdecimal():
-            # Not quoted: with a / in it, a password stands where hosts should.
-            raise ConfigError(f"cannot read a host of this URL: it is {form}; in a password, / is %2F and ? is %3F")
-        addresses.append((name, int(number)))
-    if not addresses or query:
-        raise ConfigError(f"cannot read this URL: it is {form}, without options")
-    return credentials, addresses, path
+_HOST = re.compile(r"(?:\[(?P<six>[^\[\]]+)\]|(?P<name>[^:\[\]]+))(?::(?P<port>\d+))?")
+_OF_SENTINELS = "sentinel_"
+"""What opens the name of an option that is for the sentinels and not for the server."""
+_OF_BOTH = ("ssl_", "socket_")
+"""What opens the names of options that are for both, unless the sentinels have their own."""
+
+
+class _Parts:
+    """What a URL with several hosts says. No error quotes any of it: a password may stand where nobody looks for it."""
+
+    def __init__(self, url: str, port: int, path: str) -> None:
+        self.scheme, _, rest = url.partition("://")
+        self._form = f"{self.scheme}://user:password@host:port,host:port{path}?option=value"
+        rest, _, self._query = rest.partition("?")
+        authority, _, self.path = rest.partition("/")
+        userinfo, _, hosts = authority.rpartition("@")
+        user, _, password = userinfo.partition(":")
+        self._credentials = {
+            name: unquote(value) for name, value in (("username", user), ("password", password)) if value
+        }
+        self.addresses = [self._address(host, port) for host in hosts.split(",") if host]
+        if not self.addresses:
+            raise ConfigError(f"this URL names no host: it is {self._form}")
+
+    def _address(self, host: str, port: int) -> Address:
+        found = _HOST.fullmatch(host)
+        if found is None:
+            raise ConfigError(f"cannot read a host of this URL: it is {self._form}")
+        return found["six"] or found["name"], int(found["port"] or port)
+
+    def settings(self, *, asynchronous: bool, of_sentinels: bool = False) -> dict[str, Any]:
+        """The user, the password and the options, as redis-py reads them."""
+        base = self.scheme.partition("+")[0]
+        connections: Any = redis.asyncio.connection if asynchronous else redis.connection
+        query = self._of_sentinels() if of_sentinels else self._of_servers()
+        try:
+            settings: dict[str, Any] = connections.parse_url(f"{_PLAIN.get(base, base)}://?{urlencode(query)}")
+        except (ValueError, TypeError) as error:
+            raise ConfigError(
+                f"cannot read an option of this URL ({type(error).__name__}): it is {self._form}"
+            ) from None
+        for name in ("host", "port", *_NOT_OF_CONNECTIONS):
+            settings.pop(name, None)
+        return settings if of_sentinels else settings | self._credentials
+
+    def _of_servers(self) -> list[tuple[str, str]]:
+        return [(name, value) for name, value in parse_qsl(self._query) if not name.startswith(_OF_SENTINELS)]
+
+    def _of_sentinels(self) -> list[tuple[str, str]]:
+        shared = {name: value for name, value in parse_qsl(self._query) if name.startswith(_OF_BOTH)}
+        own = {name: value for name, value in parse_qsl(self._query) if name.startswith(_OF_SENTINELS)}
+        return [*(shared | {name.removeprefix(_OF_SENTINELS): value for name, value in own.items()}).items()]
 
 
 def is_cluster(client: Any, *, asynchronous: bool) -> bool:
@@ -264,11 +344,16 @@ def cluster_from_client(client: Any, options: Options, *, asynchronous: bool) ->
     settings = dict(client.connection_kwargs if asynchronous else client.nodes_manager.connection_kwargs)
     for name in _NOT_OF_CONNECTIONS:
         settings.pop(name, None)
-    kind = settings.pop("connection_class", None) or (redis.asyncio.Connection if asynchronous else redis.Connection)
+    plain: Any = redis.asyncio.Connection if asynchronous else redis.Connection
+    if not asynchronous and settings.pop("ssl", False):
+        plain = redis.SSLConnection
+    kind = settings.pop("connection_class", None) or plain
     addresses = [(str(node.host), int(node.port)) for node in nodes]
     host, port = addresses[0]
     settings |= {"host": host, "port": port}
-    return Dialer(kind, settings, options, asynchronous=asynchronous), addresses
+    dialer = Dialer(kind, settings, options, asynchronous=asynchronous)
+    dialer.remap = client.nodes_manager.address_remap
+    return dialer, addresses
 
 
 def from_client(client: Any, options: Options, *, asynchronous: bool) -> Dialer:
@@ -289,14 +374,14 @@ def _from_pool(pool: Any, options: Options, *, asynchronous: bool) -> Dialer:
     return dialer
 
 
-def _blocking_sentinel(pool: Any, kind: str) -> Any:
+def _blocking_sentinel(pool: Any, kind: str, limits: Mapping[str, Any] = MappingProxyType({})) -> Any:
     """The pool of a blocking client of the same Sentinel service, which logs in to the same sentinels."""
     theirs = pool.sentinel_manager
     manager = _asking([], theirs.min_other_sentinels)
     manager._force_master_ip = getattr(theirs, "_force_master_ip", None)
     for asked in (each.connection_pool for each in theirs.sentinels):
         settings = {name: value for name, value in asked.connection_kwargs.items() if name not in _NOT_OURS}
-        settings |= {"retry": Retry(NoBackoff(), 0)}
+        settings |= {"retry": Retry(NoBackoff(), 0), **limits}
         same: Any = getattr(redis.connection, asked.connection_class.__name__)
         manager.sentinels.append(redis.Redis(connection_pool=redis.ConnectionPool(same, **settings)))
     pools: Any = redis.sentinel.SentinelConnectionPool

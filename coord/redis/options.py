@@ -20,7 +20,8 @@ class Options:
     ``remember``: seconds for which the server remembers the operation id that coord gives to an accumulation, so that
     repeating it after a lost reply adds nothing; 0 gives none, and a lost reply raises ``OutcomeUnknown``.
     ``max_connections``: how many connections the threads of a blocking coordinator may hold at a time; more wait.
-    ``in_flight``: how many calls of an async coordinator may await their replies; more wait.
+    ``in_flight``: how many calls of an async coordinator, those of a batch among them, may await their replies; more
+    wait.
     ``eviction``: what to do about a server that may evict live claims, because its ``maxmemory-policy`` is not
     ``noeviction``: "warn", "refuse" or "ignore".
     """

@@ -98,7 +98,7 @@ class Attempts:
         self._maybe_ran = False
         self._loads = self._redirects = 0
         self._pause = 0.0
-        self._why: object = "nothing was tried"
+        self._why: object = "its time was over before it could be sent"
         self._end = monotonic() + patience
 
     def answered(self, reply: Any) -> None:
@@ -133,6 +133,11 @@ class Attempts:
             self._again(error)
         else:
             self._why = error
+            self._give_up()
+
+    def out_of_time(self) -> None:
+        """Nobody waits for it any longer."""
+        if not self.settled:
             self._give_up()
 
     def pause(self) -> float:
@@ -181,18 +186,21 @@ class Attempts:
             self._give_up()
 
     def _give_up(self) -> None:
-        if not self._maybe_ran:
-            self._settle(Unavailable(f"{self.script.name} did not run: {_reason(self._why)}"))
-            return
+        error = self._unknown() if self._maybe_ran else self._refusal()
+        error.__cause__ = self._why if isinstance(self._why, BaseException) else None
+        self._settle(error)
+
+    def _refusal(self) -> CoordError:
+        return Unavailable(f"{self.script.name} did not run: {_reason(self._why)}")
+
+    def _unknown(self) -> CoordError:
         op_id = self._op_id()
         how = (
             f"repeat it with op_id={op_id!r} to be sure, while the server remembers it"
             if op_id
             else "it carried no operation id: read the state to find out"
         )
-        self._settle(
-            OutcomeUnknown(f"{self.script.name} may have run, no answer came: {_reason(self._why)}; {how}", op_id)
-        )
+        return OutcomeUnknown(f"{self.script.name} may have run, no answer came: {_reason(self._why)}; {how}", op_id)
 
     def _op_id(self) -> str | None:
         for key in self.keys:
@@ -228,6 +236,12 @@ def answer(story: Attempts, read: Callable[[Any], Any]) -> Any:
 def could_not_connect(error: BaseException, where: str) -> CoordError:
     """Turn what redis-py says when it cannot connect into what the caller gets."""
     text = str(error)
+    if type(error).__name__ == "MasterNotFoundError":
+        # What follows are the settings of every sentinel that was asked, and what was wrong with it.
+        text, _, troubles = text.partition(" : ")
+        if "AuthenticationError" in troubles:
+            return ConfigError(f"{where}: its sentinels do not let us in: sentinel_password in the URL is for them")
+        return Unavailable(f"cannot reach {where}: {text}")
     why = _named(text, _DENIED)
     if "Authentication required" in text:
         why = "NOAUTH"

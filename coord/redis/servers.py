@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections.abc import Iterable, Sequence
@@ -19,13 +20,21 @@ from coord.redis.outcome import Attempts, could_not_connect, of_one_server
 from coord.redis.survey import questions, scratch_keys, survey
 from coord.redis.topology import Address, SlotMap, nobody_answers
 
-__all__ = ["Cluster", "Server", "Servers"]
+__all__ = ["Cluster", "Server", "Servers", "left"]
 
 _REFRESH_SECONDS = 0.05
 _ASK_SECONDS = 1.0
 """The most that one node is waited for when it is asked for the topology: another may answer at once."""
 
+_SHORTEST = 0.001
+"""Seconds that are waited at least: to a socket, none at all means for ever."""
+
 Group = tuple[Links, list[Attempts]]
+
+
+def left(end: float, most: float) -> float:
+    """Seconds until a moment, and no more than so many."""
+    return max(_SHORTEST, min(most, end - monotonic()))
 
 
 class Servers(Protocol):
@@ -38,8 +47,8 @@ class Servers(Protocol):
         """Return the connections to the server that has the keys."""
         ...
 
-    def groups(self, stories: Sequence[Attempts], within: float, /) -> Iterable[Group]:
-        """Return calls by the server that each goes to."""
+    def groups(self, stories: Sequence[Attempts], end: float, /) -> Iterable[Group]:
+        """Return calls by the server that each goes to; if that has to be asked for, wait no longer than to the end."""
         ...
 
     def listen(self) -> Notices:
@@ -72,7 +81,7 @@ class Server:
         """Return the connections to the server."""
         return self._links
 
-    def groups(self, stories: Sequence[Attempts], _within: float, /) -> Iterable[Group]:
+    def groups(self, stories: Sequence[Attempts], _end: float, /) -> Iterable[Group]:
         """All calls go to the one server."""
         return [(self._links, of_one_server(stories, self._links.dialer.where))]
 
@@ -112,7 +121,7 @@ class Cluster:
         self._seeds = list(seeds)
         self._limit = options.max_connections
         self._nodes: dict[Address, Links] = {}
-        self._slots = SlotMap()
+        self._slots = SlotMap(dialer.remap)
         self._lock = threading.Lock()
         self._refreshed = -_REFRESH_SECONDS
         self.timeout = dialer.timeout
@@ -129,7 +138,7 @@ class Cluster:
 
     def _oldest(self, options: Options) -> int:
         """Find the primaries, look at them, and return the lowest version; those that are down are passed over."""
-        troubles, versions = self.refresh(self.timeout), list[int]()
+        troubles, versions = self.refresh(), list[int]()
         for address in self._slots.primaries:
             try:
                 own = self._slots.first_at(address, scratch_keys(options.prefix))
@@ -157,36 +166,41 @@ class Cluster:
         """Return a dialer to the primary that has a key."""
         return self._dialer.elsewhere(*(self._slots.owner(key) or self._any()))
 
-    def groups(self, stories: Sequence[Attempts], within: float, /) -> Iterable[Group]:
+    def groups(self, stories: Sequence[Attempts], end: float, /) -> Iterable[Group]:
         """Return calls by node, once what was learnt of the topology is taken in."""
-        for story in stories:
-            if story.sent_to:
-                story.sent_to = self._slots.sent_to(story.keys[0], story.sent_to, once=story.asking)
+        sent_to = [
+            self._slots.sent_to(story.keys[0], story.sent_to, once=story.asking) if story.sent_to else None
+            for story in stories
+        ]
         if any(story.stray for story in stories):
-            self.refresh(within)
+            self.refresh(end)
         groups: dict[int, Group] = {}
-        for story in stories:
-            links = self._links(story.sent_to) if story.sent_to else self.route(story.keys)
+        for story, address in zip(stories, sent_to, strict=True):
+            links = self._links(address) if address else self.route(story.keys)
             groups.setdefault(id(links), (links, []))[1].append(story)
         return groups.values()
 
-    def refresh(self, within: float) -> list[CoordError]:
-        """Ask the nodes in turn which slots are where, until one answers; at most every few milliseconds.
+    def refresh(self, end: float = math.inf) -> list[CoordError]:
+        """Ask the nodes in turn which slots are where, until one answers or it is time; at most every few milliseconds.
 
         Returns what was wrong with those that did not.
         """
         troubles: list[CoordError] = []
-        with self._lock:
+        if not self._lock.acquire(timeout=left(end, threading.TIMEOUT_MAX)):
+            return troubles
+        try:
             if monotonic() - self._refreshed < _REFRESH_SECONDS:
                 return troubles
             known = list(dict.fromkeys((*self._slots.primaries, *self._nodes, *self._seeds)))
             # In any order: a node that is cut off from the others would tell what was once so, again and again.
             for address in random.sample(known, len(known)):
-                trouble = self._ask(address, min(within, _ASK_SECONDS))
-                if trouble is None:
+                trouble = self._ask(address, left(end, min(self.timeout, _ASK_SECONDS)))
+                if trouble is None or monotonic() >= end:
                     break
                 troubles.append(trouble)
             self._refreshed = monotonic()
+        finally:
+            self._lock.release()
         return troubles
 
     def _ask(self, address: Address, within: float) -> CoordError | None:

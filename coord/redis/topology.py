@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from binascii import crc_hqx
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from coord.errors import ConfigError, CoordError, ReplyError, Unavailable
@@ -30,9 +30,10 @@ def slot(key: str) -> int:
 
 
 class SlotMap:
-    """The primaries of a cluster, by slot."""
+    """The primaries of a cluster, by slot. ``remap``: from where nodes say that one is to where it is reached."""
 
-    def __init__(self) -> None:
+    def __init__(self, remap: Callable[[Address], Address] | None = None) -> None:
+        self._remap = remap
         self._owners: list[Address | None] = [None] * _SLOTS
         self.primaries: list[Address] = []
 
@@ -49,11 +50,14 @@ class SlotMap:
         primaries: dict[Address, None] = {}
         for first, last, primary, *_ in reply:
             # A node that does not know its own name is the one that we asked.
-            address = (primary[0] if primary[0] not in (None, "", "?") else answered_by[0], primary[1])
+            address = self._reached((primary[0] if primary[0] not in (None, "", "?") else answered_by[0], primary[1]))
             primaries[address] = None
             owners[first : last + 1] = [address] * (last - first + 1)
         self._owners, self.primaries = owners, list(primaries)
         return None
+
+    def _reached(self, address: Address) -> Address:
+        return address if self._remap is None else self._remap(address)
 
     def owner(self, key: str) -> Address | None:
         """The primary that has a key; None when none is known."""
@@ -64,11 +68,12 @@ class SlotMap:
         return next(key for key in keys if self.owner(key) == address)
 
     def sent_to(self, key: str, address: Address, *, once: bool) -> Address:
-        """Take over where a node sent a call to, unless that is for once; return the address with its host."""
+        """Take over where a node sent a call to, unless that is for once; return where that is reached."""
         if not address[0]:
             # Nodes that do not know their names leave them out: another port of the same host.
             host, _ = self.owner(key) or address
             address = host, address[1]
+        address = self._reached(address)
         if not once:
             self._owners[slot(key)] = address
         return address

@@ -72,6 +72,7 @@ class VirtualClock(Clock):
             raise RuntimeError(f"no virtual time: {reason}")
         descriptor, name = tempfile.mkstemp(prefix="coord-clock-")
         self.file = Path(name)
+        self._maker = os.getpid()
         atexit.register(self.close)
         os.ftruncate(descriptor, _PAGE.size)
         self._page = mmap.mmap(descriptor, _PAGE.size)
@@ -94,8 +95,12 @@ class VirtualClock(Clock):
         return env
 
     def close(self) -> None:
-        """Remove the file; servers that have it open keep the time it shows last. May be called again."""
-        self.file.unlink(missing_ok=True)
+        """Remove the file; servers that have it open keep the time it shows last. May be called again.
+
+        A child of a fork leaves it to its parent.
+        """
+        if self._maker == os.getpid():
+            self.file.unlink(missing_ok=True)
         atexit.unregister(self.close)
 
 

@@ -3,7 +3,8 @@
     with Server(engines()["redis-8.2"]) as server:
         coord.connect(server.url)
 
-A server keeps nothing, listens on the loopback alone, and is gone with its ``with`` block or with this process.
+A server keeps nothing, listens on the loopback alone, and is gone with its ``with`` block or with the process that
+started it; a child of a fork leaves it alone.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ class Server:
         self._args: Sequence[str] = args
         self._env = dict(env or {})
         self._process: subprocess.Popen[bytes] | None = None
+        self._starter = os.getpid()
         atexit.register(self.stop)
         self.start()
 
@@ -120,6 +122,7 @@ class Server:
     def start(self) -> None:
         """Start the server and return when it answers."""
         self.folder.mkdir(exist_ok=True)
+        self._starter = os.getpid()
         self._process = subprocess.Popen(
             self.command(), env={**os.environ, **self._env}, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
         )
@@ -161,7 +164,9 @@ class Server:
             self._process.send_signal(number)
 
     def stop(self) -> None:
-        """End it and remove its folder. May be called again."""
+        """End it and remove its folder, if this process started it. May be called again."""
+        if self._starter != os.getpid():
+            return
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGKILL)
         self._wait()

@@ -18,7 +18,7 @@ from redis.retry import Retry
 
 from coord.testing.servers import Engine, Server
 
-__all__ = ["Cluster", "Sentinels", "wait_until"]
+__all__ = ["Cluster", "SentinelServer", "Sentinels", "client", "port_with_bus", "wait_until"]
 
 _SETTLE_SECONDS = 30.0
 _BUS = 10_000
@@ -58,7 +58,7 @@ class Cluster:
         self.servers: list[Server] = []
         try:
             for _ in range(2 * primaries):
-                self.servers.append(Server(engine, *flags, "--repl-diskless-sync-delay", "0", port=_port_with_bus()))
+                self.servers.append(Server(engine, *flags, "--repl-diskless-sync-delay", "0", port=port_with_bus()))
             self.primaries, self.replicas = self.servers[:primaries], self.servers[primaries:]
             self._join()
         except BaseException:
@@ -151,7 +151,7 @@ class Sentinels:
             self.servers.append(Server(engine, *quick, "--replicaof", "127.0.0.1", str(primary.port)))
             wait_until(lambda: _is_synced(client(self.servers[1])), "the replica is in step")
             for _ in range(3):
-                self.sentinels.append(_Sentinel(engine, primary.port, self.service, down_after))
+                self.sentinels.append(SentinelServer(engine, primary.port, self.service, down_after))
             wait_until(lambda: all(self._sees_all(each) for each in self.sentinels), "the sentinels know each other")
         except BaseException:
             self.stop()
@@ -184,8 +184,8 @@ class Sentinels:
             server.stop()
 
 
-class _Sentinel(Server):
-    """One sentinel; it keeps what it learns in a file of its own."""
+class SentinelServer(Server):
+    """One sentinel, which watches one primary; it keeps what it learns in a file of its own."""
 
     def __init__(self, engine: Engine, primary: int, service: str, down_after: int) -> None:
         self._lines = (
@@ -203,8 +203,8 @@ class _Sentinel(Server):
         return [str(self.engine.program), str(file), "--sentinel"]
 
 
-def _port_with_bus() -> int:
-    """A port whose bus port is free as well."""
+def port_with_bus() -> int:
+    """Return a port for a node of a cluster: its bus port is free as well."""
     while True:
         with socket.socket() as probe, socket.socket() as bus:
             probe.bind(("127.0.0.1", 0))

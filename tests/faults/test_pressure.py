@@ -6,11 +6,14 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
+from live import until_async
 
 import coord
 from coord.testing.proxy import LossyProxy
+from coord.testing.servers import Server
 
 
 def test_no_more_calls_are_in_flight_than_allowed(line: LossyProxy) -> None:
@@ -44,6 +47,74 @@ def test_who_waits_for_its_turn_and_leaves_does_not_take_the_place_along(line: L
                 await asyncio.gather(*calls, return_exceptions=True)
             assert c._runner._in_flight == 0
             assert await asyncio.gather(*(c.kv.get_int("x") for _ in range(50)))
+
+    asyncio.run(run())
+
+
+def batch_of(count: int, c: Any) -> asyncio.Task[list[Any]]:
+    """Begin to count so many times in one batch."""
+    return asyncio.create_task(c.run_many(c.calls.kv.incr("x") for _ in range(count)))
+
+
+def test_a_batch_takes_its_places_in_the_same_queue(line: LossyProxy) -> None:
+    """Thirty calls of one batch, seven at a time: nobody jumps the queue, and all are answered in order."""
+
+    async def run() -> tuple[list[int], list[int], list[int]]:
+        async with coord.connect_async(line.url, timeout=5, in_flight=7) as c:
+            await c.kv.incr("x", 0)
+            line.delay = 0.3
+            line.arm("delay_reply")
+            sent = line.commands
+            first = batch_of(30, c)
+            single = [asyncio.create_task(c.kv.incr("x")) for _ in range(3)]
+            last = batch_of(5, c)
+            await until_async(lambda: line.commands > sent, "the first write")
+            await asyncio.sleep(0.1)
+            assert line.commands - sent == 7
+            answers = await first, await asyncio.gather(*single), await last
+            assert c._runner._in_flight == 0
+            return answers
+
+    first, single, last = asyncio.run(run())
+    # Of the batch, seven are in flight before the singles come; then three singles, and four more places gathered.
+    assert [*first[:7], *single, *last, *first[7:]] == list(range(1, 39))
+
+
+def test_a_hundred_thousand_calls_in_one_batch(one_server: Server) -> None:
+    """They go out a thousand at a time, and the calls of others find their way between them."""
+
+    async def run() -> None:
+        async with coord.connect_async(one_server.url) as c:
+            most = c._runner._most = 2_000
+            batch = batch_of(100_000, c)
+            between = 0
+            while not batch.done():
+                assert c._runner._in_flight <= most
+                assert await c.kv.incr("y") == (between := between + 1)
+            assert await batch == list(range(1, 100_001))
+            assert between > 50
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("waiting", [False, True], ids=["in flight", "in the queue"])
+def test_a_batch_that_is_cancelled_gives_its_places_back(line: LossyProxy, waiting: bool) -> None:
+    async def run() -> None:
+        async with coord.connect_async(line.url, timeout=5, in_flight=10) as c:
+            await c.kv.incr("x", 0)
+            line.delay = 0.2
+            line.arm("delay_reply")
+            single = [asyncio.create_task(c.kv.incr("x")) for _ in range(6 if waiting else 0)]
+            batch = batch_of(25, c)
+            behind = [asyncio.create_task(c.kv.incr("x")) for _ in range(20)]
+            await asyncio.sleep(0.05)
+            batch.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await batch
+            answers = await asyncio.gather(*single, *behind)
+            assert len(set(answers)) == len(answers)
+            assert c._runner._in_flight == c._runner._gathered == 0
+            assert not c._runner._queue
 
     asyncio.run(run())
 

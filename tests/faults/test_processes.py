@@ -226,3 +226,31 @@ def test_the_interpreter_ends_without_a_word(how: str, one_server: Server) -> No
         [sys.executable, *strict, "-c", program], capture_output=True, text=True, timeout=30, check=False
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+A_FAMILY = """
+import os, sys
+from coord.testing.clock import VirtualClock, why_not
+from coord.testing.servers import Server, engines
+
+server = Server(engines()[sys.argv[1]])
+clock = None if why_not() else VirtualClock()
+child = os.fork()
+if not child:
+    sys.exit()
+os.waitpid(child, 0)
+assert server._answers(), "the server is gone"
+assert server.folder.exists(), "its folder is gone"
+assert clock is None or clock.file.exists(), "the clock is gone"
+print(server.folder, clock.file if clock else "")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_child_that_ends_leaves_its_parent_s_servers_alone(one_server: Server) -> None:
+    """A private server, its folder and its clock are gone with the process that made them, not with a child of it."""
+    command = [sys.executable, "-W", "ignore", "-c", A_FAMILY, one_server.engine.name]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    left = [path for path in ended.stdout.split() if os.path.lexists(path)]
+    assert not left, "the parent has left nothing behind"
