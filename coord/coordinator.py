@@ -19,7 +19,7 @@ from coord.leases import AsyncHolding, AsyncLease, Holding, Job, Lease
 from coord.names import Seconds
 from coord.notices import Notices
 from coord.operation import Calls, Naming, op
-from coord.plan import Bell, Listen, Pause, Plan, Rest, Step, Tell, Together, Undo, Within, planned, report, undoing
+from coord.plan import Act, Bell, Listen, Pause, Plan, Rest, Tell, Together, Undo, Within, planned, report, undoing
 from coord.script import Call, Script
 from coord.worker import GRACE, Worker
 
@@ -373,7 +373,7 @@ class Coordinator(_Operations, Naming):
             except BaseException as error:
                 failed = error
 
-    def _take(self, step: Step) -> Any:
+    def _take(self, step: Act) -> Any:
         """Take a step of a plan that is no call, and return its result."""
         match step:
             case Within():
@@ -602,7 +602,7 @@ class AsyncCoordinator(_Operations, Naming):
             except BaseException as error:
                 failed = error
 
-    async def _take(self, step: Step) -> Any:
+    async def _take(self, step: Act) -> Any:
         """Take a step of a plan that is no call, and return its result."""
         match step:
             case Within():

@@ -134,7 +134,8 @@ _ONE_UNDO = 2.0
 _LAST_LOOK = 0.25
 """Seconds that a call is given at the end of a wait, when none are left: a look that nobody answers tells nothing."""
 
-Step = Call[Any] | Within | Together | Pause | Listen | Rest | Tell | Undo
+Act = Within | Together | Pause | Listen | Rest | Tell | Undo
+Step = Call[Any] | Act
 Plan = Generator[Step, Any, T]
 
 
