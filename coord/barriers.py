@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 from coord.errors import MissingBarrier, OutcomeUnknown, ReplyError, Unavailable, WaitTimeout
 from coord.leases import look_again_in
 from coord.library import keep_error, kept_errors, now_ms, recall, refresh, remember
-from coord.names import Seconds, decoded, encoded, int64, milliseconds
+from coord.names import Seconds, decoded, encoded, int64, milliseconds, text
 from coord.operation import Handle, nonce
 from coord.plan import Pause, Plan, Rest, Tell, ask, ask_by, in_time, listen
 from coord.script import Call, packaged
@@ -101,7 +101,8 @@ def open_(
     coordinator's default. ``deadline``: seconds from now after which it is expired if it is not complete.
     ``metadata``: what ``status`` gives back: anything that JSON can say, up to 64 KiB.
     """
-    if not 1 <= int64(parties, "parties") <= _MOST_PARTIES:
+    parties = int64(parties, "parties")
+    if not 1 <= parties <= _MOST_PARTIES:
         raise ValueError(f"parties is {parties}: a barrier is opened for 1 to {_MOST_PARTIES:,}")
     deadline_ms = 0 if deadline is None else milliseconds(deadline, "deadline")
     ttl_ms = barrier.at.lifetime(ttl)
@@ -134,7 +135,8 @@ def fail(barrier: BarrierHandle, member: str, message: str, attempt: str | None 
 def _arrival(barrier: BarrierHandle, member: str, attempt: str | None, verdict: str, message: str) -> Call[Arrival]:
     if attempt is not None and not isinstance(attempt, str):
         raise TypeError(f"attempt is a str, not {type(attempt).__name__}")
-    argv = (encoded(member, "a member"), attempt or "", nonce(), verdict, message, barrier.at.publish)
+    attempt = text(attempt, "attempt") if attempt else ""
+    argv = (encoded(member, "a member"), attempt, nonce(), verdict, message, barrier.at.publish)
     return barrier.at.call(ARRIVE, (barrier._key,), argv, lambda reply: _read_arrival(barrier.name, reply))
 
 

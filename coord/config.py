@@ -131,6 +131,8 @@ def from_config(config: Mapping[str, Any]) -> Coordinator:
         dsn = redis.get("dsn") or os.environ.get(ENVIRONMENT)
         if not dsn:
             raise ConfigError(f"backend is redis, and neither redis.dsn nor ${ENVIRONMENT} says where it is")
+        if _memory_name(dsn, None) is not None:
+            raise ConfigError("backend is redis, and its dsn is a memory:// URL: say which of the two is meant")
         return connect(dsn, prefix=prefix, ttl=ttl)
     return _custom(backend, config)
 

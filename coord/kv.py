@@ -130,7 +130,8 @@ def _texts(values: tuple[str, ...], what: str) -> tuple[str, ...]:
                 value.encode()
             except UnicodeEncodeError:
                 raise ValueError(f"a {what} is not valid UTF-8: {value[:64]!r}") from None
-    return values
+    # A member of a str Enum is its text here, whatever its own str() says.
+    return tuple(value if value.__class__ is str else str.__str__(value) for value in values)
 
 
 def _read_number(reply: list[str]) -> int | None:

@@ -90,7 +90,8 @@ def milliseconds(value: Seconds, what: str = "ttl") -> int:
         raise TypeError(f"{what} is seconds (int, float or timedelta), not {type(value).__name__}")
     if isinstance(seconds, float) and not math.isfinite(seconds):
         raise ValueError(f"{what} is {seconds}: it must be finite")
-    whole = round(seconds * 1000)
+    # Cut off first: the largest floats have no thousandfold.
+    whole = round(min(seconds, 2 * _TEN_YEARS) * 1000)
     if not 1 <= whole <= _TEN_YEARS * 1000:
         raise ValueError(f"{what} is {seconds} s: at least 1 ms and at most 10 years")
     return whole

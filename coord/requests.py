@@ -82,7 +82,8 @@ def add(request: RequestHandle, stage: str, root: str) -> Call[bool]:
 
 def done(request: RequestHandle, stage: str, root: str, processed: int = 1) -> Call[bool]:
     """A piece of work is done. ``processed`` is added to the stage's count. False when it was not pending."""
-    if int64(processed, "processed") < 0:
+    processed = int64(processed, "processed")
+    if processed < 0:
         raise ValueError(f"processed is {processed}: at least 0")
     argv = (*_place(stage, root), nonce(), "done", processed, "", request.at.publish)
     return request.at.call(DONE, (request._key,), argv, bool)
@@ -98,7 +99,8 @@ def fail(request: RequestHandle, stage: str, root: str, message: str) -> Call[bo
 
 def requeue(request: RequestHandle, stage: str, n: int = 1) -> Call[bool]:
     """``n`` pieces of a stage went back to their queue. False when the request is not registered."""
-    if int64(n, "n") < 1:
+    n = int64(n, "n")
+    if n < 1:
         raise ValueError(f"n is {n}: at least 1")
     op, turn, remember_ms = request.at.remembered(request._key)
     argv = (encoded(stage, "a stage"), n, turn, remember_ms)

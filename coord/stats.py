@@ -71,11 +71,18 @@ def merge(
     return stats.at.call(MERGE, (key, op), (stats._ttl_ms, turn, remember_ms, *words), _read_nothing)
 
 
-def consume(stats: StatsHandle, id: str) -> Call[dict[str, int] | None]:
-    """Take all counts of ``id``, once: a second caller gets None, as for an id that was never merged."""
+def consume(stats: StatsHandle, id: str, *, op_id: str | None = None) -> Call[dict[str, int] | None]:
+    """Take all counts of ``id``, once: a second caller gets None, as for an id that was never merged.
+
+    The same ``op_id`` again is given the same counts again, for as long as these statistics live after a merge.
+    """
     key = stats._key(id)
-    batch = f"{key}:batch:{nonce() if stats.at.remember_ms else ''}"
-    return stats.at.call(CONSUME, (key, batch), (stats.at.remember_ms,), _read_counts)
+    remember_ms = stats.at.remember_ms
+    if op_id is not None:
+        part, remember_ms = encoded(op_id, "op_id"), stats._ttl_ms or _FOREVER_WINDOW_MS
+    else:
+        part = nonce() if remember_ms else ""
+    return stats.at.call(CONSUME, (key, f"{key}:batch:{part}"), (remember_ms,), _read_counts)
 
 
 def peek(stats: StatsHandle, id: str) -> Call[dict[str, int] | None]:

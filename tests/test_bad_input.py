@@ -325,6 +325,8 @@ def test_a_member_of_a_str_enum_is_the_name_it_equals(backend: Backend, c: Any) 
     c.stats("s").merge("x", {Job.MAIL: 1})
     assert c.stats("s").peek("x") == {"mail": 1}
     assert "coord:once:{mail}" in backend.stored
+    c.kv.rpush("jobs", Job.MAIL)
+    assert [(job, type(job)) for job in c.kv.lrange("jobs", 0, -1)] == [("mail", str)]
 
 
 class Amount(enum.IntEnum):
@@ -339,3 +341,11 @@ def test_a_member_of_an_int_enum_is_the_number_it_equals(backend: Backend, c: An
     assert backend.left("coord:kv:{n}") == pytest.approx(2, abs=0.2)
     c.stats("s").merge("x", n=Amount.TWO)
     assert c.stats("s").peek("x") == {"n": 2}
+    barrier, request = c.barrier("b"), c.request("r")
+    barrier.open(Amount.TWO)
+    assert barrier.status().parties == 2
+    request.register()
+    request.add("stage", "root")
+    request.requeue("stage", Amount.TWO)
+    request.done("stage", "root", Amount.TWO)
+    assert request.status()["stage"][:2] == (2, 2)

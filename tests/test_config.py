@@ -102,6 +102,12 @@ def test_redis_without_a_place_is_refused() -> None:
         coord.from_config({"backend": "redis"})
 
 
+def test_a_redis_backend_is_no_memory() -> None:
+    """Which of the two is meant is not guessed."""
+    with pytest.raises(coord.ConfigError, match="say which of the two"):
+        coord.from_config({"backend": "redis", "redis": {"dsn": "memory://jobs"}})
+
+
 @pytest.mark.parametrize(
     ("config", "key"),
     [

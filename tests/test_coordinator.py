@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import logging
 import os
 import re
@@ -119,6 +120,40 @@ def test_a_client_of_the_other_world_is_refused() -> None:
         coord.connect(client=redis.asyncio.Redis())
     with pytest.raises(coord.ConfigError, match="the other kind"):
         asyncio.run(connected())
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"timeout": 0}, "timeout is 0 s"),
+        ({"timeout": True}, "timeout is a number of seconds"),
+        ({"patience": "long"}, "patience is seconds"),
+        ({"remember": float("inf")}, "remember is inf"),
+        ({"remember": 20}, "at least 30.0 s where a reply is waited for 5.0 s"),
+        ({"remember": dt.timedelta(seconds=20)}, "at least 30.0 s"),
+        ({"max_connections": 0}, "max_connections is 0"),
+        ({"eviction": "maybe"}, "it is warn, refuse or ignore"),
+    ],
+)
+def test_an_option_out_of_bounds_is_a_config_error(options: dict[str, Any], says: str) -> None:
+    """Said before anything is opened."""
+    with pytest.raises(coord.ConfigError, match=re.escape(says)):
+        coord.connect("redis://localhost:1", **options)
+
+
+def test_an_operation_id_outlives_a_time_out_that_the_url_or_the_client_brings() -> None:
+    """Waiting for one reply for longer than ids are remembered, and then asking again, would count twice."""
+    with pytest.raises(coord.ConfigError, match=r"waited for 100\.0 s"):
+        coord.connect("redis://localhost:1?socket_timeout=100")
+    with pytest.raises(coord.ConfigError, match="waited for 100 s"):
+        coord.connect(client=redis.Redis(socket_timeout=100))
+
+
+def test_an_option_goes_before_what_the_client_says(server: Backend) -> None:
+    """A time-out that was asked for is not silently another."""
+    with coord.connect(client=redis.Redis(port=server.place.server.port, socket_timeout=7), timeout=0.5) as c:
+        held = c._runner._servers._links.take()
+        assert held._connection.socket_timeout == 0.5
 
 
 # --- servers -------------------------------------------------------------------------------------
@@ -249,6 +284,34 @@ def test_many_calls_get_an_answer_or_an_error_each(backend: Backend, c: Any) -> 
     assert (first, second, nothing) == (1, 2, None)
     assert isinstance(error, coord.WrongType)
     assert c.run_many([]) == []
+
+
+def test_a_result_that_cannot_be_read_does_not_cost_the_others_theirs(c: Any) -> None:
+    """What a Call's ``read`` raises stands in its place; everything ran all the same."""
+    odd = c.calls.kv.incr("n")._replace(read=lambda _: int("abc"))
+    one, error, three = c.run_many([c.calls.kv.incr("n"), odd, c.calls.kv.incr("n")])
+    assert (one, type(error), three) == (1, ValueError, 3)
+
+
+def test_a_loop_that_asks_again_and_again_lets_others_have_a_turn() -> None:
+    """In memory as well as on a server, where each call waits for its reply."""
+
+    async def impatient() -> None:
+        async with coord.connect_async("memory://turns") as c, asyncio.timeout(0.05):
+            while True:
+                await c.kv.get_int("x")
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(impatient())
+
+
+def test_every_key_stays_under_any_prefix(server: Backend) -> None:
+    """Also under one that has what operation ids have in their keys."""
+    c = server.connect(prefix="dev:op:")
+    c.stats("s").merge("x", n=1)
+    c.stats("s").consume("x")
+    assert server.stored
+    assert all(key.startswith("dev:op:") for key in server.stored)
 
 
 def test_many_calls_of_many_kinds(c: Any) -> None:

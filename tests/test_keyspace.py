@@ -202,7 +202,9 @@ def space(clock: Clock) -> coord.Keyspace:
 
 def registered(space: coord.Keyspace) -> int:
     """How many places the sweep has still to look at."""
-    return sum(map(len, space._buckets.values())) + len(space._due)
+    places = sum(map(len, space._buckets.values())) + len(space._due)
+    assert space._places == places
+    return places
 
 
 def test_a_million_windows_that_nobody_asks_for_again_are_swept_away(space: coord.Keyspace, clock: Clock) -> None:

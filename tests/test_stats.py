@@ -108,6 +108,15 @@ def test_an_operation_is_remembered_after_its_counts_were_consumed(c: Any) -> No
     assert embedding.peek("req-1") is None
 
 
+def test_whoever_consumes_under_an_id_may_ask_again(c: Any) -> None:
+    """A consumer that did not hear the answer is given it again; another gets nothing."""
+    embedding = c.stats("embedding")
+    embedding.merge("req-1", processed=1)
+    assert embedding.consume("req-1", op_id="message-9") == {"processed": 1}
+    assert embedding.consume("req-1") is None
+    assert embedding.consume("req-1", op_id="message-9") == {"processed": 1}
+
+
 def test_an_operation_is_forgotten_when_its_window_ends(backend: Backend, c: Any) -> None:
     """An id is remembered for as long as the counts live after a merge."""
     embedding = c.stats("embedding", ttl=60)

@@ -15,6 +15,7 @@ import weakref
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable
+from heapq import heappop, heappush
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
@@ -95,6 +96,8 @@ class Keyspace:
         self._entries: dict[str, Entry] = {}
         self._ns = self._now = self._next_ms = 0
         self._buckets: dict[int, list[str]] = {}
+        self._order: list[int] = []
+        self._places = 0
         self._sweep_at = NEVER
         self._due: list[str] = []
         self.notices = Notices()
@@ -507,15 +510,20 @@ class Keyspace:
         self._entries[key] = (value, deadline)
         bucket = deadline >> _BUCKET_BITS
         if before is None or before[1] >> _BUCKET_BITS != bucket:
+            self._places += 1
             try:
                 self._buckets[bucket].append(key)
             except KeyError:
                 self._open_bucket(bucket, key)
 
     def _open_bucket(self, bucket: int, key: str) -> None:
-        if bucket != NEVER >> _BUCKET_BITS:
-            self._buckets[bucket] = [key]
-            self._sweep_at = min(self._sweep_at, bucket + 1 << _BUCKET_BITS)
+        if bucket == NEVER >> _BUCKET_BITS:
+            self._places -= 1
+            return
+        self._buckets[bucket] = [key]
+        heappush(self._order, bucket)
+        self._sweep_at = min(self._sweep_at, bucket + 1 << _BUCKET_BITS)
+        if self._places > 2 * len(self._entries) + 4096:
             self._register_anew()
 
     # --- the sweep -------------------------------------------------------------------------------
@@ -524,27 +532,33 @@ class Keyspace:
     # and no call pays for many.
 
     def _sweep(self) -> None:
-        due = self._due or self._buckets.pop(min(self._buckets))
+        due = self._due or self._buckets.pop(heappop(self._order))
         for _ in range(min(_SWEPT_AT_ONCE, len(due))):
             key = due.pop()
+            self._places -= 1
             entry = self._entries.get(key)
             if entry is not None and entry[1] < self._now:
                 del self._entries[key]
         self._due = due
-        self._sweep_at = 0 if due else min(self._buckets, default=NEVER) + 1 << _BUCKET_BITS
+        self._sweep_at = 0 if due else self._first_end()
+
+    def _first_end(self) -> int:
+        return self._order[0] + 1 << _BUCKET_BITS if self._order else NEVER
 
     def _register_anew(self) -> None:
-        """Once a bucket: forget the places that keys have left, when they outnumber the living."""
-        if sum(map(len, self._buckets.values())) <= 2 * len(self._entries) + 4096:
-            return
+        """Forget the places that keys have left: they outnumber the living."""
         self._unregister_all()
         for key, entry in self._entries.items():
             if entry[1] != NEVER:
                 self._buckets.setdefault(entry[1] >> _BUCKET_BITS, []).append(key)
-        self._sweep_at = min(self._buckets, default=NEVER) + 1 << _BUCKET_BITS
+                self._places += 1
+        self._order = sorted(self._buckets)
+        self._sweep_at = self._first_end()
 
     def _unregister_all(self) -> None:
         self._buckets.clear()
+        self._order.clear()
+        self._places = 0
         self._due = []
         self._sweep_at = NEVER
 

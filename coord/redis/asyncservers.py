@@ -16,7 +16,7 @@ from coord.redis.clusterhub import ClusterHub
 from coord.redis.dialing import LOST, Dialer
 from coord.redis.hub import hub, leave_hub
 from coord.redis.options import Options
-from coord.redis.outcome import Attempts, Closed, could_not_connect, of_one_server
+from coord.redis.outcome import Attempts, Closed, could_not_connect, harmless, of_one_server
 from coord.redis.survey import questions, scratch_keys, survey
 from coord.redis.topology import Address, SlotMap, nobody_answers
 
@@ -97,7 +97,7 @@ class Node:
             answers = [await answer for answer in [link.ask(words) for words in questions(scratch, publish)]]
             return survey(answers, self.dialer.where, options)
         except LOST as error:
-            raise could_not_connect(error, self.dialer.where) from error
+            raise could_not_connect(error, self.dialer.where) from harmless(error)
 
     def _take(self, opening: asyncio.Task[AsyncLink]) -> None:
         self._opening = None
@@ -183,7 +183,7 @@ class AsyncServer:
 
     async def close(self) -> None:
         """Finish what is in flight and close the connection."""
-        await self._node.close(self._options.timeout)
+        await self._node.close(self._node.dialer.timeout)
 
 
 class AsyncCluster:
@@ -279,7 +279,7 @@ class AsyncCluster:
         """Ask one node; return what is wrong with it."""
         node = self._node(address)
         try:
-            async with asyncio.timeout(min(self._options.timeout, _ASK_SECONDS)):
+            async with asyncio.timeout(min(self._dialer.timeout, _ASK_SECONDS)):
                 reply = await (await node.connected()).ask(("CLUSTER", "SLOTS"))
         except CoordError as error:
             return error
@@ -301,4 +301,4 @@ class AsyncCluster:
         if self._refreshing is not None:
             await asyncio.wait([self._refreshing])
         for node in list(self._nodes.values()):
-            await node.close(self._options.timeout)
+            await node.close(self._dialer.timeout)

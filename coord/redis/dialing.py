@@ -73,14 +73,16 @@ class Dialer:
 
     def __init__(self, kind: Any, settings: Mapping[str, Any], options: Options, *, asynchronous: bool) -> None:
         retry: Any = AsyncRetry if asynchronous else Retry
+        self.timeout = options.waiting(settings.get("socket_timeout"))
+        """Seconds to wait for one reply."""
         self._kind = kind
         self._asynchronous = asynchronous
         self.pool: Any = None
         self._settings: dict[str, Any] = {
-            "socket_timeout": options.timeout,
-            "socket_connect_timeout": options.timeout,
             "socket_keepalive": True,
             **{name: value for name, value in settings.items() if name not in _NOT_OURS},
+            "socket_timeout": self.timeout,
+            "socket_connect_timeout": options.timeout or settings.get("socket_connect_timeout") or self.timeout,
             # One lost reply and a re-sent INCR counts twice: what is repeated is decided in outcome.py.
             "retry": retry(NoBackoff(), 0),
             "retry_on_error": [],
@@ -106,11 +108,6 @@ class Dialer:
         if "connection_pool" in settings:
             return f"the primary of {getattr(settings['connection_pool'], 'service_name', 'a Sentinel service')}"
         return f"the server at {settings.get('host', 'localhost')}:{settings.get('port', 6379)}"
-
-    @property
-    def timeout(self) -> float:
-        """Seconds to wait for one reply."""
-        return float(self._settings.get("socket_timeout") or 5.0)
 
     @property
     def is_socket(self) -> bool:
@@ -218,7 +215,8 @@ def _sentinel_from_url(url: str, options: Options, *, asynchronous: bool) -> Dia
         # redis-py wants to choose the class by itself.
         each["ssl"] = each.pop("connection_class", None) is not None
     retry: Any = (AsyncRetry if asynchronous else Retry)(NoBackoff(), 0)
-    theirs = {"socket_timeout": options.timeout, "socket_connect_timeout": options.timeout, **theirs, "retry": retry}
+    seconds = options.waiting(settings.get("socket_timeout"))
+    theirs = {"socket_timeout": seconds, "socket_connect_timeout": seconds, **theirs, "retry": retry}
     sentinels = _asking_async if asynchronous else _asking
     try:
         sentinel = sentinels(

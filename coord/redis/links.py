@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from coord.errors import ReplyError, Unavailable
 from coord.redis.dialing import CONNECT_ERRORS, Dialer
-from coord.redis.outcome import Closed, could_not_connect
+from coord.redis.outcome import Closed, could_not_connect, harmless
 from coord.redis.seats import Seats
 from coord.redis.wire import new_reader, pack
 
@@ -48,7 +48,7 @@ class Link:
         try:
             self._connection.connect()
         except CONNECT_ERRORS as error:
-            raise could_not_connect(error, dialer.where) from error
+            raise could_not_connect(error, dialer.where) from harmless(error)
         self.socket: socket.socket = self._connection._sock
         self._reader = new_reader()
         self.seats = Seats()

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 from coord.errors import ConfigError
+from coord.names import Seconds, milliseconds
 
 __all__ = ["Options"]
+
+_TIMEOUT = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of ``coord.connect`` for servers.
+    """The options of ``coord.connect`` for servers. Times are seconds: int, float or timedelta.
 
     ``prefix``: what opens every key.
-    ``timeout``: seconds to wait for a connection, and for one reply on it.
+    ``timeout``: seconds to wait for a connection, and for one reply on it; None: as URL or client have it, else 5.
     ``patience``: seconds for which a call is repeated, where that is safe, before it fails.
     ``remember``: seconds for which the server remembers the operation id that coord gives to an accumulation, so that
     repeating it after a lost reply adds nothing; 0 gives none, and a lost reply raises ``OutcomeUnknown``.
@@ -27,7 +30,7 @@ class Options:
     """
 
     prefix: str = "coord:"
-    timeout: float = 5.0
+    timeout: float | None = None
     patience: float = 10.0
     remember: float = 60.0
     max_connections: int = 64
@@ -35,16 +38,35 @@ class Options:
     eviction: Literal["warn", "refuse", "ignore"] = "warn"
 
     def __post_init__(self) -> None:
-        for name in ("timeout", "patience"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}: a number of seconds above 0")
+        for name in ("timeout", "patience", "remember"):
+            object.__setattr__(self, name, _seconds(name, getattr(self, name)))
         for name in ("max_connections", "in_flight"):
             if not getattr(self, name) >= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}: at least 1")
-        if self.remember and self.remember < 2 * (self.patience + self.timeout):
-            raise ConfigError(
-                f"remember is {self.remember} s: an operation id has to outlive every repetition of its call, "
-                f"so at least {2 * (self.patience + self.timeout)} s here, or 0 for none"
-            )
         if self.eviction not in ("warn", "refuse", "ignore"):
             raise ConfigError(f"eviction is {self.eviction!r}: it is warn, refuse or ignore")
+
+    def waiting(self, theirs: float | None) -> float:
+        """Return the seconds to wait for one reply, where the URL or the client says ``theirs``.
+
+        ``ConfigError`` when operation ids would be forgotten while their calls are still repeated.
+        """
+        timeout = self.timeout or theirs or _TIMEOUT
+        least = 2 * (self.patience + timeout)
+        if 0 < self.remember < least:
+            raise ConfigError(
+                f"remember is {self.remember} s: an operation id has to outlive every repetition of its call, "
+                f"so at least {least} s where a reply is waited for {timeout} s, or 0 for none"
+            )
+        return timeout
+
+
+def _seconds(name: str, value: Any) -> float | None:
+    if value is None and name == "timeout":
+        return None
+    if value == 0 and name == "remember" and not isinstance(value, bool):
+        return 0.0
+    try:
+        return milliseconds(cast("Seconds", value), name) / 1000
+    except (TypeError, ValueError) as error:
+        raise ConfigError(str(error)) from None

@@ -17,7 +17,7 @@ from coord.errors import ConfigError, CoordError, OutcomeUnknown, ReplyError, Un
 from coord.names import decoded
 from coord.script import Script
 
-__all__ = ["Attempts", "Closed", "answer", "could_not_connect", "denied", "of_one_server"]
+__all__ = ["Attempts", "Closed", "answer", "could_not_connect", "denied", "harmless", "of_one_server"]
 
 # What a command inside a script was refused with, as 6.2 tells it.
 _INNER = re.compile(r"@user_script: \d+: -([A-Z]+) ")
@@ -47,6 +47,10 @@ _DENIED = {
     "WRONGPASS": "the server does not accept this user and password",
     "NOPERM": "the user may not do this: grant it what docs/guarantees.md lists under ACL",
 }
+
+
+_REPEATED_BY_ID = ("merge", "consume")
+"""Scripts whose callers may give an operation id."""
 
 
 class Closed(Unavailable):
@@ -195,17 +199,18 @@ class Attempts:
 
     def _unknown(self) -> CoordError:
         op_id = self._op_id()
-        how = (
-            f"repeat it with op_id={op_id!r} to be sure, while the server remembers it"
-            if op_id
-            else "it carried no operation id: read the state to find out"
-        )
+        how = "read the state to find out"
+        if not op_id:
+            how = f"it carried no operation id: {how}"
+        elif self.script.name in _REPEATED_BY_ID:
+            how = f"repeat it with op_id={op_id!r} to be sure, while the server remembers it"
         return OutcomeUnknown(f"{self.script.name} may have run, no answer came: {_reason(self._why)}; {how}", op_id)
 
     def _op_id(self) -> str | None:
         for key in self.keys:
             for mark in (":op:", ":batch:"):
-                _, found, op_id = key.rpartition(mark)
+                # Behind the hash tag: a prefix may say anything.
+                _, found, op_id = key.rpartition("}")[2].rpartition(mark)
                 if found and op_id:
                     turn = self.script.turn_at >= 0 and self.words[3 + len(self.keys) + self.script.turn_at]
                     return f"{op_id}~{turn}" if turn else decoded(op_id)
@@ -229,7 +234,8 @@ def answer(story: Attempts, read: Callable[[Any], Any]) -> Any:
         return story.outcome
     try:
         return read(story.outcome)
-    except CoordError as error:
+    except Exception as error:
+        # One reader that stumbles does not take the others' answers with it.
         return error
 
 
@@ -250,6 +256,11 @@ def could_not_connect(error: BaseException, where: str) -> CoordError:
     if "DB index is out of range" in text:
         return ConfigError(f"{where}: {text}")
     return Unavailable(f"cannot reach {where}: {_reason(error)}")
+
+
+def harmless(error: BaseException) -> BaseException | None:
+    """What may be shown as the cause: not what has the settings of sentinels in its text, passwords among them."""
+    return None if type(error).__name__ == "MasterNotFoundError" else error
 
 
 def denied(reply: Any) -> bool:
