@@ -109,7 +109,7 @@ def requeue(request: RequestHandle, stage: str, n: int = 1) -> Call[bool]:
 
 def is_complete(request: RequestHandle) -> Call[bool]:
     """Return whether nothing is pending; True as well when the request is unknown."""
-    return request.at.call(STATUS, (request._key,), (), lambda reply: not reply or reply[0] == 0)
+    return request.at.call(PENDING, (request._key,), (), lambda pending: pending <= 0)
 
 
 def status(request: RequestHandle) -> Call[dict[str, StageStatus]]:
@@ -242,6 +242,10 @@ def _requeue(space: Keyspace, request: str, op: str, stage: str, count: int, tur
     return 1
 
 
+def _pending(space: Keyspace, request: str) -> int:
+    return int(space.hget(request, "pending") or -1)
+
+
 def _status(space: Keyspace, request: str) -> list[Any]:
     pending, stages = space.hmget(request, "pending", "stages")
     if pending is None:
@@ -271,5 +275,6 @@ REGISTER = packaged("request_register", _register)
 ADD = packaged("request_add", _add)
 DONE = packaged("request_done", _done)
 REQUEUE = packaged("request_requeue", _requeue)
+PENDING = packaged("request_pending", _pending)
 STATUS = packaged("request_status", _status)
 CLEANUP = packaged("request_cleanup", _cleanup)

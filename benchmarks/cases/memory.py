@@ -159,6 +159,7 @@ SCRIPTS: dict[str, Anywhere] = {
     "request_add": lambda at, i: at.request("bench").add("stage", f"{i}"),
     "request_done": lambda at, i: at.request("bench").done("stage", f"{i}"),
     "request_requeue": lambda at, _: at.request("bench").requeue("stage"),
+    "request_pending": lambda at, _: at.request("bench").is_complete(),
     "request_status": lambda at, _: at.request("brief").status(),
     "request_cleanup": lambda at, i: at.request(f"{i}").cleanup(),
 }

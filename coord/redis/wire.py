@@ -23,10 +23,14 @@ class Reader(Protocol):
 
 
 class PythonReader:
-    """Reads replies without hiredis."""
+    """Reads replies without hiredis, each byte once, however the bytes are cut."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._at = 0
+        self._value: Any = None
+        self._open: list[tuple[list[Any], int]] = []
+        """Arrays that are not all there yet, from the outside in, each with the size that it will have."""
 
     def feed(self, data: bytes, /) -> None:
         """Take bytes as they came."""
@@ -34,55 +38,56 @@ class PythonReader:
 
     def gets(self) -> Any:
         """Return the next reply, an error reply as a ``ReplyError``; False when it is not all there yet."""
-        parsed = self._parsed(0)
-        if parsed is None:
-            return False
-        reply, end = parsed
-        del self._buffer[:end]
-        return reply
+        while (found := self._next()) is not None:
+            value, size = found
+            if size > 0:
+                self._open.append((value, size))
+            elif self._completes(value):
+                del self._buffer[: self._at]
+                self._at = 0
+                return self._value
+        return False
 
-    def _parsed(self, start: int) -> tuple[Any, int] | None:
-        """The reply that begins at a place, and where it ends; None when it is not all there."""
-        line_end = self._buffer.find(b"\r\n", start)
+    def _completes(self, value: Any) -> bool:
+        """Put a value where it belongs; whether a reply, ``_value``, is all there with it."""
+        while self._open:
+            items, size = self._open[-1]
+            items.append(value)
+            if len(items) < size:
+                return False
+            value = items
+            self._open.pop()
+        self._value = value
+        return True
+
+    def _next(self) -> tuple[Any, int] | None:
+        """The next value, and how many more belong into it; None when it is not all there."""
+        line_end = self._buffer.find(b"\r\n", self._at)
         if line_end < 0:
             return None
-        kind, line, after = self._buffer[start], self._buffer[start + 1 : line_end], line_end + 2
+        kind, line, after = self._buffer[self._at], self._buffer[self._at + 1 : line_end], line_end + 2
+        found: tuple[Any, int]
         match kind:
             case 43:  # +
-                return _text(line), after
+                found = _text(line), 0
             case 45:  # -
-                return ReplyError(_text(line)), after
+                found = ReplyError(_text(line)), 0
             case 58:  # :
-                return int(line), after
+                found = int(line), 0
             case 36:  # $
-                return self._bulk(int(line), after)
+                end = after + int(line)
+                if int(line) < 0:
+                    found = None, 0
+                elif len(self._buffer) < end + 2:
+                    return None
+                else:
+                    found, after = (_text(self._buffer[after:end]), 0), end + 2
             case 42:  # *
-                return self._array(int(line), after)
+                found = (None if int(line) < 0 else list[Any]()), int(line)
             case _:
                 raise ConnectionError(f"the server sent what is no RESP2 reply: {bytes(line[:40])!r}")
-
-    def _bulk(self, size: int, start: int) -> tuple[Any, int] | None:
-        if size < 0:
-            return None_, start
-        end = start + size
-        if len(self._buffer) < end + 2:
-            return None
-        return _text(self._buffer[start:end]), end + 2
-
-    def _array(self, size: int, start: int) -> tuple[Any, int] | None:
-        if size < 0:
-            return None_, start
-        items: list[Any] = []
-        for _ in range(size):
-            parsed = self._parsed(start)
-            if parsed is None:
-                return None
-            item, start = parsed
-            items.append(item)
-        return items, start
-
-
-None_: Any = None
+        self._at = after
+        return found
 
 
 def _text(data: bytes | bytearray) -> str:

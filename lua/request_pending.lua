@@ -1,0 +1,16 @@
+-- request_pending: how many pieces of a request are not done yet.
+--
+-- KEYS   request  hash: stages and roots                     coord:request:{id}
+-- ARGV   none
+-- REPLY  how many are pending, of all stages; -1 when the request is unknown
+-- ERRORS WRONGTYPE
+-- COST   O(1), no write
+-- REPEAT safe: it changes nothing
+
+local request = KEYS[1]
+
+local pending = redis.pcall("HGET", request, "pending")
+if type(pending) == "table" then
+  return pending
+end
+return tonumber(pending or -1)
