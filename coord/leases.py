@@ -61,7 +61,29 @@ class Event(Protocol):
         ...
 
 
-_making_events = threading.Lock()
+_lock = threading.Lock()
+"""Held for a few steps, never while something is sent: an event is made, or a renewal counted."""
+
+
+def _until(started: float, ttl_ms: int) -> float:
+    """Until when the holder of a lease may count on it that was asked for at a moment."""
+    seconds = ttl_ms / 1000
+    return started + seconds - min(_MARGIN + seconds / 100, seconds / 2)
+
+
+class _Renewal:
+    """A renewal that was sent: ``least_ms`` is what it gives if another that is on its way comes after it."""
+
+    __slots__ = ("doubts", "failed", "least_ms", "started", "ttl_ms")
+
+    def __init__(self, ttl_ms: int, others: list[_Renewal]) -> None:
+        self.started = monotonic()
+        self.ttl_ms = ttl_ms
+        self.failed = False
+        self.doubts = [each for each in others if each.failed]
+        self.least_ms = min([ttl_ms, *(each.ttl_ms for each in others)])
+        for each in others:
+            each.least_ms = min(each.least_ms, ttl_ms)
 
 
 class _Loss:
@@ -86,7 +108,7 @@ class _Loss:
 
     def event(self) -> Event:
         """Return the event that is set once the loss is known."""
-        with _making_events:
+        with _lock:
             if self._event is None:
                 self._event = self._new()
         if self._known:
@@ -123,7 +145,8 @@ class _Held:
     """A claim that was granted, as its holder sees it.
 
     The deadline is the holder's own: counted on its monotonic clock from the start of the call that won or renewed
-    the claim, less a margin, so that the holder gives up before the server does.
+    the claim, less a margin, so that the holder gives up before the server does. Of renewals that are on their way at
+    the same time any may come last: it is the shortest that counts.
     """
 
     _new_event: Callable[[], Event]
@@ -135,14 +158,15 @@ class _Held:
         self._at = at
         self._nonce = grant.nonce
         self._ttl_ms = ttl_ms
+        self._third = ttl_ms / 3000
+        self._deadline = _until(started, ttl_ms)
+        self._underway: list[_Renewal] = []
         self._lost = _Loss(self._new_event)
         self._unsure = False
         self._leaving = False
         self._released = False
-        self._deadline = 0.0
         self._care: Callable[[Any], Plan[None]] | None = None
         self._job: Job | None = None
-        self._hold_from(started, ttl_ms)
 
     def __repr__(self) -> str:
         state = "released" if self._released else "lost" if self._is_lost else f"{self.expires_in:.3f} s left"
@@ -190,14 +214,27 @@ class _Held:
         self._lost.set()
         self._look_away()
 
-    def _hold_from(self, started: float, ttl_ms: int) -> None:
-        seconds, before = ttl_ms / 1000, self._deadline
-        self._ttl_ms = ttl_ms
-        self._deadline = started + seconds - min(_MARGIN + seconds / 100, seconds / 2)
-        if self._deadline < before and self._care is not None:
+    def _begin_renewal(self, ttl_ms: int) -> _Renewal:
+        """Count on no more than what is true if the server takes it at once, and answers late or never."""
+        with _lock:
+            sent = _Renewal(ttl_ms, self._underway)
+            self._underway.append(sent)
+            ends_sooner = _until(sent.started, ttl_ms) < self._deadline
+            if ends_sooner:
+                self._deadline, self._third = _until(sent.started, ttl_ms), ttl_ms / 3000
+        if ends_sooner and self._care is not None:
             # Whoever looks after it would come too late.
             self._look_away()
             self._look_after(self._care)
+        return sent
+
+    def _end_renewal(self, sent: _Renewal, *, renewed: bool) -> None:
+        """It was answered. What was true before is true still; what failed before it was sent is behind it."""
+        with _lock:
+            self._underway = [each for each in self._underway if each is not sent and each not in sent.doubts]
+            if renewed:
+                self._deadline = max(self._deadline, _until(sent.started, sent.least_ms))
+                self._third = sent.least_ms / 3000
 
 
 # --- plans ---------------------------------------------------------------------------------------
@@ -307,17 +344,27 @@ def _renewing(lease: _Held, ttl: Seconds | None = None) -> Plan[bool]:
     ttl_ms = lease._ttl_ms if ttl is None else milliseconds(ttl)
     if lease._released or lease._lost.is_set():
         return False
-    started = monotonic()
-    renewed = yield from ask(renew(lease._at.calls, lease.name, lease._nonce, ttl_ms))
-    return _renewed(lease, started, ttl_ms, renewed=renewed)
+    renewed = yield from _renewal(lease, ttl_ms)
+    if renewed and ttl is not None:
+        # The keeper goes on with it.
+        lease._ttl_ms = ttl_ms
+    return renewed
 
 
-def _renewed(lease: _Held, started: float, ttl_ms: int, *, renewed: bool) -> bool:
-    if lease._released:
+def _renewal(lease: _Held, ttl_ms: int, seconds: float | None = None) -> Plan[bool]:
+    """Renew, within so many seconds, and count on as much as is true whichever renewal comes last."""
+    sent = lease._begin_renewal(ttl_ms)
+    call = renew(lease._at.calls, lease.name, lease._nonce, ttl_ms)
+    try:
+        renewed = yield from (ask(call) if seconds is None else ask_within(call, seconds))
+    except BaseException:
+        # It may have run, or run yet.
+        sent.failed = True
+        raise
+    lease._end_renewal(sent, renewed=renewed)
+    if lease._released or lease._lost.is_set():
         return False
-    if renewed:
-        lease._hold_from(started, ttl_ms)
-    elif not lease._leaving:
+    if not renewed and not lease._leaving:
         # While it is let go, that is why it is not there.
         lease._is_gone()
     return renewed
@@ -328,7 +375,7 @@ def keeping(lease: _Held, block: Callable[[], object]) -> Plan[None]:
 
     ``block`` returns None once its block has gone, and could not release it.
     """
-    pause = lease._ttl_ms / 3000
+    pause = lease._third
     while not lease._is_over:
         left = lease._deadline - monotonic()
         pause = max(0.0, min(pause, left))
@@ -338,16 +385,14 @@ def keeping(lease: _Held, block: Callable[[], object]) -> Plan[None]:
         if block() is None:
             yield from _running_out(lease)
             return
-        started, third = monotonic(), lease._ttl_ms / 3000
-        call = renew(lease._at.calls, lease.name, lease._nonce, lease._ttl_ms)
+        started, third = monotonic(), lease._third
         try:
-            renewed = yield from ask_within(call, max(0.001, min(third, lease._deadline - started)))
+            yield from _renewal(lease, lease._ttl_ms, max(0.001, min(third, lease._deadline - started)))
         except CoordError:
             # Also what is refused, by a rule or a stranger's value at the key: it may be mended before time is over.
             pause = third / 4
         else:
-            _renewed(lease, started, lease._ttl_ms, renewed=renewed)
-            pause = started + third - monotonic()
+            pause = started + lease._third - monotonic()
 
 
 def _running_out(lease: _Held) -> Plan[None]:

@@ -21,7 +21,7 @@ from backends import Backend
 from live import SOON, Live, Thread, run, until, until_async, waiters
 
 import coord
-from coord.leases import keeping
+from coord.leases import _renewing, keeping
 from coord.plan import Pause, Within
 from coord.testing.servers import Engine, Server
 
@@ -171,14 +171,14 @@ def test_renewal_goes_on_while_an_awaited_block_runs(live: Live) -> None:
 
 def _count_renewals(lease: Any, times: int) -> threading.Event:
     """Return an event that is set when a lease has been renewed so many times from now on."""
-    done, count, hold_from = threading.Event(), iter(range(1, times)), lease._hold_from
+    done, count, end_renewal = threading.Event(), iter(range(1, times)), lease._end_renewal
 
-    def counted(started: float, ttl_ms: int) -> None:
-        hold_from(started, ttl_ms)
-        if next(count, None) is None:
+    def counted(sent: Any, *, renewed: bool) -> None:
+        end_renewal(sent, renewed=renewed)
+        if renewed and next(count, None) is None:
             done.set()
 
-    lease._hold_from = counted
+    lease._end_renewal = counted
     return done
 
 
@@ -247,6 +247,71 @@ def test_a_shorter_renewal_by_hand_is_renewed_in_time(live: Live) -> None:
         assert lease.renew(ttl=TTL) is True
         assert _count_renewals(lease, 4).wait(SOON)
         assert not lease.lost.is_set()
+
+
+class Sent:
+    """A renewal, followed by hand: sent when it is made, taken by the server and answered when the test says so."""
+
+    def __init__(self, lease: Any, ttl: float) -> None:
+        self._plan = _renewing(lease, ttl)
+        self._call = next(self._plan)
+        self._answer: Any = None
+
+    def taken(self, c: Any) -> None:
+        self._answer = c.run(self._call)
+
+    def answered(self) -> bool:
+        with pytest.raises(StopIteration) as ended:
+            self._plan.send(self._answer)
+        return bool(ended.value.value)
+
+    def failed(self) -> None:
+        with pytest.raises(coord.OutcomeUnknown):
+            self._plan.throw(coord.OutcomeUnknown("the reply was lost"))
+
+
+@pytest.mark.parametrize("first_answered", ["short", "long"])
+@pytest.mark.parametrize("first_taken", ["short", "long"])
+def test_of_renewals_that_cross_the_shortest_counts(
+    backend: Backend, c: Any, first_taken: str, first_answered: str
+) -> None:
+    """Two are on their way, and the holder cannot know which the server takes last: it never believes too much."""
+    lease = c.claim("job", ttl=2)
+    held = getattr(lease, "inner", lease)
+    sent = {"long": Sent(held, 300), "short": Sent(held, 2)}
+    for each in sorted(sent, key=lambda name: name != first_taken):
+        sent[each].taken(c)
+    backend.later(1)
+    for each in sorted(sent, key=lambda name: name != first_answered):
+        assert sent[each].answered() is True
+        assert 0 < lease.expires_in <= 1
+    assert lease.renew(ttl=300) is True
+    assert lease.expires_in > 290
+
+
+def test_a_shorter_renewal_counts_as_soon_as_it_is_sent(backend: Backend, c: Any) -> None:
+    """The server may take it at once and answer late: the holder counts on no more from then on."""
+    lease = c.claim("job", ttl=300)
+    held = getattr(lease, "inner", lease)
+    sent = Sent(held, 2)
+    assert lease.expires_in <= 2
+    sent.taken(c)
+    backend.later(3)
+    assert lease.lost.is_set()
+    assert sent.answered() is False
+
+
+def test_a_renewal_that_failed_may_come_after_the_next(c: Any) -> None:
+    """Its reply was lost, not it: it is counted until a renewal that was sent later has been answered."""
+    lease = c.claim("job", ttl=2)
+    held = getattr(lease, "inner", lease)
+    late = Sent(held, 2)
+    late.failed()
+    assert lease.renew(ttl=300) is True
+    late.taken(c)
+    assert lease.expires_in <= 2
+    assert lease.renew() is True
+    assert lease.expires_in > 290
 
 
 # --- loss is told --------------------------------------------------------------------------------
