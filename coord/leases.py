@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import threading
 import weakref
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from time import monotonic
 from types import TracebackType
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 from coord.claims import Grant, holder, release, renew, take
 from coord.errors import CoordError, LeaseLost, OutcomeUnknown, WaitTimeout
@@ -61,8 +62,17 @@ class Event(Protocol):
         ...
 
 
-_lock = threading.Lock()
+_locks = [threading.Lock()]
 """Held for a few steps, never while something is sent: an event is made, or a renewal counted."""
+
+
+def _begin_in_child() -> None:
+    """Another thread may have held the lock at the moment of the fork."""
+    _locks[0] = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)
 
 
 def _until(started: float, ttl_ms: int) -> float:
@@ -89,10 +99,9 @@ class _Renewal:
 class _Loss:
     """Whether a lease is lost; an event of it is made when somebody wants to wait for it."""
 
-    __slots__ = ("_event", "_known", "_new")
+    __slots__ = ("_event", "_known")
 
-    def __init__(self, new: Callable[[], Event]) -> None:
-        self._new = new
+    def __init__(self) -> None:
         self._known = False
         self._event: Event | None = None
 
@@ -106,14 +115,46 @@ class _Loss:
         if self._event is not None:
             self._event.set()
 
-    def event(self) -> Event:
+    def event(self, new: Callable[[], Event]) -> Event:
         """Return the event that is set once the loss is known."""
-        with _lock:
+        with _locks[0]:
             if self._event is None:
-                self._event = self._new()
+                self._event = new()
         if self._known:
             self._event.set()
         return self._event
+
+
+class _Lost(threading.Event):
+    """The loss of a lease, for threads. It looks at the clock itself: who watches may be late, or gone."""
+
+    def __init__(self, lease: _Held) -> None:
+        super().__init__()
+        self._lease = lease
+
+    def is_set(self) -> bool:
+        """Whether the lease is lost."""
+        return self._lease._is_lost or super().is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the lease is lost."""
+        return self.is_set() or super().wait(timeout)
+
+
+class _LostToTask(asyncio.Event):
+    """The loss of a lease, for tasks. It looks at the clock itself: a loop that was blocked has watched nothing."""
+
+    def __init__(self, lease: _Held) -> None:
+        super().__init__()
+        self._lease = lease
+
+    def is_set(self) -> bool:
+        """Whether the lease is lost."""
+        return self._lease._is_lost or super().is_set()
+
+    async def wait(self) -> Literal[True]:
+        """Wait until the lease is lost."""
+        return self.is_set() or await super().wait()
 
 
 class Job(Protocol):
@@ -149,7 +190,7 @@ class _Held:
     the same time any may come last: it is the shortest that counts.
     """
 
-    _new_event: Callable[[], Event]
+    _new_event: Callable[[_Held], Event]
 
     def __init__(self, at: Granting, name: str, owner: str, grant: Grant, ttl_ms: int, started: float) -> None:
         self.name = name
@@ -161,12 +202,13 @@ class _Held:
         self._third = ttl_ms / 3000
         self._deadline = _until(started, ttl_ms)
         self._underway: list[_Renewal] = []
-        self._lost = _Loss(self._new_event)
+        self._lost = _Loss()
         self._unsure = False
         self._leaving = False
         self._released = False
         self._care: Callable[[Any], Plan[None]] | None = None
         self._job: Job | None = None
+        self._process = 0
 
     def __repr__(self) -> str:
         state = "released" if self._released else "lost" if self._is_lost else f"{self.expires_in:.3f} s left"
@@ -191,22 +233,27 @@ class _Held:
         """Whether there is nothing left to look after."""
         return self._released or self._is_lost
 
+    @property
+    def _is_watched(self) -> bool:
+        """Whether something in the background looks after it; a child of a fork has not got its parent's."""
+        return self._job is not None and self._process == os.getpid()
+
     def _watch_loss(self) -> Event:
         """Return the event of the loss, and see to it that it is set in time."""
-        if self._job is None and not self._is_over:
+        if not self._is_over and not self._is_watched:
             # Outside its event loop an awaited lease has nobody to watch it; then it looks when it is asked.
             with contextlib.suppress(RuntimeError):
                 self._look_after(_running_out)
-        return self._lost.event()
+        return self._lost.event(partial(self._new_event, self))
 
     def _look_after(self, care: Callable[[Any], Plan[None]]) -> None:
         """Have a plan followed in the background until the lease is over."""
-        self._care = care
         self._job = self._at.keep(care(self))
+        self._care, self._process = care, os.getpid()
 
     def _look_away(self) -> None:
         """End what is followed in the background."""
-        if self._job is not None:
+        if self._job is not None and self._is_watched:
             self._job.cancel()
 
     def _is_gone(self) -> None:
@@ -216,13 +263,13 @@ class _Held:
 
     def _begin_renewal(self, ttl_ms: int) -> _Renewal:
         """Count on no more than what is true if the server takes it at once, and answers late or never."""
-        with _lock:
+        with _locks[0]:
             sent = _Renewal(ttl_ms, self._underway)
             self._underway.append(sent)
             ends_sooner = _until(sent.started, ttl_ms) < self._deadline
             if ends_sooner:
                 self._deadline, self._third = _until(sent.started, ttl_ms), ttl_ms / 3000
-        if ends_sooner and self._care is not None:
+        if ends_sooner and self._care is not None and self._is_watched:
             # Whoever looks after it would come too late.
             self._look_away()
             self._look_after(self._care)
@@ -230,7 +277,7 @@ class _Held:
 
     def _end_renewal(self, sent: _Renewal, *, renewed: bool) -> None:
         """It was answered. What was true before is true still; what failed before it was sent is behind it."""
-        with _lock:
+        with _locks[0]:
             self._underway = [each for each in self._underway if each is not sent and each not in sent.doubts]
             if renewed:
                 self._deadline = max(self._deadline, _until(sent.started, sent.least_ms))
@@ -458,7 +505,7 @@ class Lease(_Held):
     ``fence`` is above every fence granted before for this name: pass it to what you write to.
     """
 
-    _new_event = threading.Event
+    _new_event = _Lost
 
     renew = planned(_renewing)
     release = planned(_releasing)
@@ -527,7 +574,7 @@ class AsyncLease(_Held):
     ``fence`` is above every fence granted before for this name: pass it to what you write to.
     """
 
-    _new_event = asyncio.Event
+    _new_event = _LostToTask
 
     renew = planned(_renewing)
     release = planned(_releasing)

@@ -427,6 +427,16 @@ def test_a_lease_that_nobody_renews_is_lost_by_time(live: Live) -> None:
         assert lease.renew() is False
 
 
+def test_the_event_of_a_loss_looks_at_the_clock(backend: Backend, c: Any) -> None:
+    """Who watches may be late, as a loop that the holder himself has blocked: whoever asks is told the truth."""
+    lease = c.claim("job", ttl=30)
+    lost = lease.lost
+    assert not lost.is_set()
+    backend.later(31)
+    assert lost.is_set()
+    assert lease.lost is lost
+
+
 def test_watching_a_loss_ends_with_the_lease(live: Live) -> None:
     """Once a lease is let go nothing is followed in the background for it."""
     before = threading.active_count()
@@ -855,3 +865,20 @@ def test_a_child_waits_in_its_own_copy_of_a_keyspace() -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         lease.release()
         assert waiter.result() is True
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_a_child_is_told_that_its_parent_s_lease_is_over(live: Live) -> None:
+    """Nobody renews it for the child: its copy is lost when the time is over that was known at the fork."""
+    with live.connect() as c, c.hold("job", ttl=TTL) as lease:
+        assert not lease.lost.is_set()
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                status = 0 if lease.lost.wait(SOON) and lease.expires_in == 0.0 else 2
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert not lease.lost.is_set()
