@@ -394,7 +394,14 @@ class Coordinator(_Operations, Naming):
             case Tell():
                 return step.callback(step.what)
             case Undo():
-                return self.keep(undoing(step))
+                return self._undo(step)
+
+    def _undo(self, step: Undo) -> None:
+        """Undo in the background; where no thread can be started, here and now."""
+        try:
+            self.keep(undoing(step))
+        except RuntimeError:
+            self.follow(undoing(step))
 
     def keep(self, plan: Plan[None]) -> Job:
         """Follow a plan in the background, where nothing else may hold it up: renewals."""

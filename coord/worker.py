@@ -98,14 +98,15 @@ class Worker:
         self._end_at = 0.0
 
     def start(self, plan: Plan[None]) -> _Job:
-        """Follow a plan from now on."""
+        """Follow a plan from now on. When no thread can be started for it, nothing is left of it."""
         job = _Job(self, plan)
         with self._changed:
+            if self._thread is None:
+                thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+                thread.start()
+                self._thread = thread
             self._jobs.add(job)
             self._ready.append((job, None))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-                self._thread.start()
             self._changed.notify()
         return job
 
@@ -132,6 +133,9 @@ class Worker:
     def _await_work(self) -> bool:
         """Wait until a plan can go on; False when the thread is to end."""
         with self._changed:
+            if self._thread is not threading.current_thread():
+                # Who started it was interrupted before he knew.
+                return False
             idle_since = monotonic()
             while True:
                 now = monotonic()

@@ -631,6 +631,56 @@ def test_a_waiter_takes_over_when_the_holder_dies(live: Live) -> None:
             assert monotonic() - started < 2.0
 
 
+# --- no thread can be started ---------------------------------------------------------------------
+
+
+@contextmanager
+def no_thread(name: str) -> Generator[None]:
+    """The system has no thread left for what is inside."""
+    start = threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name == name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        yield
+
+
+def test_a_keeper_that_cannot_be_started_leaves_nothing_behind(live: Live) -> None:
+    """The hold is refused, and its claim taken back at once; the next hold is renewed as ever."""
+    with live.connect() as c:
+        with no_thread("coord-keeper"), pytest.raises(RuntimeError, match="can't start new thread"):
+            c.hold("job", ttl=3600).__enter__()
+        assert c.holder("job") is None
+        with c.hold("job", ttl=TTL) as lease:
+            assert _count_renewals(lease, 3).wait(SOON)
+
+
+def test_a_coordinator_without_a_keeper_can_be_closed(live: Live) -> None:
+    """Nothing waits for a thread that never was."""
+    with live.connect() as c, no_thread("coord-keeper"):
+        lease = c.claim("job", ttl=TTL)
+        assert lease is not None
+        # It is not watched; so it looks when it is asked.
+        assert not lease.lost.is_set()
+        until(lease.lost.is_set, "the loss")
+
+
+def test_subscriptions_that_cannot_be_started_are_started_by_the_next(live_server: Live) -> None:
+    """Who cannot listen is told why; who comes later listens, and is woken."""
+    with live_server.connect() as c:
+        with c.hold("job"):
+            with no_thread("coord-subscriptions"), pytest.raises(RuntimeError, match="can't start new thread"):
+                c.hold("job").__enter__()
+            assert waiters(c, JOB) == 0
+            waiter = Thread(lambda: c.hold("job").__enter__().release())
+            until(lambda: live_server.subscriptions() == 1, "the subscription")
+        assert waiter.result() is True
+
+
 # --- cancelled and interrupted -------------------------------------------------------------------
 
 
