@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import os
 import threading
 import time
@@ -392,7 +391,7 @@ class Coordinator(_Operations, Naming):
             case Rest():
                 return cast("_EventBell", step.bell).rest(step.seconds)
             case Tell():
-                return step.callback(step.what)
+                return step.run()
             case Undo():
                 return self._undo(step)
 
@@ -628,8 +627,7 @@ class AsyncCoordinator(_Operations, Naming):
             case Rest():
                 return await cast("_LoopBell", step.bell).rest(step.seconds)
             case Tell():
-                told = step.callback(step.what)
-                return await told if inspect.isawaitable(told) else told
+                return await step.run_async()
             case Undo():
                 return self._begin(undoing(step), self._undoing)
 

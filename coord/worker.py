@@ -213,7 +213,7 @@ class Worker:
                     bell.place = self._backend.notices.listen(step.channel, bell.ring, in_turn=step.in_turn)
                     return bell
                 case Tell():
-                    return step.callback(step.what)
+                    return step.run()
                 case Undo():
                     return self.start(undoing(step))
         except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import os
@@ -474,12 +475,19 @@ def test_watching_what_has_ended_calls_at_once_and_once(live: Live) -> None:
     assert len(called) == 2
 
 
-def test_a_callback_that_fails_is_logged_and_stops_no_other(live: Live, caplog: pytest.LogCaptureFixture) -> None:
-    """The log names the barrier; the next callback runs, on the same thread."""
+ANYTHING = [ZeroDivisionError, SystemExit, asyncio.CancelledError]
+"""What a callback may raise."""
+
+
+@pytest.mark.parametrize("error", [*ANYTHING, KeyboardInterrupt, GeneratorExit])
+def test_a_callback_that_fails_is_logged_and_stops_no_other(
+    live: Live, caplog: pytest.LogCaptureFixture, error: type[BaseException]
+) -> None:
+    """The log names the barrier; the next callback runs, on the same thread, whatever this one raised."""
     called: list[Any] = []
 
     def fail(_: object) -> None:
-        raise ZeroDivisionError("by a callback")
+        raise error("by a callback")
 
     with live.connect() as c, caplog.at_level(logging.ERROR, "coord"):
         for name, callback in (("bad", fail), ("good", called.append)):
@@ -494,12 +502,15 @@ def test_a_callback_that_fails_is_logged_and_stops_no_other(live: Live, caplog: 
     assert "by a callback" in caplog.text
 
 
-def test_an_awaited_callback_that_fails_is_logged(live: Live, caplog: pytest.LogCaptureFixture) -> None:
-    """The same, awaited."""
+@pytest.mark.parametrize("error", ANYTHING)
+def test_an_awaited_callback_that_fails_is_logged(
+    live: Live, caplog: pytest.LogCaptureFixture, error: type[BaseException]
+) -> None:
+    """The same, awaited; it does not end the loop either."""
 
     async def main() -> None:
         async def fail(_: object) -> None:
-            raise ZeroDivisionError
+            raise error
 
         async with live.connect_async() as c:
             await c.barrier("bad").open(parties=1)
@@ -510,6 +521,49 @@ def test_an_awaited_callback_that_fails_is_logged(live: Live, caplog: pytest.Log
     with caplog.at_level(logging.ERROR, "coord"):
         run(main())
     assert "'bad'" in caplog.records[0].getMessage()
+
+
+def test_ctrl_c_in_an_awaited_callback_is_not_the_callback_s(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    """It came to the loop while the callback ran, and ends the program, as it does anywhere else."""
+
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    async def main() -> None:
+        async with live.connect_async() as c:
+            await c.barrier("b").open(parties=1)
+            await c.barrier("b").watch(interrupted)
+            await c.barrier("b").arrive("anna")
+            await asyncio.Event().wait()
+
+    with caplog.at_level(logging.ERROR, "coord"), pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    # asyncio says something of the task; that is its own affair.
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "coord"]
+
+
+def test_a_watch_that_is_cancelled_inside_its_callback_ends(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    """Cancelling reaches into the callback, and is no error."""
+
+    async def main() -> None:
+        begun = asyncio.Event()
+
+        async def callback(_: object) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        async with live.connect_async() as c:
+            await c.barrier("b").open(parties=1)
+            watch = await c.barrier("b").watch(callback)
+            await c.barrier("b").arrive("anna")
+            await begun.wait()
+            watch.cancel()
+            await until_async(lambda: not c._kept, "the end of the watch")
+
+    with caplog.at_level(logging.ERROR, "coord"):
+        run(main())
+    assert not caplog.records
 
 
 def test_a_callback_may_use_the_coordinator(live: Live) -> None:
