@@ -650,12 +650,15 @@ class AsyncCoordinator(_Operations, Naming):
 
     async def aclose(self) -> None:
         """Finish what is in flight, end the background work, and close all connections. May be called again."""
+        # A callback that closes goes on, and ends by itself.
+        closing = asyncio.current_task()
         for task in self._kept:
-            task.cancel()
+            if task is not closing:
+                task.cancel()
         if self._undoing:
             await asyncio.wait(self._undoing, timeout=GRACE)
         for task in self._undoing:
             task.cancel()
-        while waiting := self._kept | self._undoing:
+        while waiting := (self._kept | self._undoing) - {closing}:
             await asyncio.wait(waiting)
         await self._runner.aclose()

@@ -566,6 +566,43 @@ def test_a_watch_that_is_cancelled_inside_its_callback_ends(live: Live, caplog: 
     assert not caplog.records
 
 
+def test_a_callback_may_close_the_coordinator(live: Live) -> None:
+    """Closing from inside a callback is closing: the callback goes on after it, and nothing else does."""
+
+    def watched(c: Any, closed: threading.Event) -> Any:
+        return lambda _: (c.close(), closed.set())
+
+    closed, c = threading.Event(), live.connect()
+    c.barrier("b").open(parties=1)
+    c.barrier("b").watch(watched(c, closed))
+    c.barrier("b").arrive("anna")
+    assert closed.wait(SOON)
+    c.close()
+
+
+def test_an_awaited_callback_may_close_the_coordinator(live: Live) -> None:
+    """The same, awaited: it does not cancel itself, but the other watches, and may be closed from two sides."""
+
+    async def main() -> None:
+        closed = asyncio.Event()
+        c = await live.connect_async()
+
+        async def close(_: object) -> None:
+            await c.aclose()
+            closed.set()
+
+        await c.barrier("b").open(parties=1)
+        await c.barrier("other").open(parties=1)
+        other = await c.barrier("other").watch(print)
+        await c.barrier("b").watch(close)
+        await c.barrier("b").arrive("anna")
+        await asyncio.wait_for(closed.wait(), SOON)
+        assert other.cancelled()
+        await c.aclose()
+
+    run(main())
+
+
 def test_a_callback_may_use_the_coordinator(live: Live) -> None:
     """It may open the barrier again, watch it, and hold names."""
     rounds: list[str] = []
