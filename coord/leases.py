@@ -521,8 +521,25 @@ class Lease(_Held):
         return cast("T", self._at.follow(plan))
 
 
+class _Entry:
+    """Lets one block at a time in."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._free = threading.Lock()
+
+    def take(self) -> None:
+        """Refuse who comes while another is inside: two leases in one place would be let go for one another."""
+        if not self._free.acquire(blocking=False):
+            raise RuntimeError(f"this hold of {self._name!r} is entered already: make one for each block")
+
+    def give_back(self) -> None:
+        """Let the next one in."""
+        self._free.release()
+
+
 class Holding:
-    """A name that is held while a block runs."""
+    """A name that is held while a block runs; one block at a time may enter it."""
 
     def __init__(self, at: Granting, name: str, ttl: Seconds, wait: Seconds | None, *, renew: bool) -> None:
         self._at = at
@@ -530,8 +547,17 @@ class Holding:
         self._ttl = ttl
         self._wait = wait
         self._renew = renew
+        self._entry = _Entry(name)
 
     def __enter__(self) -> Lease:
+        self._entry.take()
+        try:
+            return self._hold()
+        except BaseException:
+            self._entry.give_back()
+            raise
+
+    def _hold(self) -> Lease:
         attempt = nonce()
         undo = _undo(self._at, self._name, attempt, milliseconds(self._ttl))
         try:
@@ -563,6 +589,8 @@ class Holding:
             self._lease._look_away()
             self._at.follow(_only(_undo(self._at, self._name, self._lease._nonce, self._lease._ttl_ms)))
             raise
+        finally:
+            self._entry.give_back()
 
 
 # --- awaited -------------------------------------------------------------------------------------
@@ -591,7 +619,7 @@ class AsyncLease(_Held):
 
 
 class AsyncHolding:
-    """A name that is held while a block runs."""
+    """A name that is held while a block runs; one block at a time may enter it."""
 
     def __init__(self, at: Granting, name: str, ttl: Seconds, wait: Seconds | None, *, renew: bool) -> None:
         self._at = at
@@ -599,8 +627,17 @@ class AsyncHolding:
         self._ttl = ttl
         self._wait = wait
         self._renew = renew
+        self._entry = _Entry(name)
 
     async def __aenter__(self) -> AsyncLease:
+        self._entry.take()
+        try:
+            return await self._hold()
+        except BaseException:
+            self._entry.give_back()
+            raise
+
+    async def _hold(self) -> AsyncLease:
         plan = acquiring(self._at, AsyncLease, self._name, nonce(), self._ttl, self._wait)
         lease: AsyncLease = await self._at.follow(plan)
         self._lease = lease
@@ -611,6 +648,12 @@ class AsyncHolding:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        try:
+            await self._let_go(error)
+        finally:
+            self._entry.give_back()
+
+    async def _let_go(self, error: BaseException | None) -> None:
         self._lease._look_away()
         try:
             await self._lease.release()

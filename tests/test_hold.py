@@ -68,6 +68,28 @@ def test_a_hold_can_be_used_again(c: Any) -> None:
     assert c.holder("job") is None
 
 
+def test_a_hold_is_entered_by_one_block_at_a_time(backend: Backend, c: Any) -> None:
+    """Two leases in one ``hold`` would be let go for one another: the second block is refused before it claims."""
+    hold = c.hold("job")
+    with hold as lease:
+        with backend.untouched(), pytest.raises(RuntimeError, match="this hold of 'job' is entered already"):
+            hold.__enter__()
+        assert c.holder("job").fence == lease.fence
+    assert c.holder("job") is None
+    with hold:
+        assert c.holder("job") is not None
+
+
+def test_a_hold_that_was_not_got_can_be_tried_again(live: Live) -> None:
+    """Who waited in vain is not inside."""
+    with live.connect() as c:
+        hold = c.hold("job", wait=0.05)
+        with c.hold("job"), pytest.raises(coord.WaitTimeout):
+            hold.__enter__()
+        with hold as lease:
+            assert c.holder("job").fence == lease.fence
+
+
 def test_a_lease_released_inside_its_block_is_not_lost(c: Any) -> None:
     """Who lets go early is not told of a loss when the block ends."""
     with c.hold("job") as lease:
