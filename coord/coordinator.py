@@ -243,9 +243,10 @@ class Barrier(_Blocking, _BarrierOperations):
         Raises ``MissingBarrier`` when nobody has opened the barrier.
         A process that dies between being chosen and running its callback takes the callback with it.
         """
-        if self.status() is None:
+        found = self.status()
+        if found is None:
             raise MissingBarrier(f"nobody has opened the barrier {self.name!r}, or it has expired")
-        job: Job = self.at.watch(barriers.watching(self, on_complete, on_timeout))
+        job: Job = self.at.watch(barriers.watching(self, found.attempt, on_complete, on_timeout))
         return job
 
 
@@ -473,9 +474,10 @@ class AsyncBarrier(_Awaited, _BarrierOperations):
         Raises ``MissingBarrier`` when nobody has opened the barrier.
         A process that dies between being chosen and running its callback takes the callback with it.
         """
-        if await self.status() is None:
+        found = await self.status()
+        if found is None:
             raise MissingBarrier(f"nobody has opened the barrier {self.name!r}, or it has expired")
-        job: Job = self.at.keep(barriers.watching(self, on_complete, on_timeout))
+        job: Job = self.at.keep(barriers.watching(self, found.attempt, on_complete, on_timeout))
         return job
 
 

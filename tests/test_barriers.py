@@ -743,3 +743,88 @@ def test_a_watcher_is_chosen_once_however_often_it_asks(c: Any) -> None:
     assert c.run(theirs) is False
     c.barrier("b").open(parties=1)
     assert c.run(theirs) is False
+
+
+# --- opened again at once ------------------------------------------------------------------------
+
+
+def end(c: Any, how: str) -> None:
+    """End the attempt that is open."""
+    c.barrier("b").abort("enough") if how == "aborted" else c.barrier("b").fail("anna", "no disk")
+
+
+@pytest.mark.parametrize("how", ["complete", "aborted"])
+def test_who_waits_is_told_of_the_end_though_the_next_attempt_is_open(c: Any, how: str) -> None:
+    """Between two looks an attempt may end and the next begin: the end is told, with all that belonged to it."""
+    b = c.barrier("b")
+    first = b.open(parties=1, metadata={"batch": 1})
+    end(c, how)
+    before = b.status()
+    b.open(parties=5, metadata={"batch": 2})
+    told = c.run(barriers._status_since(c.calls.barrier("b"), first))
+    assert told == before
+    assert (told.state, told.attempt, told.metadata) == (how, first, {"batch": 1})
+    assert b.status().metadata == {"batch": 2}
+
+
+def test_an_attempt_that_did_not_end_is_not_told(c: Any) -> None:
+    """Who waited for it goes on with the next one; what had ended before it is not news to him."""
+    b = c.barrier("b")
+    b.open(parties=1)
+    b.arrive("anna")
+    second = b.open(parties=1)
+    third = b.open(parties=1)
+    assert c.run(barriers._status_since(c.calls.barrier("b"), second)).attempt == third
+
+
+def test_an_attempt_that_expired_is_told(server: Backend) -> None:
+    """Also when it was opened again after its deadline, and not by the last arrival."""
+    c = server.connect()
+    first = c.barrier("b").open(parties=2, deadline=30)
+    server.later(31)
+    c.barrier("b").open(parties=2)
+    told = c.run(barriers._status_since(c.calls.barrier("b"), first))
+    assert (told.state, told.attempt, told.remaining) == ("expired", first, 2)
+
+
+def test_one_watcher_of_an_attempt_is_chosen_after_it(c: Any) -> None:
+    """The next attempt is open; still one watcher of the last one is called, and once."""
+    b, calls = c.barrier("b"), c.calls.barrier("b")
+    first = b.open(parties=1)
+    b.arrive("anna")
+    second = b.open(parties=1)
+    mine, theirs = barriers._fire(calls, first, "n1"), barriers._fire(calls, first, "n2")
+    assert c.run(mine) is c.run(mine) is True
+    assert c.run(theirs) is False
+    assert c.run(barriers._fire(calls, second, "n2")) is True
+    b.arrive("anna")
+    b.open(parties=1)
+    assert c.run(barriers._fire(calls, second, "n1")) is False
+    assert c.run(mine) is False
+
+
+def test_a_watch_is_not_passed_over_by_the_next_attempt(live: Live) -> None:
+    """Opened again at once, twenty times: each watcher is told of its own attempt."""
+    called: list[str] = []
+    with live.connect() as c:
+        attempts = []
+        for number in range(20):
+            b = c.barrier(f"b-{number}")
+            attempts.append(b.open(parties=1))
+            b.watch(lambda status: called.append(status.attempt))
+            b.arrive("anna")
+            b.open(parties=1)
+        until(lambda: len(called) == 20, "twenty callbacks")
+    assert sorted(called) == sorted(attempts)
+
+
+def test_a_waiter_is_not_passed_over_by_the_next_attempt(live: Live) -> None:
+    """The same for who waits in a thread."""
+    with live.connect() as c:
+        b = c.barrier("b")
+        first = b.open(parties=1)
+        waiter = Thread(lambda: b.wait(SOON))
+        until(lambda: waiters(c, KEY) == 1, "the waiter")
+        b.arrive("anna")
+        b.open(parties=1)
+        assert (waiter.result().state, waiter.result().attempt) == ("complete", first)
