@@ -32,6 +32,7 @@ from coord.plan import (
     in_time,
     listen,
     planned,
+    report,
     undoing,
 )
 
@@ -418,6 +419,16 @@ def _renewal(lease: _Held, ttl_ms: int, seconds: float | None = None) -> Plan[bo
 
 
 def keeping(lease: _Held, block: Callable[[], object]) -> Plan[None]:
+    """Keep a lease until it is released or lost; whatever ends the renewals, the loss is told in time."""
+    renewals = _keeping(lease, block)
+    try:
+        yield from renewals
+    except Exception:
+        report(renewals)
+        yield from _running_out(lease)
+
+
+def _keeping(lease: _Held, block: Callable[[], object]) -> Plan[None]:
     """Renew a lease at a third of its TTL until it is released or lost; what fails is tried again in time.
 
     ``block`` returns None once its block has gone, and could not release it.

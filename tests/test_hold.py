@@ -515,6 +515,22 @@ def test_a_renewal_that_cannot_be_made_at_all_is_logged(live: Live, caplog: pyte
     assert_logged_once(caplog)
 
 
+def test_a_lease_that_nobody_renews_any_more_is_lost_in_time(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever ended its renewals: the loss is told at its deadline, also to who does nothing but wait for it."""
+    with live.connect() as c:
+        runner = c._runner
+        run_many = runner.run_many
+
+        def failing(calls: Any, within: float | None = None) -> list[Any]:
+            return [ZeroDivisionError("unforeseen") for _ in calls]
+
+        with told_of_the_loss(), c.hold("job", ttl=TTL) as lease:
+            runner.run_many = failing  # type: ignore[method-assign]
+            assert lease._lost.event(threading.Event).wait(SOON)
+            runner.run_many = run_many  # type: ignore[method-assign]
+    assert_logged_once(caplog)
+
+
 def test_a_renewal_of_a_task_that_cannot_be_made_at_all_is_logged(live: Live, caplog: pytest.LogCaptureFixture) -> None:
     """The same, awaited; asyncio, which nobody asked, says nothing."""
 
