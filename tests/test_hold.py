@@ -217,6 +217,23 @@ def test_fifty_leases_are_renewed_by_one_thread(live: Live) -> None:
         until(lambda: threading.active_count() == before, "the end of the worker")
 
 
+def test_leases_that_were_let_go_leave_nothing_with_the_keeper(live: Live) -> None:
+    """What was planned for them, hours ahead, is thrown out long before: it does not add up."""
+    with live.connect() as c, c.hold("first", ttl=86_400):
+        for _ in range(300):
+            with c.hold("job", ttl=86_400) as lease:
+                until(lambda lease=lease: lease._job in _parked(lease._job.worker), "the pause")
+        worker = lease._job.worker
+        assert len(worker._parked) < 200
+        assert len(worker._limits) < 200
+
+
+def _parked(worker: Any) -> list[Any]:
+    """The jobs for which a worker has something planned."""
+    with worker._changed:
+        return [entry[3] for entry in worker._parked._heap]
+
+
 def test_slow_answers_do_not_cost_the_other_leases_their_renewal(live_server: Live) -> None:
     """Many leases fall due one after the other; a call is still given the time that a distant server needs."""
     with live_server.connect() as c, ExitStack() as stack:
