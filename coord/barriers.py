@@ -97,6 +97,7 @@ def open_(
     """Open the barrier for a number of parties, and return the attempt that begins with it.
 
     Opening again starts a new attempt: what has arrived is forgotten, and arrivals of the old attempt do not count.
+    Those who wait or watch are told how the attempt before ended, if it had; else they go on with the new one.
     ``ttl``: seconds that the barrier is kept after each change, and at least twice the deadline; None: the
     coordinator's default. ``deadline``: seconds from now after which it is expired if it is not complete.
     ``metadata``: what ``status`` gives back: anything that JSON can say, up to 64 KiB.
@@ -142,7 +143,12 @@ def _arrival(barrier: BarrierHandle, member: str, attempt: str | None, verdict: 
 
 def status(barrier: BarrierHandle) -> Call[BarrierStatus | None]:
     """Return how far the barrier has come; None when nobody has opened it, or it has expired from the server."""
-    return barrier.at.call(STATUS, (barrier._key,), (), _read_status)
+    return _status_since(barrier, "")
+
+
+def _status_since(barrier: BarrierHandle, seen: str) -> Call[BarrierStatus | None]:
+    """Return the status for who waits since an attempt: also when it has ended, and the next one is open."""
+    return barrier.at.call(STATUS, (barrier._key,), (seen,), _read_status)
 
 
 def abort(barrier: BarrierHandle, reason: str = "") -> Call[bool]:
@@ -200,6 +206,7 @@ def _read_status(reply: list[Any]) -> BarrierStatus | None:
 def waiting(barrier: BarrierHandle, timeout: Seconds | None = None) -> Plan[BarrierStatus]:
     """Wait until the barrier is no longer open, and return its status: "complete", "aborted" or "expired".
 
+    Of a barrier that is opened again meanwhile, the attempt that ended last before that counts.
     Raises ``WaitTimeout`` after ``timeout`` seconds (None: never), and ``MissingBarrier`` when nobody has opened it.
     """
     end = None if timeout is None else monotonic() + milliseconds(timeout, "timeout") / 1000
@@ -207,11 +214,14 @@ def waiting(barrier: BarrierHandle, timeout: Seconds | None = None) -> Plan[Barr
     return (yield from in_time(_until_ended(barrier, timeout, end), end, unknown))
 
 
-def _until_ended(barrier: BarrierHandle, timeout: Seconds | None, end: float | None) -> Plan[BarrierStatus]:
-    look = status(BarrierHandle(barrier.at.calls, barrier.name))
-    found = yield from _looking(barrier, look, end)
+def _until_ended(
+    barrier: BarrierHandle, timeout: Seconds | None, end: float | None, seen: str = ""
+) -> Plan[BarrierStatus]:
+    handle = BarrierHandle(barrier.at.calls, barrier.name)
+    found = yield from _looking(barrier, _status_since(handle, seen), end)
     if found.state != "open":
         return found
+    look = _status_since(handle, seen or found.attempt)
     bell = yield from listen(barrier._key)
     try:
         while True:
@@ -242,12 +252,14 @@ def _looking(barrier: BarrierHandle, look: Call[BarrierStatus | None], end: floa
 Callback = Callable[[BarrierStatus], object]
 
 
-def watching(barrier: BarrierHandle, on_complete: Callback | None, on_timeout: Callback | None) -> Plan[None]:
-    """Wait for the end of a barrier, and run its callback if no other watcher has."""
+def watching(
+    barrier: BarrierHandle, seen: str, on_complete: Callback | None, on_timeout: Callback | None
+) -> Plan[None]:
+    """Wait for the end of an attempt, or of one after it, and run its callback if no other watcher has."""
     mine = nonce()
     handle = BarrierHandle(barrier.at.calls, barrier.name)
     try:
-        ended = yield from _patiently(lambda: waiting(barrier))
+        ended = yield from _patiently(lambda: _until_ended(barrier, None, None, seen))
         callback = {"complete": on_complete, "expired": on_timeout}.get(ended.state)
         if callback is not None and (yield from _patiently(lambda: ask(_fire(handle, ended.attempt, mine)))):
             yield Tell(callback, ended)
@@ -292,17 +304,29 @@ def _open(
         return answered
     if not 1 <= parties <= _MOST_PARTIES:
         raise ReplyError("COORD_RANGE a barrier is opened for 1 to 1000000000 parties")
-    before = space.hlen(barrier)
+    last = _kept_of_the_last(space, barrier)
+    before = space.hget(barrier, "attempt")
     ends = str(now_ms(space) + deadline_ms) if deadline_ms else "0"
     space.delete(barrier)
     state = {"attempt": attempt, "parties": str(parties), "arrived": "0", "errors": "0", "state": "open"}
     state |= {"ends": ends, "ttl_ms": str(ttl_ms), "metadata": metadata, "reason": ""}
-    space.hset(barrier, *(word for pair in state.items() for word in pair))
+    space.hset(barrier, *(word for pair in (state | last).items() for word in pair))
     refresh(space, barrier, ttl_ms)
     remember(space, op, turn, remember_ms, attempt)
-    if before:
+    if before is not None:
         space.publish(barrier, "open")
     return attempt
+
+
+def _kept_of_the_last(space: Keyspace, barrier: str) -> dict[str, str]:
+    """Return what is kept of an attempt that has ended when the next one is opened."""
+    kept = ["attempt", "parties", "arrived", "state", "ends", "metadata", "reason", "errors", "fired"]
+    known, _, _, state, ends, _, _, errors, _ = space.hmget(barrier, *kept)
+    if known is None or (state == "open" and (ends == "0" or now_ms(space) <= int(ends or 0))):
+        return {}
+    kept += [f"errors:{number}" for number in range(1, min(int(errors or 0), 100) + 1)]
+    values = space.hmget(barrier, *kept)
+    return {f"last_{field}": value for field, value in zip(kept, values, strict=True) if value is not None}
 
 
 def _arrive(
@@ -331,12 +355,13 @@ def _arrive(
     return [1, remaining, int(not remaining), 1]
 
 
-def _status(space: Keyspace, barrier: str) -> list[Any]:
-    attempt, parties, arrived, state, ends, metadata, reason, errors = space.hmget(
-        barrier, "attempt", "parties", "arrived", "state", "ends", "metadata", "reason", "errors"
-    )
-    if attempt is None:
+def _status(space: Keyspace, barrier: str, seen: str) -> list[Any]:
+    known, last = space.hmget(barrier, "attempt", "last_attempt")
+    if known is None:
         return []
+    of = "last_" if seen not in ("", known) and last is not None else ""
+    fields = "attempt", "parties", "arrived", "state", "ends", "metadata", "reason", "errors"
+    attempt, parties, arrived, state, ends, metadata, reason, errors = space.hmget(barrier, *(of + f for f in fields))
     left_ms = -1
     if ends != "0":
         left_ms = int(ends or 0) - now_ms(space)
@@ -344,7 +369,7 @@ def _status(space: Keyspace, barrier: str) -> list[Any]:
             state = "expired"
         left_ms = max(left_ms, 0)
     reply = [attempt, int(parties or 0), int(arrived or 0), state, left_ms, metadata, reason, int(errors or 0)]
-    return reply + kept_errors(space, barrier, "errors", int(errors or 0))
+    return reply + kept_errors(space, barrier, f"{of}errors", int(errors or 0))
 
 
 def _abort(space: Keyspace, barrier: str, reason: str, nonce: str, publish: str) -> int:
@@ -360,11 +385,14 @@ def _abort(space: Keyspace, barrier: str, reason: str, nonce: str, publish: str)
 
 
 def _fire_twin(space: Keyspace, barrier: str, attempt: str, nonce: str) -> int:
-    known, fired = space.hmget(barrier, "attempt", "fired")
-    if known is None or known != attempt:
-        return 0
+    known, fired, last, last_fired = space.hmget(barrier, "attempt", "fired", "last_attempt", "last_fired")
+    field = "fired"
+    if known != attempt:
+        field, fired = "last_fired", last_fired
+        if last != attempt:
+            return 0
     if fired is None:
-        space.hset(barrier, "fired", nonce)
+        space.hset(barrier, field, nonce)
         return 1
     return int(fired == nonce)
 

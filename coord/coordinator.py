@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import os
 import threading
 import time
@@ -244,9 +243,10 @@ class Barrier(_Blocking, _BarrierOperations):
         Raises ``MissingBarrier`` when nobody has opened the barrier.
         A process that dies between being chosen and running its callback takes the callback with it.
         """
-        if self.status() is None:
+        found = self.status()
+        if found is None:
             raise MissingBarrier(f"nobody has opened the barrier {self.name!r}, or it has expired")
-        job: Job = self.at.watch(barriers.watching(self, on_complete, on_timeout))
+        job: Job = self.at.watch(barriers.watching(self, found.attempt, on_complete, on_timeout))
         return job
 
 
@@ -392,9 +392,16 @@ class Coordinator(_Operations, Naming):
             case Rest():
                 return cast("_EventBell", step.bell).rest(step.seconds)
             case Tell():
-                return step.callback(step.what)
+                return step.run()
             case Undo():
-                return self.keep(undoing(step))
+                return self._undo(step)
+
+    def _undo(self, step: Undo) -> None:
+        """Undo in the background; where no thread can be started, here and now."""
+        try:
+            self.keep(undoing(step))
+        except RuntimeError:
+            self.follow(undoing(step))
 
     def keep(self, plan: Plan[None]) -> Job:
         """Follow a plan in the background, where nothing else may hold it up: renewals."""
@@ -467,9 +474,10 @@ class AsyncBarrier(_Awaited, _BarrierOperations):
         Raises ``MissingBarrier`` when nobody has opened the barrier.
         A process that dies between being chosen and running its callback takes the callback with it.
         """
-        if await self.status() is None:
+        found = await self.status()
+        if found is None:
             raise MissingBarrier(f"nobody has opened the barrier {self.name!r}, or it has expired")
-        job: Job = self.at.keep(barriers.watching(self, on_complete, on_timeout))
+        job: Job = self.at.keep(barriers.watching(self, found.attempt, on_complete, on_timeout))
         return job
 
 
@@ -621,8 +629,7 @@ class AsyncCoordinator(_Operations, Naming):
             case Rest():
                 return await cast("_LoopBell", step.bell).rest(step.seconds)
             case Tell():
-                told = step.callback(step.what)
-                return await told if inspect.isawaitable(told) else told
+                return await step.run_async()
             case Undo():
                 return self._begin(undoing(step), self._undoing)
 
@@ -645,12 +652,15 @@ class AsyncCoordinator(_Operations, Naming):
 
     async def aclose(self) -> None:
         """Finish what is in flight, end the background work, and close all connections. May be called again."""
+        # A callback that closes goes on, and ends by itself.
+        closing = asyncio.current_task()
         for task in self._kept:
-            task.cancel()
+            if task is not closing:
+                task.cancel()
         if self._undoing:
             await asyncio.wait(self._undoing, timeout=GRACE)
         for task in self._undoing:
             task.cancel()
-        while waiting := self._kept | self._undoing:
+        while waiting := (self._kept | self._undoing) - {closing}:
             await asyncio.wait(waiting)
         await self._runner.aclose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import threading
 import weakref
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from time import monotonic
 from types import TracebackType
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 from coord.claims import Grant, holder, release, renew, take
 from coord.errors import CoordError, LeaseLost, OutcomeUnknown, WaitTimeout
@@ -31,6 +32,7 @@ from coord.plan import (
     in_time,
     listen,
     planned,
+    report,
     undoing,
 )
 
@@ -61,16 +63,46 @@ class Event(Protocol):
         ...
 
 
-_making_events = threading.Lock()
+_locks = [threading.Lock()]
+"""Held for a few steps, never while something is sent: an event is made, or a renewal counted."""
+
+
+def _begin_in_child() -> None:
+    """Another thread may have held the lock at the moment of the fork."""
+    _locks[0] = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)
+
+
+def _until(started: float, ttl_ms: int) -> float:
+    """Until when the holder of a lease may count on it that was asked for at a moment."""
+    seconds = ttl_ms / 1000
+    return started + seconds - min(_MARGIN + seconds / 100, seconds / 2)
+
+
+class _Renewal:
+    """A renewal that was sent: ``least_ms`` is what it gives if another that is on its way comes after it."""
+
+    __slots__ = ("doubts", "failed", "least_ms", "started", "ttl_ms")
+
+    def __init__(self, ttl_ms: int, others: list[_Renewal]) -> None:
+        self.started = monotonic()
+        self.ttl_ms = ttl_ms
+        self.failed = False
+        self.doubts = [each for each in others if each.failed]
+        self.least_ms = min([ttl_ms, *(each.ttl_ms for each in others)])
+        for each in others:
+            each.least_ms = min(each.least_ms, ttl_ms)
 
 
 class _Loss:
     """Whether a lease is lost; an event of it is made when somebody wants to wait for it."""
 
-    __slots__ = ("_event", "_known", "_new")
+    __slots__ = ("_event", "_known")
 
-    def __init__(self, new: Callable[[], Event]) -> None:
-        self._new = new
+    def __init__(self) -> None:
         self._known = False
         self._event: Event | None = None
 
@@ -84,14 +116,46 @@ class _Loss:
         if self._event is not None:
             self._event.set()
 
-    def event(self) -> Event:
+    def event(self, new: Callable[[], Event]) -> Event:
         """Return the event that is set once the loss is known."""
-        with _making_events:
+        with _locks[0]:
             if self._event is None:
-                self._event = self._new()
+                self._event = new()
         if self._known:
             self._event.set()
         return self._event
+
+
+class _Lost(threading.Event):
+    """The loss of a lease, for threads. It looks at the clock itself: who watches may be late, or gone."""
+
+    def __init__(self, lease: _Held) -> None:
+        super().__init__()
+        self._lease = lease
+
+    def is_set(self) -> bool:
+        """Whether the lease is lost."""
+        return self._lease._is_lost or super().is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the lease is lost."""
+        return self.is_set() or super().wait(timeout)
+
+
+class _LostToTask(asyncio.Event):
+    """The loss of a lease, for tasks. It looks at the clock itself: a loop that was blocked has watched nothing."""
+
+    def __init__(self, lease: _Held) -> None:
+        super().__init__()
+        self._lease = lease
+
+    def is_set(self) -> bool:
+        """Whether the lease is lost."""
+        return self._lease._is_lost or super().is_set()
+
+    async def wait(self) -> Literal[True]:
+        """Wait until the lease is lost."""
+        return self.is_set() or await super().wait()
 
 
 class Job(Protocol):
@@ -123,10 +187,11 @@ class _Held:
     """A claim that was granted, as its holder sees it.
 
     The deadline is the holder's own: counted on its monotonic clock from the start of the call that won or renewed
-    the claim, less a margin, so that the holder gives up before the server does.
+    the claim, less a margin, so that the holder gives up before the server does. Of renewals that are on their way at
+    the same time any may come last: it is the shortest that counts.
     """
 
-    _new_event: Callable[[], Event]
+    _new_event: Callable[[_Held], Event]
 
     def __init__(self, at: Granting, name: str, owner: str, grant: Grant, ttl_ms: int, started: float) -> None:
         self.name = name
@@ -135,14 +200,16 @@ class _Held:
         self._at = at
         self._nonce = grant.nonce
         self._ttl_ms = ttl_ms
-        self._lost = _Loss(self._new_event)
+        self._third = ttl_ms / 3000
+        self._deadline = _until(started, ttl_ms)
+        self._underway: list[_Renewal] = []
+        self._lost = _Loss()
         self._unsure = False
         self._leaving = False
         self._released = False
-        self._deadline = 0.0
         self._care: Callable[[Any], Plan[None]] | None = None
         self._job: Job | None = None
-        self._hold_from(started, ttl_ms)
+        self._process = 0
 
     def __repr__(self) -> str:
         state = "released" if self._released else "lost" if self._is_lost else f"{self.expires_in:.3f} s left"
@@ -167,22 +234,27 @@ class _Held:
         """Whether there is nothing left to look after."""
         return self._released or self._is_lost
 
+    @property
+    def _is_watched(self) -> bool:
+        """Whether something in the background looks after it; a child of a fork has not got its parent's."""
+        return self._job is not None and self._process == os.getpid()
+
     def _watch_loss(self) -> Event:
         """Return the event of the loss, and see to it that it is set in time."""
-        if self._job is None and not self._is_over:
+        if not self._is_over and not self._is_watched:
             # Outside its event loop an awaited lease has nobody to watch it; then it looks when it is asked.
             with contextlib.suppress(RuntimeError):
                 self._look_after(_running_out)
-        return self._lost.event()
+        return self._lost.event(partial(self._new_event, self))
 
     def _look_after(self, care: Callable[[Any], Plan[None]]) -> None:
         """Have a plan followed in the background until the lease is over."""
-        self._care = care
         self._job = self._at.keep(care(self))
+        self._care, self._process = care, os.getpid()
 
     def _look_away(self) -> None:
         """End what is followed in the background."""
-        if self._job is not None:
+        if self._job is not None and self._is_watched:
             self._job.cancel()
 
     def _is_gone(self) -> None:
@@ -190,14 +262,27 @@ class _Held:
         self._lost.set()
         self._look_away()
 
-    def _hold_from(self, started: float, ttl_ms: int) -> None:
-        seconds, before = ttl_ms / 1000, self._deadline
-        self._ttl_ms = ttl_ms
-        self._deadline = started + seconds - min(_MARGIN + seconds / 100, seconds / 2)
-        if self._deadline < before and self._care is not None:
+    def _begin_renewal(self, ttl_ms: int) -> _Renewal:
+        """Count on no more than what is true if the server takes it at once, and answers late or never."""
+        with _locks[0]:
+            sent = _Renewal(ttl_ms, self._underway)
+            self._underway.append(sent)
+            ends_sooner = _until(sent.started, ttl_ms) < self._deadline
+            if ends_sooner:
+                self._deadline, self._third = _until(sent.started, ttl_ms), ttl_ms / 3000
+        if ends_sooner and self._care is not None and self._is_watched:
             # Whoever looks after it would come too late.
             self._look_away()
             self._look_after(self._care)
+        return sent
+
+    def _end_renewal(self, sent: _Renewal, *, renewed: bool) -> None:
+        """It was answered. What was true before is true still; what failed before it was sent is behind it."""
+        with _locks[0]:
+            self._underway = [each for each in self._underway if each is not sent and each not in sent.doubts]
+            if renewed:
+                self._deadline = max(self._deadline, _until(sent.started, sent.least_ms))
+                self._third = sent.least_ms / 3000
 
 
 # --- plans ---------------------------------------------------------------------------------------
@@ -307,28 +392,48 @@ def _renewing(lease: _Held, ttl: Seconds | None = None) -> Plan[bool]:
     ttl_ms = lease._ttl_ms if ttl is None else milliseconds(ttl)
     if lease._released or lease._lost.is_set():
         return False
-    started = monotonic()
-    renewed = yield from ask(renew(lease._at.calls, lease.name, lease._nonce, ttl_ms))
-    return _renewed(lease, started, ttl_ms, renewed=renewed)
+    renewed = yield from _renewal(lease, ttl_ms)
+    if renewed and ttl is not None:
+        # The keeper goes on with it.
+        lease._ttl_ms = ttl_ms
+    return renewed
 
 
-def _renewed(lease: _Held, started: float, ttl_ms: int, *, renewed: bool) -> bool:
-    if lease._released:
+def _renewal(lease: _Held, ttl_ms: int, seconds: float | None = None) -> Plan[bool]:
+    """Renew, within so many seconds, and count on as much as is true whichever renewal comes last."""
+    sent = lease._begin_renewal(ttl_ms)
+    call = renew(lease._at.calls, lease.name, lease._nonce, ttl_ms)
+    try:
+        renewed = yield from (ask(call) if seconds is None else ask_within(call, seconds))
+    except BaseException:
+        # It may have run, or run yet.
+        sent.failed = True
+        raise
+    lease._end_renewal(sent, renewed=renewed)
+    if lease._released or lease._lost.is_set():
         return False
-    if renewed:
-        lease._hold_from(started, ttl_ms)
-    elif not lease._leaving:
+    if not renewed and not lease._leaving:
         # While it is let go, that is why it is not there.
         lease._is_gone()
     return renewed
 
 
 def keeping(lease: _Held, block: Callable[[], object]) -> Plan[None]:
+    """Keep a lease until it is released or lost; whatever ends the renewals, the loss is told in time."""
+    renewals = _keeping(lease, block)
+    try:
+        yield from renewals
+    except Exception:
+        report(renewals)
+        yield from _running_out(lease)
+
+
+def _keeping(lease: _Held, block: Callable[[], object]) -> Plan[None]:
     """Renew a lease at a third of its TTL until it is released or lost; what fails is tried again in time.
 
     ``block`` returns None once its block has gone, and could not release it.
     """
-    pause = lease._ttl_ms / 3000
+    pause = lease._third
     while not lease._is_over:
         left = lease._deadline - monotonic()
         pause = max(0.0, min(pause, left))
@@ -338,16 +443,14 @@ def keeping(lease: _Held, block: Callable[[], object]) -> Plan[None]:
         if block() is None:
             yield from _running_out(lease)
             return
-        started, third = monotonic(), lease._ttl_ms / 3000
-        call = renew(lease._at.calls, lease.name, lease._nonce, lease._ttl_ms)
+        started, third = monotonic(), lease._third
         try:
-            renewed = yield from ask_within(call, max(0.001, min(third, lease._deadline - started)))
+            yield from _renewal(lease, lease._ttl_ms, max(0.001, min(third, lease._deadline - started)))
         except CoordError:
             # Also what is refused, by a rule or a stranger's value at the key: it may be mended before time is over.
             pause = third / 4
         else:
-            _renewed(lease, started, lease._ttl_ms, renewed=renewed)
-            pause = started + third - monotonic()
+            pause = started + lease._third - monotonic()
 
 
 def _running_out(lease: _Held) -> Plan[None]:
@@ -413,7 +516,7 @@ class Lease(_Held):
     ``fence`` is above every fence granted before for this name: pass it to what you write to.
     """
 
-    _new_event = threading.Event
+    _new_event = _Lost
 
     renew = planned(_renewing)
     release = planned(_releasing)
@@ -429,8 +532,25 @@ class Lease(_Held):
         return cast("T", self._at.follow(plan))
 
 
+class _Entry:
+    """Lets one block at a time in."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._free = threading.Lock()
+
+    def take(self) -> None:
+        """Refuse who comes while another is inside: two leases in one place would be let go for one another."""
+        if not self._free.acquire(blocking=False):
+            raise RuntimeError(f"this hold of {self._name!r} is entered already: make one for each block")
+
+    def give_back(self) -> None:
+        """Let the next one in."""
+        self._free.release()
+
+
 class Holding:
-    """A name that is held while a block runs."""
+    """A name that is held while a block runs; one block at a time may enter it."""
 
     def __init__(self, at: Granting, name: str, ttl: Seconds, wait: Seconds | None, *, renew: bool) -> None:
         self._at = at
@@ -438,8 +558,17 @@ class Holding:
         self._ttl = ttl
         self._wait = wait
         self._renew = renew
+        self._entry = _Entry(name)
 
     def __enter__(self) -> Lease:
+        self._entry.take()
+        try:
+            return self._hold()
+        except BaseException:
+            self._entry.give_back()
+            raise
+
+    def _hold(self) -> Lease:
         attempt = nonce()
         undo = _undo(self._at, self._name, attempt, milliseconds(self._ttl))
         try:
@@ -471,6 +600,8 @@ class Holding:
             self._lease._look_away()
             self._at.follow(_only(_undo(self._at, self._name, self._lease._nonce, self._lease._ttl_ms)))
             raise
+        finally:
+            self._entry.give_back()
 
 
 # --- awaited -------------------------------------------------------------------------------------
@@ -482,7 +613,7 @@ class AsyncLease(_Held):
     ``fence`` is above every fence granted before for this name: pass it to what you write to.
     """
 
-    _new_event = asyncio.Event
+    _new_event = _LostToTask
 
     renew = planned(_renewing)
     release = planned(_releasing)
@@ -499,7 +630,7 @@ class AsyncLease(_Held):
 
 
 class AsyncHolding:
-    """A name that is held while a block runs."""
+    """A name that is held while a block runs; one block at a time may enter it."""
 
     def __init__(self, at: Granting, name: str, ttl: Seconds, wait: Seconds | None, *, renew: bool) -> None:
         self._at = at
@@ -507,8 +638,17 @@ class AsyncHolding:
         self._ttl = ttl
         self._wait = wait
         self._renew = renew
+        self._entry = _Entry(name)
 
     async def __aenter__(self) -> AsyncLease:
+        self._entry.take()
+        try:
+            return await self._hold()
+        except BaseException:
+            self._entry.give_back()
+            raise
+
+    async def _hold(self) -> AsyncLease:
         plan = acquiring(self._at, AsyncLease, self._name, nonce(), self._ttl, self._wait)
         lease: AsyncLease = await self._at.follow(plan)
         self._lease = lease
@@ -519,6 +659,12 @@ class AsyncHolding:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        try:
+            await self._let_go(error)
+        finally:
+            self._entry.give_back()
+
+    async def _let_go(self, error: BaseException | None) -> None:
         self._lease._look_away()
         try:
             await self._lease.release()

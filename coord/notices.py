@@ -83,7 +83,7 @@ class Notices:
                 return place
             if found is None:
                 found = self._channels[channel] = _Channel(heard=self._heard_at_once)
-                self._begin(channel)
+                self._begin_or_forget(channel)
             (found.turns if in_turn else found.all)[place] = None
             woken = found.heard and (not in_turn or next(iter(found.turns)) is place)
         if woken:
@@ -145,6 +145,14 @@ class Notices:
             for each in found:
                 if each is not None:
                     each.heard = False
+
+    def _begin_or_forget(self, channel: str) -> None:
+        """Begin to listen on a channel; one that cannot be begun is begun by the next who comes."""
+        try:
+            self._begin(channel)
+        except BaseException:
+            del self._channels[channel]
+            raise
 
     def _begin(self, channel: str) -> None:
         """Somebody listens on a channel; the lock is held."""

@@ -12,9 +12,10 @@ at that step, so that its ``finally`` and ``except`` run.
 from __future__ import annotations
 
 import logging
-from asyncio import CancelledError
+from asyncio import CancelledError, current_task
 from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
+from inspect import isawaitable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
@@ -97,10 +98,36 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Run a callback with what it is told; an awaited world awaits it."""
+    """Run a callback with what it is told; an awaited world awaits it. Whatever it raises is an ``Exception``."""
 
     callback: Callable[[Any], object]
     what: Any
+
+    def run(self) -> object:
+        """Run the callback, on a thread of coord: Ctrl-C does not come here, and nobody exits from here."""
+        try:
+            return self.callback(self.what)
+        except Exception:
+            raise
+        except BaseException as error:
+            raise _raised(error) from error
+
+    async def run_async(self) -> object:
+        """Run the callback, in a task that coord has begun."""
+        try:
+            told = self.callback(self.what)
+            return await told if isawaitable(told) else told
+        except (Exception, KeyboardInterrupt, GeneratorExit):
+            # The last two are meant for the loop, not for the callback that happens to run.
+            raise
+        except BaseException as error:
+            if isinstance(error, CancelledError) and _is_cancelled():
+                raise
+            raise _raised(error) from error
+
+
+def _raised(error: BaseException) -> RuntimeError:
+    return RuntimeError(f"a callback raised {error!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +160,13 @@ _ONE_UNDO = 2.0
 
 _LAST_LOOK = 0.25
 """Seconds that a call is given at the end of a wait, when none are left: a look that nobody answers tells nothing."""
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody has cancelled the task that runs."""
+    task = current_task()
+    return task is not None and task.cancelling() > 0
+
 
 Act = Within | Together | Pause | Listen | Rest | Tell | Undo
 Step = Call[Any] | Act

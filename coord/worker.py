@@ -28,6 +28,9 @@ _SHORTEST = 0.02
 
 _LONGEST = 10.0
 
+_FEW = 64
+"""Entries of a timetable that are not worth tidying up."""
+
 GRACE = 2.0
 """Seconds that closing gives to what undoes something."""
 
@@ -64,6 +67,37 @@ class _Job:
         self.worker._wake(self, None)
 
 
+class _Timetable:
+    """Jobs by the time at which something is due for them, the next first; those that went on before it are stale."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, int, _Job]] = []
+        self._numbers = count()
+        self._tidy_at = _FEW
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def add(self, due: float, job: _Job) -> None:
+        """Enter a job; what is stale is thrown out whenever it may be more than half."""
+        if len(self._heap) >= self._tidy_at:
+            self._heap = [entry for entry in self._heap if entry[2] == entry[3].ticket]
+            heapq.heapify(self._heap)
+            self._tidy_at = max(_FEW, 2 * len(self._heap))
+        heapq.heappush(self._heap, (due, next(self._numbers), job.ticket, job))
+
+    def next_due(self) -> float | None:
+        """When something is due for the next job; None: for none."""
+        while self._heap and self._heap[0][2] != self._heap[0][3].ticket:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def take_due(self, now: float) -> Iterable[_Job]:
+        """Take the jobs out whose time has come."""
+        while (due := self.next_due()) is not None and due <= now:
+            yield heapq.heappop(self._heap)[3]
+
+
 class _Bell(Bell):
     __slots__ = ("_job", "place", "rung")
 
@@ -90,22 +124,22 @@ class Worker:
         self._thread: threading.Thread | None = None
         self._jobs: set[_Job] = set()
         self._ready: deque[tuple[_Job, Any]] = deque()
-        self._parked: list[tuple[float, int, int, _Job]] = []
-        self._limits: list[tuple[float, int, int, _Job]] = []
-        self._numbers = count()
+        self._parked = _Timetable()
+        self._limits = _Timetable()
         self._calls: list[tuple[_Job, Call[Any], float | None]] = []
         self._closed = False
         self._end_at = 0.0
 
     def start(self, plan: Plan[None]) -> _Job:
-        """Follow a plan from now on."""
+        """Follow a plan from now on. When no thread can be started for it, nothing is left of it."""
         job = _Job(self, plan)
         with self._changed:
+            if self._thread is None:
+                thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+                thread.start()
+                self._thread = thread
             self._jobs.add(job)
             self._ready.append((job, None))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-                self._thread.start()
             self._changed.notify()
         return job
 
@@ -132,22 +166,24 @@ class Worker:
     def _await_work(self) -> bool:
         """Wait until a plan can go on; False when the thread is to end."""
         with self._changed:
+            if self._thread is not threading.current_thread():
+                # Who started it was interrupted before he knew.
+                return False
             idle_since = monotonic()
             while True:
                 now = monotonic()
                 if self._closed:
                     self._cancel_all(but_undoing=now < self._end_at)
-                while self._parked and self._parked[0][0] <= now:
-                    _, _, ticket, job = heapq.heappop(self._parked)
-                    if ticket == job.ticket:
-                        self._wake(job, False)
+                for job in self._parked.take_due(now):
+                    self._wake(job, False)
                 if self._ready:
                     return True
                 if not self._jobs and (self._closed or now - idle_since >= _LINGER):
                     self._thread = None
                     return False
-                due = self._parked[0][0] - now if self._parked else None
-                self._changed.wait(due if self._jobs else _LINGER)
+                due = self._parked.next_due()
+                left = None if due is None else due - now
+                self._changed.wait(left if self._jobs else _LINGER)
 
     def _cancel_all(self, *, but_undoing: bool) -> None:
         for job in self._jobs:
@@ -209,7 +245,7 @@ class Worker:
                     bell.place = self._backend.notices.listen(step.channel, bell.ring, in_turn=step.in_turn)
                     return bell
                 case Tell():
-                    return step.callback(step.what)
+                    return step.run()
                 case Undo():
                     return self.start(undoing(step))
         except Exception as error:
@@ -218,9 +254,9 @@ class Worker:
     def _park(self, job: _Job, seconds: float, late: float | None = None) -> None:
         with self._changed:
             due = monotonic() + seconds
-            heapq.heappush(self._parked, (due, next(self._numbers), job.ticket, job))
+            self._parked.add(due, job)
             if late is not None:
-                heapq.heappush(self._limits, (due + late, next(self._numbers), job.ticket, job))
+                self._limits.add(due + late, job)
 
     def _rest(self, job: _Job, step: Rest) -> bool:
         """Let a plan rest at its bell; True when it has rung already."""
@@ -248,10 +284,9 @@ class Worker:
     def _until_limit(self) -> float:
         """Seconds until a plan that pauses would suffer from having to wait longer."""
         with self._changed:
-            while self._limits and self._limits[0][2] != self._limits[0][3].ticket:
-                heapq.heappop(self._limits)
-            limit = self._limits[0][0] - monotonic() if self._limits else _LONGEST
-        return min(max(limit, _SHORTEST), _LONGEST)
+            limit = self._limits.next_due()
+        left = _LONGEST if limit is None else limit - monotonic()
+        return min(max(left, _SHORTEST), _LONGEST)
 
     def _end(self, job: _Job) -> None:
         with self._changed:

@@ -1,7 +1,8 @@
 -- barrier_status: how far a barrier has come.
 --
 -- KEYS   barrier   hash: its state                           coord:barrier:{name}
--- ARGV   none
+-- ARGV   seen      str     the attempt that is waited for; when another is there, the
+--                          last that ended is told of; "": whichever is there
 -- REPLY  {attempt, parties, arrived, state, left_ms, metadata, reason, errors,
 --          member, message, ...}; {} when unknown
 --        state     open, complete, aborted, or expired: open past its deadline
@@ -12,15 +13,22 @@
 -- REPEAT safe: it changes nothing
 
 local barrier = KEYS[1]
+local seen = ARGV[1]
 
 -- include: now_ms
 -- include: kept_errors
 
-local has = redis.pcall("HMGET", barrier, "attempt", "parties", "arrived", "state",
-  "ends", "metadata", "reason", "errors")
-if has.err or not has[1] then
-  return has.err and has or {}
+local known = redis.pcall("HMGET", barrier, "attempt", "last_attempt")
+if known.err or not known[1] then
+  return known.err and known or {}
 end
+local of = ""
+if seen ~= "" and seen ~= known[1] and known[2] then
+  of = "last_"
+end
+local has = redis.call("HMGET", barrier, of .. "attempt", of .. "parties",
+  of .. "arrived", of .. "state", of .. "ends", of .. "metadata", of .. "reason",
+  of .. "errors")
 local state, left_ms = has[4], -1
 if has[5] ~= "0" then
   left_ms = math.max(has[5] - now_ms(), -1)
@@ -31,5 +39,5 @@ if has[5] ~= "0" then
 end
 local parties, arrived, errors = tonumber(has[2]), tonumber(has[3]), tonumber(has[8])
 local reply = { has[1], parties, arrived, state, left_ms, has[6], has[7], errors }
-kept_errors(barrier, "errors", has[8], reply)
+kept_errors(barrier, of .. "errors", has[8], reply)
 return reply

@@ -45,7 +45,6 @@ try("HGET", redis.pcall("HGET", scratch, "field"))
 try("HMGET", redis.pcall("HMGET", scratch, "field"))
 try("HGETALL", redis.pcall("HGETALL", scratch))
 try("HINCRBY", redis.pcall("HINCRBY", scratch, "field", 1))
-try("HLEN", redis.pcall("HLEN", scratch))
 redis.call("DEL", scratch)
 
 try("SADD", redis.pcall("SADD", scratch, "member"))

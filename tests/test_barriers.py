@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import os
@@ -474,12 +475,19 @@ def test_watching_what_has_ended_calls_at_once_and_once(live: Live) -> None:
     assert len(called) == 2
 
 
-def test_a_callback_that_fails_is_logged_and_stops_no_other(live: Live, caplog: pytest.LogCaptureFixture) -> None:
-    """The log names the barrier; the next callback runs, on the same thread."""
+ANYTHING = [ZeroDivisionError, SystemExit, asyncio.CancelledError]
+"""What a callback may raise."""
+
+
+@pytest.mark.parametrize("error", [*ANYTHING, KeyboardInterrupt, GeneratorExit])
+def test_a_callback_that_fails_is_logged_and_stops_no_other(
+    live: Live, caplog: pytest.LogCaptureFixture, error: type[BaseException]
+) -> None:
+    """The log names the barrier; the next callback runs, on the same thread, whatever this one raised."""
     called: list[Any] = []
 
     def fail(_: object) -> None:
-        raise ZeroDivisionError("by a callback")
+        raise error("by a callback")
 
     with live.connect() as c, caplog.at_level(logging.ERROR, "coord"):
         for name, callback in (("bad", fail), ("good", called.append)):
@@ -494,12 +502,15 @@ def test_a_callback_that_fails_is_logged_and_stops_no_other(live: Live, caplog: 
     assert "by a callback" in caplog.text
 
 
-def test_an_awaited_callback_that_fails_is_logged(live: Live, caplog: pytest.LogCaptureFixture) -> None:
-    """The same, awaited."""
+@pytest.mark.parametrize("error", ANYTHING)
+def test_an_awaited_callback_that_fails_is_logged(
+    live: Live, caplog: pytest.LogCaptureFixture, error: type[BaseException]
+) -> None:
+    """The same, awaited; it does not end the loop either."""
 
     async def main() -> None:
         async def fail(_: object) -> None:
-            raise ZeroDivisionError
+            raise error
 
         async with live.connect_async() as c:
             await c.barrier("bad").open(parties=1)
@@ -510,6 +521,86 @@ def test_an_awaited_callback_that_fails_is_logged(live: Live, caplog: pytest.Log
     with caplog.at_level(logging.ERROR, "coord"):
         run(main())
     assert "'bad'" in caplog.records[0].getMessage()
+
+
+def test_ctrl_c_in_an_awaited_callback_is_not_the_callback_s(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    """It came to the loop while the callback ran, and ends the program, as it does anywhere else."""
+
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    async def main() -> None:
+        async with live.connect_async() as c:
+            await c.barrier("b").open(parties=1)
+            await c.barrier("b").watch(interrupted)
+            await c.barrier("b").arrive("anna")
+            await asyncio.Event().wait()
+
+    with caplog.at_level(logging.ERROR, "coord"), pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+    # asyncio says something of the task; that is its own affair.
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "coord"]
+
+
+def test_a_watch_that_is_cancelled_inside_its_callback_ends(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    """Cancelling reaches into the callback, and is no error."""
+
+    async def main() -> None:
+        begun = asyncio.Event()
+
+        async def callback(_: object) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        async with live.connect_async() as c:
+            await c.barrier("b").open(parties=1)
+            watch = await c.barrier("b").watch(callback)
+            await c.barrier("b").arrive("anna")
+            await begun.wait()
+            watch.cancel()
+            await until_async(lambda: not c._kept, "the end of the watch")
+
+    with caplog.at_level(logging.ERROR, "coord"):
+        run(main())
+    assert not caplog.records
+
+
+def test_a_callback_may_close_the_coordinator(live: Live) -> None:
+    """Closing from inside a callback is closing: the callback goes on after it, and nothing else does."""
+
+    def watched(c: Any, closed: threading.Event) -> Any:
+        return lambda _: (c.close(), closed.set())
+
+    closed, c = threading.Event(), live.connect()
+    c.barrier("b").open(parties=1)
+    c.barrier("b").watch(watched(c, closed))
+    c.barrier("b").arrive("anna")
+    assert closed.wait(SOON)
+    c.close()
+
+
+def test_an_awaited_callback_may_close_the_coordinator(live: Live) -> None:
+    """The same, awaited: it does not cancel itself, but the other watches, and may be closed from two sides."""
+
+    async def main() -> None:
+        closed = asyncio.Event()
+        c = await live.connect_async()
+
+        async def close(_: object) -> None:
+            await c.aclose()
+            closed.set()
+
+        await c.barrier("b").open(parties=1)
+        await c.barrier("other").open(parties=1)
+        other = await c.barrier("other").watch(print)
+        await c.barrier("b").watch(close)
+        await c.barrier("b").arrive("anna")
+        await asyncio.wait_for(closed.wait(), SOON)
+        assert other.cancelled()
+        await c.aclose()
+
+    run(main())
 
 
 def test_a_callback_may_use_the_coordinator(live: Live) -> None:
@@ -652,3 +743,88 @@ def test_a_watcher_is_chosen_once_however_often_it_asks(c: Any) -> None:
     assert c.run(theirs) is False
     c.barrier("b").open(parties=1)
     assert c.run(theirs) is False
+
+
+# --- opened again at once ------------------------------------------------------------------------
+
+
+def end(c: Any, how: str) -> None:
+    """End the attempt that is open."""
+    c.barrier("b").abort("enough") if how == "aborted" else c.barrier("b").fail("anna", "no disk")
+
+
+@pytest.mark.parametrize("how", ["complete", "aborted"])
+def test_who_waits_is_told_of_the_end_though_the_next_attempt_is_open(c: Any, how: str) -> None:
+    """Between two looks an attempt may end and the next begin: the end is told, with all that belonged to it."""
+    b = c.barrier("b")
+    first = b.open(parties=1, metadata={"batch": 1})
+    end(c, how)
+    before = b.status()
+    b.open(parties=5, metadata={"batch": 2})
+    told = c.run(barriers._status_since(c.calls.barrier("b"), first))
+    assert told == before
+    assert (told.state, told.attempt, told.metadata) == (how, first, {"batch": 1})
+    assert b.status().metadata == {"batch": 2}
+
+
+def test_an_attempt_that_did_not_end_is_not_told(c: Any) -> None:
+    """Who waited for it goes on with the next one; what had ended before it is not news to him."""
+    b = c.barrier("b")
+    b.open(parties=1)
+    b.arrive("anna")
+    second = b.open(parties=1)
+    third = b.open(parties=1)
+    assert c.run(barriers._status_since(c.calls.barrier("b"), second)).attempt == third
+
+
+def test_an_attempt_that_expired_is_told(server: Backend) -> None:
+    """Also when it was opened again after its deadline, and not by the last arrival."""
+    c = server.connect()
+    first = c.barrier("b").open(parties=2, deadline=30)
+    server.later(31)
+    c.barrier("b").open(parties=2)
+    told = c.run(barriers._status_since(c.calls.barrier("b"), first))
+    assert (told.state, told.attempt, told.remaining) == ("expired", first, 2)
+
+
+def test_one_watcher_of_an_attempt_is_chosen_after_it(c: Any) -> None:
+    """The next attempt is open; still one watcher of the last one is called, and once."""
+    b, calls = c.barrier("b"), c.calls.barrier("b")
+    first = b.open(parties=1)
+    b.arrive("anna")
+    second = b.open(parties=1)
+    mine, theirs = barriers._fire(calls, first, "n1"), barriers._fire(calls, first, "n2")
+    assert c.run(mine) is c.run(mine) is True
+    assert c.run(theirs) is False
+    assert c.run(barriers._fire(calls, second, "n2")) is True
+    b.arrive("anna")
+    b.open(parties=1)
+    assert c.run(barriers._fire(calls, second, "n1")) is False
+    assert c.run(mine) is False
+
+
+def test_a_watch_is_not_passed_over_by_the_next_attempt(live: Live) -> None:
+    """Opened again at once, twenty times: each watcher is told of its own attempt."""
+    called: list[str] = []
+    with live.connect() as c:
+        attempts = []
+        for number in range(20):
+            b = c.barrier(f"b-{number}")
+            attempts.append(b.open(parties=1))
+            b.watch(lambda status: called.append(status.attempt))
+            b.arrive("anna")
+            b.open(parties=1)
+        until(lambda: len(called) == 20, "twenty callbacks")
+    assert sorted(called) == sorted(attempts)
+
+
+def test_a_waiter_is_not_passed_over_by_the_next_attempt(live: Live) -> None:
+    """The same for who waits in a thread."""
+    with live.connect() as c:
+        b = c.barrier("b")
+        first = b.open(parties=1)
+        waiter = Thread(lambda: b.wait(SOON))
+        until(lambda: waiters(c, KEY) == 1, "the waiter")
+        b.arrive("anna")
+        b.open(parties=1)
+        assert (waiter.result().state, waiter.result().attempt) == ("complete", first)

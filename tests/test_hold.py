@@ -21,7 +21,7 @@ from backends import Backend
 from live import SOON, Live, Thread, run, until, until_async, waiters
 
 import coord
-from coord.leases import keeping
+from coord.leases import _renewing, keeping
 from coord.plan import Pause, Within
 from coord.testing.servers import Engine, Server
 
@@ -66,6 +66,28 @@ def test_a_hold_can_be_used_again(c: Any) -> None:
     with hold as second:
         assert c.holder("job").fence == second.fence > first.fence
     assert c.holder("job") is None
+
+
+def test_a_hold_is_entered_by_one_block_at_a_time(backend: Backend, c: Any) -> None:
+    """Two leases in one ``hold`` would be let go for one another: the second block is refused before it claims."""
+    hold = c.hold("job")
+    with hold as lease:
+        with backend.untouched(), pytest.raises(RuntimeError, match="this hold of 'job' is entered already"):
+            hold.__enter__()
+        assert c.holder("job").fence == lease.fence
+    assert c.holder("job") is None
+    with hold:
+        assert c.holder("job") is not None
+
+
+def test_a_hold_that_was_not_got_can_be_tried_again(live: Live) -> None:
+    """Who waited in vain is not inside."""
+    with live.connect() as c:
+        hold = c.hold("job", wait=0.05)
+        with c.hold("job"), pytest.raises(coord.WaitTimeout):
+            hold.__enter__()
+        with hold as lease:
+            assert c.holder("job").fence == lease.fence
 
 
 def test_a_lease_released_inside_its_block_is_not_lost(c: Any) -> None:
@@ -171,14 +193,14 @@ def test_renewal_goes_on_while_an_awaited_block_runs(live: Live) -> None:
 
 def _count_renewals(lease: Any, times: int) -> threading.Event:
     """Return an event that is set when a lease has been renewed so many times from now on."""
-    done, count, hold_from = threading.Event(), iter(range(1, times)), lease._hold_from
+    done, count, end_renewal = threading.Event(), iter(range(1, times)), lease._end_renewal
 
-    def counted(started: float, ttl_ms: int) -> None:
-        hold_from(started, ttl_ms)
-        if next(count, None) is None:
+    def counted(sent: Any, *, renewed: bool) -> None:
+        end_renewal(sent, renewed=renewed)
+        if renewed and next(count, None) is None:
             done.set()
 
-    lease._hold_from = counted
+    lease._end_renewal = counted
     return done
 
 
@@ -193,6 +215,23 @@ def test_fifty_leases_are_renewed_by_one_thread(live: Live) -> None:
             assert all(event.wait(SOON) for event in renewed)
             assert not any(lease.lost.is_set() for lease in leases)
         until(lambda: threading.active_count() == before, "the end of the worker")
+
+
+def test_leases_that_were_let_go_leave_nothing_with_the_keeper(live: Live) -> None:
+    """What was planned for them, hours ahead, is thrown out long before: it does not add up."""
+    with live.connect() as c, c.hold("first", ttl=86_400):
+        for _ in range(300):
+            with c.hold("job", ttl=86_400) as lease:
+                until(lambda lease=lease: lease._job in _parked(lease._job.worker), "the pause")
+        worker = lease._job.worker
+        assert len(worker._parked) < 200
+        assert len(worker._limits) < 200
+
+
+def _parked(worker: Any) -> list[Any]:
+    """The jobs for which a worker has something planned."""
+    with worker._changed:
+        return [entry[3] for entry in worker._parked._heap]
 
 
 def test_slow_answers_do_not_cost_the_other_leases_their_renewal(live_server: Live) -> None:
@@ -247,6 +286,71 @@ def test_a_shorter_renewal_by_hand_is_renewed_in_time(live: Live) -> None:
         assert lease.renew(ttl=TTL) is True
         assert _count_renewals(lease, 4).wait(SOON)
         assert not lease.lost.is_set()
+
+
+class Sent:
+    """A renewal, followed by hand: sent when it is made, taken by the server and answered when the test says so."""
+
+    def __init__(self, lease: Any, ttl: float) -> None:
+        self._plan = _renewing(lease, ttl)
+        self._call = next(self._plan)
+        self._answer: Any = None
+
+    def taken(self, c: Any) -> None:
+        self._answer = c.run(self._call)
+
+    def answered(self) -> bool:
+        with pytest.raises(StopIteration) as ended:
+            self._plan.send(self._answer)
+        return bool(ended.value.value)
+
+    def failed(self) -> None:
+        with pytest.raises(coord.OutcomeUnknown):
+            self._plan.throw(coord.OutcomeUnknown("the reply was lost"))
+
+
+@pytest.mark.parametrize("first_answered", ["short", "long"])
+@pytest.mark.parametrize("first_taken", ["short", "long"])
+def test_of_renewals_that_cross_the_shortest_counts(
+    backend: Backend, c: Any, first_taken: str, first_answered: str
+) -> None:
+    """Two are on their way, and the holder cannot know which the server takes last: it never believes too much."""
+    lease = c.claim("job", ttl=2)
+    held = getattr(lease, "inner", lease)
+    sent = {"long": Sent(held, 300), "short": Sent(held, 2)}
+    for each in sorted(sent, key=lambda name: name != first_taken):
+        sent[each].taken(c)
+    backend.later(1)
+    for each in sorted(sent, key=lambda name: name != first_answered):
+        assert sent[each].answered() is True
+        assert 0 < lease.expires_in <= 1
+    assert lease.renew(ttl=300) is True
+    assert lease.expires_in > 290
+
+
+def test_a_shorter_renewal_counts_as_soon_as_it_is_sent(backend: Backend, c: Any) -> None:
+    """The server may take it at once and answer late: the holder counts on no more from then on."""
+    lease = c.claim("job", ttl=300)
+    held = getattr(lease, "inner", lease)
+    sent = Sent(held, 2)
+    assert lease.expires_in <= 2
+    sent.taken(c)
+    backend.later(3)
+    assert lease.lost.is_set()
+    assert sent.answered() is False
+
+
+def test_a_renewal_that_failed_may_come_after_the_next(c: Any) -> None:
+    """Its reply was lost, not it: it is counted until a renewal that was sent later has been answered."""
+    lease = c.claim("job", ttl=2)
+    held = getattr(lease, "inner", lease)
+    late = Sent(held, 2)
+    late.failed()
+    assert lease.renew(ttl=300) is True
+    late.taken(c)
+    assert lease.expires_in <= 2
+    assert lease.renew() is True
+    assert lease.expires_in > 290
 
 
 # --- loss is told --------------------------------------------------------------------------------
@@ -362,6 +466,16 @@ def test_a_lease_that_nobody_renews_is_lost_by_time(live: Live) -> None:
         assert lease.renew() is False
 
 
+def test_the_event_of_a_loss_looks_at_the_clock(backend: Backend, c: Any) -> None:
+    """Who watches may be late, as a loop that the holder himself has blocked: whoever asks is told the truth."""
+    lease = c.claim("job", ttl=30)
+    lost = lease.lost
+    assert not lost.is_set()
+    backend.later(31)
+    assert lost.is_set()
+    assert lease.lost is lost
+
+
 def test_watching_a_loss_ends_with_the_lease(live: Live) -> None:
     """Once a lease is let go nothing is followed in the background for it."""
     before = threading.active_count()
@@ -414,6 +528,22 @@ def test_a_renewal_that_cannot_be_made_at_all_is_logged(live: Live, caplog: pyte
         with c.hold("job", ttl=TTL):
             runner.run_many = failing  # type: ignore[method-assign]
             until(lambda: caplog.records, "the log line")
+            runner.run_many = run_many  # type: ignore[method-assign]
+    assert_logged_once(caplog)
+
+
+def test_a_lease_that_nobody_renews_any_more_is_lost_in_time(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever ended its renewals: the loss is told at its deadline, also to who does nothing but wait for it."""
+    with live.connect() as c:
+        runner = c._runner
+        run_many = runner.run_many
+
+        def failing(calls: Any, within: float | None = None) -> list[Any]:
+            return [ZeroDivisionError("unforeseen") for _ in calls]
+
+        with told_of_the_loss(), c.hold("job", ttl=TTL) as lease:
+            runner.run_many = failing  # type: ignore[method-assign]
+            assert lease._lost.event(threading.Event).wait(SOON)
             runner.run_many = run_many  # type: ignore[method-assign]
     assert_logged_once(caplog)
 
@@ -554,6 +684,56 @@ def test_a_waiter_takes_over_when_the_holder_dies(live: Live) -> None:
         started = monotonic()
         with c.hold("job", wait=SOON):
             assert monotonic() - started < 2.0
+
+
+# --- no thread can be started ---------------------------------------------------------------------
+
+
+@contextmanager
+def no_thread(name: str) -> Generator[None]:
+    """The system has no thread left for what is inside."""
+    start = threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name == name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        yield
+
+
+def test_a_keeper_that_cannot_be_started_leaves_nothing_behind(live: Live) -> None:
+    """The hold is refused, and its claim taken back at once; the next hold is renewed as ever."""
+    with live.connect() as c:
+        with no_thread("coord-keeper"), pytest.raises(RuntimeError, match="can't start new thread"):
+            c.hold("job", ttl=3600).__enter__()
+        assert c.holder("job") is None
+        with c.hold("job", ttl=TTL) as lease:
+            assert _count_renewals(lease, 3).wait(SOON)
+
+
+def test_a_coordinator_without_a_keeper_can_be_closed(live: Live) -> None:
+    """Nothing waits for a thread that never was."""
+    with live.connect() as c, no_thread("coord-keeper"):
+        lease = c.claim("job", ttl=TTL)
+        assert lease is not None
+        # It is not watched; so it looks when it is asked.
+        assert not lease.lost.is_set()
+        until(lease.lost.is_set, "the loss")
+
+
+def test_subscriptions_that_cannot_be_started_are_started_by_the_next(live_server: Live) -> None:
+    """Who cannot listen is told why; who comes later listens, and is woken."""
+    with live_server.connect() as c:
+        with c.hold("job"):
+            with no_thread("coord-subscriptions"), pytest.raises(RuntimeError, match="can't start new thread"):
+                c.hold("job").__enter__()
+            assert waiters(c, JOB) == 0
+            waiter = Thread(lambda: c.hold("job").__enter__().release())
+            until(lambda: live_server.subscriptions() == 1, "the subscription")
+        assert waiter.result() is True
 
 
 # --- cancelled and interrupted -------------------------------------------------------------------
@@ -790,3 +970,20 @@ def test_a_child_waits_in_its_own_copy_of_a_keyspace() -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         lease.release()
         assert waiter.result() is True
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_a_child_is_told_that_its_parent_s_lease_is_over(live: Live) -> None:
+    """Nobody renews it for the child: its copy is lost when the time is over that was known at the fork."""
+    with live.connect() as c, c.hold("job", ttl=TTL) as lease:
+        assert not lease.lost.is_set()
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                status = 0 if lease.lost.wait(SOON) and lease.expires_in == 0.0 else 2
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert not lease.lost.is_set()

@@ -58,10 +58,11 @@ class Hub(Notices):
     # --- called with the lock held ---------------------------------------------------------------
 
     def _begin(self, channel: str) -> None:
-        self._wanted.append((self._subscribe, channel))
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="coord-subscriptions", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._work, name="coord-subscriptions", daemon=True)
+            thread.start()
+            self._thread = thread
+        self._wanted.append((self._subscribe, channel))
         self._wake()
 
     def _end(self, channel: str) -> None:
@@ -130,6 +131,9 @@ class Hub(Notices):
     def _idle(self) -> bool:
         """Whether there is nothing to listen for; then the thread is about to end."""
         with self._lock:
+            if self._thread is not threading.current_thread():
+                # Who started it was interrupted before he knew.
+                return True
             if self._closed or not self._channels:
                 self._thread = None
                 return True
