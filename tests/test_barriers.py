@@ -293,7 +293,7 @@ def test_waiting_for_what_has_ended_returns_at_once(c: Any) -> None:
     b = c.barrier("b")
     b.open(parties=1)
     b.arrive("anna")
-    assert b.wait(timeout=1).state == "complete"
+    assert b.wait(timeout=SOON).state == "complete"
     b.open(parties=1)
     b.abort("enough")
     assert b.wait().reason == "enough"

@@ -217,7 +217,7 @@ def test_a_request_that_is_unknown_is_complete(c: Any) -> None:
     r = c.request("r")
     assert r.is_complete() is True
     assert r.status() == {}
-    assert r.wait(timeout=1) == {}
+    assert r.wait(timeout=SOON) == {}
     assert r.add("s", "x") is False
     assert r.done("s", "x") is False
     assert r.requeue("s") is False
@@ -302,7 +302,7 @@ def test_waiting_for_what_is_done_returns_at_once(r: Any) -> None:
     assert r.wait() == {}
     r.add("s", "x")
     r.done("s", "x", processed=3)
-    assert r.wait(timeout=5) == {"s": StageStatus(3, 0, 0, {}, 0)}
+    assert r.wait(timeout=SOON) == {"s": StageStatus(3, 0, 0, {}, 0)}
 
 
 def test_a_wait_that_is_over_says_so(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
