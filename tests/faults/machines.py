@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
@@ -44,6 +45,11 @@ async def dialled_async(url: str, **settings: Any) -> coord.AsyncCoordinator:
             return await coord.connect_async(url, **settings)
         except coord.Unavailable:
             assert monotonic() < end, "no connection came to be"
+
+
+def complaints(stderr: str) -> str:
+    """What a program in development mode has said, but for how long the steps of its loop took."""
+    return re.sub(r"^Executing <.*> took [\d.]+ seconds\n", "", stderr, flags=re.MULTILINE)
 
 
 def start(engine: str, *args: str) -> Server:

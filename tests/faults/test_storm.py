@@ -26,7 +26,7 @@ from coord.testing.proxy import MIXED, Fault, LossyProxy
 from coord.testing.servers import Server
 
 MANY = 1_000_000 if LONG else 100_000
-PATIENT: dict[str, Any] = {"timeout": 0.1, "patience": 60.0, "remember": 600.0 if LONG else 130.0}
+PATIENT: dict[str, Any] = {"timeout": 0.2, "patience": 60.0, "remember": 600.0 if LONG else 130.0}
 
 SHARED: dict[Fault, float] = {**MIXED, "drop_reply": 0.1}
 """A silent connection that all tasks share holds all of them up for a whole timeout: fewer of those, to save time."""
@@ -48,7 +48,7 @@ def test_eight_threads_lose_nothing_and_double_nothing(bad_line: LossyProxy, loo
 
 def test_a_hundred_tasks_lose_nothing_and_double_nothing(bad_line: LossyProxy, look: Any) -> None:
     async def run() -> Told:
-        async with await dialled_async(bad_line.url, **PATIENT) as c:
+        async with await dialled_async(bad_line.url, **{**PATIENT, "timeout": 0.5}) as c:
             bad_line.misbehave(20, SHARED)
             return await storm_awaited(c, MANY, tasks=100)
 
