@@ -606,8 +606,10 @@ def test_a_waiter_takes_over_when_the_holder_dies(live: Live, monkeypatch: pytes
     monkeypatch.setattr(leases, "_LOOK_AGAIN_UNHEARD", 3600.0)
     with live.connect() as c:
         dead = c.claim("job", ttl=0.4)
+        started = monotonic()
         with c.hold("job", wait=SOON) as lease:
             assert lease.fence > dead.fence
+            assert monotonic() - started < SOON / 2, "not only at the end of its wait"
 
 
 # --- cancelled and interrupted -------------------------------------------------------------------
