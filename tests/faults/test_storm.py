@@ -48,7 +48,7 @@ def test_eight_threads_lose_nothing_and_double_nothing(bad_line: LossyProxy, loo
 
 def test_a_hundred_tasks_lose_nothing_and_double_nothing(bad_line: LossyProxy, look: Any) -> None:
     async def run() -> Told:
-        async with await dialled_async(bad_line.url, **{**PATIENT, "timeout": 0.5}) as c:
+        async with await dialled_async(bad_line.url, **{**PATIENT, "timeout": 0.3}) as c:
             bad_line.misbehave(20, SHARED)
             return await storm_awaited(c, MANY, tasks=100)
 
