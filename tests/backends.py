@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from inspect import isawaitable, isroutine
+from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol
 
 import fakeredis
@@ -28,7 +29,7 @@ import coord
 from coord.coordinator import AsyncBarrier, AsyncKv, AsyncRequest, AsyncStats
 from coord.leases import AsyncHolding
 from coord.memory import AsyncMemory, Keyspace, Memory
-from coord.testing.clock import Clock, VirtualClock, VirtualServer, why_not
+from coord.testing.clock import START_US, Clock, VirtualClock, VirtualServer, why_not
 from coord.testing.servers import Engine, Server, engines
 
 EXPECTED = ("memory", "redis-6.2", "redis-8.2", "valkey-9.1", "fakeredis")
@@ -192,10 +193,17 @@ class ServerPlace:
 
 
 class FakePlace(ServerPlace):
-    """fakeredis, by an injected client. It lives in real time, so its keys are aged by hand."""
+    """fakeredis, by an injected client. ``TIME`` is that of the clock, and its keys are aged by hand."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.fake = fakeredis.FakeServer()
+        # Deadlines of keys are kept as floats, which never are exactly over: for them time stands still.
+        still, moving = SimpleNamespace(time=lambda: START_US / 1e6), SimpleNamespace(time=lambda: clock.now_us / 1e6)
+        self.clocks = {
+            "fakeredis._helpers.time": still,
+            "fakeredis._socket._base.time": still,
+            "fakeredis.commands_mixins.server_mixin.time": moving,
+        }
         self.client = fakeredis.FakeRedis(server=self.fake, decode_responses=True)
 
     def connect(self, awaited: bool, **settings: Any) -> Any:
@@ -250,7 +258,7 @@ class Places:
             case "memory":
                 return MemoryPlace(self.clock)
             case "fakeredis":
-                return FakePlace()
+                return FakePlace(self.clock)
             case _:
                 return ServerPlace(found()[engine], self.clock)
 

@@ -6,18 +6,29 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
-from backends import Backend, Line, Places, assert_all_expire, found, missing, servers, table, wanted
+from backends import Backend, FakePlace, Line, Places, assert_all_expire, found, missing, servers, table, wanted
+from live import SOON, comes_to_be
 from reporting import pytest_terminal_summary, say
 
 import coord
+from coord.testing import leaks
 from coord.testing.clock import why_not
 from coord.testing.leaks import open_sockets
 
 __all__ = ["pytest_terminal_summary"]
 
+# How long an example takes is no verdict: the machine may be busy.
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
+
 
 def pytest_configure(config: pytest.Config) -> None:
+    # What is ending may take its time on a busy machine.
+    leaks._ENDING_SECONDS = SOON
     config.addinivalue_line("markers", "permanent: keys of this test never expire, because it asks for that")
     if reason := why_not():
         say(f"time was not virtual on servers, their keys were aged by hand: {reason}")
@@ -67,19 +78,25 @@ def _backend(request: pytest.FixtureRequest, places: Places, monkeypatch: pytest
     place = places.at(line.engine)
     # A lease counts its time on its holder's clock; here it is the clock of the keys.
     monkeypatch.setattr(f"{coord.Lease.__module__}.monotonic", lambda: places.clock.now_us / 1e6)
+    if isinstance(place, FakePlace):
+        for module, clock in place.clocks.items():
+            monkeypatch.setattr(module, clock)
     before = open_sockets()
     backend = Backend(line, place, places.clock)
     yield backend
     backend.close()
     if request.node.get_closest_marker("permanent") is None:
         assert_all_expire(backend)
-    assert open_sockets() <= before, "sockets are left open"
+    assert comes_to_be(lambda: open_sockets() <= before), "sockets are left open"
 
 
 @pytest.fixture(autouse=True)
 def no_thread_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
+    assert comes_to_be(lambda: not _threads_since(before)), f"threads are left behind: {_threads_since(before)}"
+
+
+def _threads_since(before: set[threading.Thread]) -> list[threading.Thread]:
     # A loop that looks up a host's name keeps a thread of its own for it, until it is closed.
-    left = [each for each in threading.enumerate() if each not in before and not each.name.startswith("asyncio_")]
-    assert not left, f"threads are left behind: {left}"
+    return [each for each in threading.enumerate() if each not in before and not each.name.startswith("asyncio_")]

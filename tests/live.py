@@ -22,7 +22,7 @@ from coord.testing.servers import Server
 
 T = TypeVar("T")
 
-SOON = 20.0
+SOON = 60.0
 """Seconds after which a test gives up on what should happen soon: a bound for failures, never a pause."""
 
 
@@ -104,17 +104,26 @@ class Live:
 # --- waiting for something, without ever pausing to make a test pass -----------------------------
 
 
+def comes_to_be(ready: Callable[[], object], within: float = SOON, every: float = 0.001) -> bool:
+    """Look again and again until something is so; tell whether it came to be."""
+    end = monotonic() + within
+    while not ready():
+        if monotonic() > end:
+            return bool(ready())
+        sleep(every)
+    return True
+
+
 def until(ready: Callable[[], object], what: str = "it") -> None:
     """Look again and again until something is so; fail when it does not come to be."""
-    end = monotonic() + SOON
-    while not ready():
-        assert monotonic() < end, f"{what} did not come to be"
-        sleep(0.001)
+    assert comes_to_be(ready), f"{what} did not come to be"
 
 
-async def until_async(ready: Callable[[], Any], what: str = "it") -> None:
+async def until_async(
+    ready: Callable[[], Any], what: str = "it", *, within: float = SOON, every: float = 0.001
+) -> None:
     """Look again and again until something is so; fail when it does not come to be."""
-    end = monotonic() + SOON
+    end = monotonic() + within
     while True:
         found = ready()
         if isinstance(found, Awaitable):
@@ -122,14 +131,14 @@ async def until_async(ready: Callable[[], Any], what: str = "it") -> None:
         if found:
             return
         assert monotonic() < end, f"{what} did not come to be"
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(every)
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
+def run(main: Coroutine[Any, Any, T], within: float = 3 * SOON) -> T:
     """Run a test's coroutine; no task and no thread may be left when it ends."""
 
     async def checked() -> T:
-        result = await asyncio.wait_for(main, 3 * SOON)
+        result = await asyncio.wait_for(main, within)
         mine = asyncio.current_task()
         await until_async(lambda: asyncio.all_tasks() == {mine}, "the end of all tasks")
         return result

@@ -18,7 +18,7 @@ OPTIONS = ("--documents", "40", "--updates", "3", "--workers", "4")
 
 def demo(*options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "coord", "demo", *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def last_numbers(output: str, label: str) -> list[int]:

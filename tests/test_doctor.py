@@ -251,7 +251,7 @@ def test_a_slot_that_nobody_serves(cluster: Cluster, doctor: Ask) -> None:
 
 def test_a_sentinel_service(doctor: Ask) -> None:
     """Its sentinels are asked, and the primary that they name is looked at."""
-    with Sentinels(found()["redis-8.2"]) as service:
+    with Sentinels(found()["redis-8.2"], down_after=15_000) as service:
         told = doctor(service.url)
         assert "3 watch 'coord', 2 of them have to agree" in told.lines["sentinels"]
         assert str(service.primary().port) in told.lines["reached"]

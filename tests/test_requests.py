@@ -217,7 +217,7 @@ def test_a_request_that_is_unknown_is_complete(c: Any) -> None:
     r = c.request("r")
     assert r.is_complete() is True
     assert r.status() == {}
-    assert r.wait(timeout=1) == {}
+    assert r.wait(timeout=SOON) == {}
     assert r.add("s", "x") is False
     assert r.done("s", "x") is False
     assert r.requeue("s") is False
@@ -302,11 +302,12 @@ def test_waiting_for_what_is_done_returns_at_once(r: Any) -> None:
     assert r.wait() == {}
     r.add("s", "x")
     r.done("s", "x", processed=3)
-    assert r.wait(timeout=5) == {"s": StageStatus(3, 0, 0, {}, 0)}
+    assert r.wait(timeout=SOON) == {"s": StageStatus(3, 0, 0, {}, 0)}
 
 
-def test_a_wait_that_is_over_says_so(live: Live) -> None:
+def test_a_wait_that_is_over_says_so(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """``WaitTimeout`` names the request and how much is pending; nobody waits on."""
+    monkeypatch.setattr("coord.plan._LAST_LOOK", SOON)
     with live.connect() as c:
         c.request("r").register()
         c.request("r").add("s", "x")
@@ -392,11 +393,12 @@ def test_who_waits_sees_the_work_of_other_processes(live_server: Live) -> None:
 
 
 def test_who_waits_for_a_request_that_expires_is_let_go(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work that never comes to an end, and a request whose TTL passes: the next look finds it unknown."""
+    """Work that never comes to an end, and a request whose keys are gone: the next look finds it unknown."""
     monkeypatch.setattr("coord.leases._LOOK_AGAIN", 0.1)
     with live.connect() as c:
-        c.request("r").register(ttl=0.3)
+        c.request("r").register()
         c.request("r").add("s", "x")
         waiter = Thread(lambda: c.request("r").wait(SOON))
         until(lambda: waiters(c, KEY) == 1, "the waiter")
+        live.lose(KEY)
         assert waiter.result() == {}

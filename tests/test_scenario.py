@@ -24,7 +24,7 @@ def test_four_instances_and_a_death(engine: str) -> None:
         try:
             for name in REQUESTS:
                 broker.send(Message("request", name, documents=DOCUMENTS))
-            finished = broker.wait_for(REQUESTS, seconds=20)
+            finished = broker.wait_for(REQUESTS, seconds=120)
         finally:
             died = broker.stop()
         assert finished, f"waited for: {dict(broker.waited)}, called back: {broker.callbacks}"

@@ -276,7 +276,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
     with Server(engine, "--cluster-enabled", "yes", "--cluster-port", str(free_port())) as server:
         client = connected(server)
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while client.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
             assert time.monotonic() < deadline, "the cluster of one does not become ready"
             time.sleep(0.05)

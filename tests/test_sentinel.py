@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
@@ -13,7 +14,7 @@ import redis.asyncio
 import redis.sentinel
 from backends import Backend, Line, found
 from live import servers
-from load import BOUND, acked, both_loads, counted, held, in_background, is_replicated
+from load import BOUND, REMEMBER, acked, both_loads, counted, held, in_background, is_replicated
 
 import coord
 from coord.redis.dialing import Dialer, from_client, from_url
@@ -50,6 +51,18 @@ class SentinelPlace:
         """The channels that somebody listens to at the primary."""
         return [name for name in client(self.primary).pubsub_channels() if name.startswith("coord:")]
 
+    @contextmanager
+    def failing_over_soon(self) -> Iterator[None]:
+        """Have servers taken for down earlier than otherwise, where a machine that stands still might look like it."""
+        self._take_for_down_after(2000)
+        yield
+        self.heal()
+        self._take_for_down_after(5000)
+
+    def _take_for_down_after(self, ms: int) -> None:
+        for sentinel in self.sentinels.sentinels:
+            client(sentinel).execute_command("SENTINEL SET", self.sentinels.service, "down-after-milliseconds", ms)
+
     def kill(self, server: Server) -> None:
         """End a server as a crash does, until ``heal``."""
         server.kill()
@@ -69,12 +82,12 @@ class SentinelPlace:
             server = self._dead.pop()
             # Not before all have heard of the other: it would be taken for the primary that it was.
             wait_until(
-                lambda: all(map(self._is_replaced, self.sentinels.sentinels)), "the sentinels have another primary"
+                lambda: all(map(self._is_replaced, self.sentinels.sentinels)), "the sentinels have another primary", 90
             )
             server.start()
             client(server).replicaof("127.0.0.1", self.primary.port)
-        wait_until(lambda: all(map(self._is_content, self.sentinels.sentinels)), "the sentinels are content")
-        wait_until(self._is_in_step, "the replica is in step")
+        wait_until(lambda: all(map(self._is_content, self.sentinels.sentinels)), "the sentinels are content", 90)
+        wait_until(self._is_in_step, "the replica is in step", 90)
 
     def _is_replaced(self, sentinel: Server) -> bool:
         told = client(sentinel).sentinel_get_master_addr_by_name(self.sentinels.service)
@@ -97,7 +110,7 @@ class SentinelPlace:
 @pytest.fixture(scope="module", params=servers())
 def running(request: pytest.FixtureRequest) -> Iterator[SentinelPlace]:
     """A primary, a replica, and three sentinels."""
-    with Sentinels(found()[request.param]) as sentinels:
+    with Sentinels(found()[request.param], down_after=5000) as sentinels:
         yield SentinelPlace(sentinels)
 
 
@@ -271,7 +284,7 @@ def test_the_primary_is_replaced_under_load(place: SentinelPlace) -> None:
     Until it hears of its demotion the old primary still takes writes, and these are lost: a replica that is promoted by
     order does not wait for them. After it (READONLY) who is still connected to it asks the sentinels again.
     """
-    with nothing_left_behind(), both_loads(place, NAMES, patience=BOUND) as loads:
+    with nothing_left_behind(), both_loads(place, NAMES, patience=BOUND, remember=REMEMBER) as loads:
         with coord.connect(place.url) as before:
             fence = before.claim("job", owner="anna").fence
         waiting = [in_background(place, awaited, held) for awaited in (False, True)]
@@ -282,7 +295,7 @@ def test_the_primary_is_replaced_under_load(place: SentinelPlace) -> None:
         for load in loads:
             load.goes_on()
         assert place.count("x") >= at_new_primary + 20
-        with coord.connect(place.url, patience=BOUND) as after:
+        with coord.connect(place.url, patience=BOUND, remember=REMEMBER) as after:
             lease = after.claim("job", owner="anna")
             assert lease.fence == fence
             lease.release()
@@ -298,7 +311,11 @@ def test_the_primary_is_killed_under_load(place: SentinelPlace) -> None:
 
     Replication is asynchronous: a count that was acknowledged in the last moment may die with its primary.
     """
-    with nothing_left_behind(), both_loads(place, NAMES, patience=BOUND) as loads:
+    with (
+        place.failing_over_soon(),
+        nothing_left_behind(),
+        both_loads(place, NAMES, patience=BOUND, remember=REMEMBER) as loads,
+    ):
         with coord.connect(place.url) as before:
             fence = before.claim("job", owner="anna").fence
         waiting = [in_background(place, awaited, held) for awaited in (False, True)]
@@ -310,7 +327,7 @@ def test_the_primary_is_killed_under_load(place: SentinelPlace) -> None:
         for load in loads:
             load.goes_on()
         wait_until(lambda: bool(place.subscribed()), "the waiters listen at the new primary")
-        with coord.connect(place.url, patience=BOUND) as after:
+        with coord.connect(place.url, patience=BOUND, remember=REMEMBER) as after:
             lease = after.claim("job", owner="anna")
             assert lease.fence == fence
             lease.release()

@@ -113,13 +113,13 @@ def test_a_certificate_file_that_is_missing(world: Backend) -> None:
 def test_tls_to_a_server_without(world: Backend) -> None:
     """``rediss://`` to a plain port fails at once."""
     with pytest.raises(coord.Unavailable, match=f"cannot reach the server at 127.0.0.1:{world.place.server.port}"):
-        world.dial(f"rediss://127.0.0.1:{world.place.server.port}/0?ssl_ca_certs={AUTHORITY}", timeout=1)
+        world.dial(f"rediss://127.0.0.1:{world.place.server.port}/0?ssl_ca_certs={AUTHORITY}", timeout=3)
 
 
 def test_no_tls_to_a_server_with_it(world: Backend) -> None:
     """``redis://`` to a TLS port fails at once."""
     with pytest.raises(coord.Unavailable, match=f"cannot reach the server at 127.0.0.1:{world.place.front.port}"):
-        world.dial(f"redis://127.0.0.1:{world.place.front.port}/0", timeout=1)
+        world.dial(f"redis://127.0.0.1:{world.place.front.port}/0", timeout=3)
 
 
 def test_clients_that_are_handed_in(world: Backend) -> None:

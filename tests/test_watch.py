@@ -50,7 +50,7 @@ def test_ctrl_c_ends_it_without_a_word(live_server: Live) -> None:
         assert watching.stderr is not None
         assert "1 alive" in watching.stdout.readline()
         watching.send_signal(signal.SIGINT)
-        assert watching.wait(20) == 0
+        assert watching.wait(SOON) == 0
         assert watching.stderr.read() == ""
 
 

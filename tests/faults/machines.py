@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 import redis
 from backends import found, wanted
+from live import SOON
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+import coord
 from coord.testing.servers import Server
 
 ENGINES = [name for name in found() if name in wanted()]
@@ -18,8 +23,33 @@ ENGINES = [name for name in found() if name in wanted()]
 LONG = bool(os.environ.get("COORD_LONG"))
 """Whether there is time for the long variants: ``COORD_LONG=1``."""
 
-QUICK: dict[str, Any] = {"timeout": 0.5, "patience": 8.0, "remember": 20.0}
-"""Options with which a lost reply is noticed soon."""
+QUICK: dict[str, Any] = {"timeout": 3.0, "patience": 8.0, "remember": 30.0}
+"""Options with which patience ends soon; a machine that stands still for a moment is no lost reply yet."""
+
+
+def dialled(dial: Callable[..., Any], url: str, **settings: Any) -> Any:
+    """Connect with a time-out that a busy machine may exceed: then connect again."""
+    end = monotonic() + SOON
+    while True:
+        try:
+            return dial(url, **settings)
+        except coord.Unavailable:
+            assert monotonic() < end, "no connection came to be"
+
+
+async def dialled_async(url: str, **settings: Any) -> coord.AsyncCoordinator:
+    """The same, awaited."""
+    end = monotonic() + SOON
+    while True:
+        try:
+            return await coord.connect_async(url, **settings)
+        except coord.Unavailable:
+            assert monotonic() < end, "no connection came to be"
+
+
+def complaints(stderr: str) -> str:
+    """What a program in development mode has said, but for how long the steps of its loop took."""
+    return re.sub(r"^Executing <.*> took [\d.]+ seconds\n", "", stderr, flags=re.MULTILINE)
 
 
 def start(engine: str, *args: str) -> Server:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable
+from functools import partial
+from time import monotonic
 from typing import Any
 
 import pytest
+from live import SOON, until_async
 from machines import LONG
 
 import coord
 from coord.testing.proxy import LossyProxy
 
 POINTS = 5_000 if LONG else 500
-SLOW: dict[str, Any] = {"timeout": 1.0, "patience": 8.0, "remember": 30.0}
+SLOW: dict[str, Any] = {"timeout": 20.0, "patience": 20.0, "remember": 90.0}
 
 
 def cancelled_at_random(
@@ -30,8 +32,10 @@ def cancelled_at_random(
 
     async def one(c: Any, number: int) -> Any:
         task = asyncio.ensure_future(begin(c, number))
-        await asyncio.sleep(chance.uniform(0, 0.012))
-        task.cancel()
+        # Some are cancelled for certain, and some for certain not, however slow the machine is.
+        await asyncio.sleep(chance.uniform(0, 0.012) if number % 50 else 0)
+        if number % 50 != 1:
+            task.cancel()
         try:
             return await task
         except asyncio.CancelledError:
@@ -46,10 +50,11 @@ def cancelled_at_random(
                 line.delay = chance.uniform(0, 0.012)
                 told += await asyncio.gather(*(one(c, number) for number in range(start, start + together)))
             line.behave()
-            await asyncio.sleep(0.1)
+            held, end = list(range(POINTS)), monotonic() + SOON
+            while held and monotonic() < end:
+                held = [name for name in held if await c.holder(f"n{name}") is not None]
             assert line.connections == connections, "the connection that all share was not given up"
             assert await c.kv.incr("whose reply is this") == 1
-            held = [name for name in range(POINTS) if await c.holder(f"n{name}") is not None]
         return told, held
 
     return asyncio.run(run())
@@ -84,7 +89,7 @@ def test_who_waits_for_a_name_and_is_cancelled_does_not_get_it(line: LossyProxy)
     """Everybody wants the same few names; what is given up is free for the next."""
 
     async def hold(c: Any, number: int) -> bool:
-        async with c.hold(f"n{number % 3}", ttl=60, wait=5):
+        async with c.hold(f"n{number % 3}", ttl=60, wait=SOON):
             await asyncio.sleep(0)
         return True
 
@@ -117,19 +122,22 @@ def test_a_cancelled_accumulation_counts_once_or_not_at_all(line: LossyProxy, lo
     assert set(counts) <= {0, 1}
 
 
+async def _is_free(c: Any) -> bool:
+    return await c.holder("x") is None
+
+
 def test_a_release_goes_on_when_its_task_is_cancelled(line: LossyProxy) -> None:
     async def run() -> None:
         async with coord.connect_async(line.url, **SLOW) as c:
             lease = await c.claim("x", ttl=60)
-            line.delay = 0.05
+            line.delay = 1.5
             line.arm("delay_reply")
             release = asyncio.create_task(lease.release())
-            await asyncio.sleep(0.005)
+            await until_async(lambda: not line.armed, "the release")
             release.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await release
-            await asyncio.sleep(0.1)
-            assert await c.holder("x") is None
+            await until_async(partial(_is_free, c), "the release")
             assert not await lease.release(), "it was let go before"
 
     asyncio.run(run())
@@ -140,17 +148,14 @@ def test_a_claim_that_timed_out_for_its_caller_is_let_go(line: LossyProxy, fault
     """The caller's own time is over before coord knows: whatever becomes of the claim, it is given back."""
 
     async def run() -> None:
-        async with coord.connect_async(line.url, timeout=0.3, patience=2, remember=10) as c:
-            line.delay = 0.2
+        async with coord.connect_async(line.url, timeout=2, patience=10, remember=30) as c:
+            line.delay = 1.5
             line.arm(fault)
             line.arm("delay_reply", 2)
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
                     await c.claim("x", ttl=60)
-            began = time.monotonic()
-            while await c.holder("x") is not None:
-                assert time.monotonic() - began < 2
-                await asyncio.sleep(0.02)
+            await until_async(partial(_is_free, c), "the release")
             # And it cannot come back: the attempt is refused from now on.
             await asyncio.sleep(0.5)
             assert await c.holder("x") is None
@@ -162,9 +167,9 @@ def test_closing_finishes_what_was_left_to_be_undone(line: LossyProxy, look: Any
     async def run() -> None:
         async with coord.connect_async(line.url, **SLOW) as c:
             line.arm("delay_reply")
-            line.delay = 0.05
+            line.delay = 1.5
             task = asyncio.create_task(c.claim("x", ttl=60))
-            await asyncio.sleep(0.01)
+            await until_async(lambda: not line.armed, "the claim")
             task.cancel()
 
     asyncio.run(run())

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from backends import Backend
-from machines import QUICK, client_of, start
+from live import SOON, until
+from machines import QUICK, client_of, dialled, start
 from reporting import say
 from storm import judged, storm
 
@@ -71,7 +72,7 @@ def test_clients_killed_by_an_operator(any_server: Server) -> None:
 
 def test_a_server_that_freezes_and_goes_on(world: Backend, any_server: Server) -> None:
     """It was given up on, asked again, and then did everything that it had been asked: it counts once."""
-    c = world.dial(any_server.url, **{**QUICK, "timeout": 0.2})
+    c = dialled(world.dial, any_server.url, **{**QUICK, "timeout": 0.2})
     assert c.kv.incr("x") == 1
     any_server.signal(signal.SIGSTOP)
     go_on = threading.Timer(0.7, any_server.signal, (signal.SIGCONT,))
@@ -109,27 +110,32 @@ def _rest(world: Backend, seconds: float) -> None:
 
 def test_a_lease_lives_through_a_bad_quarter_of_its_time(any_server: Server) -> None:
     """The server is frozen for less than the lease: renewal succeeds in time, and the holder notices nothing."""
-    with coord.connect(any_server.url, timeout=0.2, patience=2, remember=20) as c, c.hold("x", ttl=1.2) as lease:
+    settings = {"timeout": 0.2, "patience": 8, "remember": 30}
+    with dialled(coord.connect, any_server.url, **settings) as c, c.hold("x", ttl=8) as lease:
+        first = lease._deadline
         any_server.signal(signal.SIGSTOP)
-        time.sleep(0.5)
+        time.sleep(3.0)
         any_server.signal(signal.SIGCONT)
-        time.sleep(1.5)
+        until(lambda: lease._deadline > first, "the renewal that is late")
+        second = lease._deadline
+        until(lambda: lease._deadline > second, "the renewal after it")
         assert not lease.lost.is_set()
         lease.ensure_held()
 
 
 def test_a_stranger_at_the_key_of_a_lease_does_not_end_the_renewal_of_others(any_server: Server) -> None:
     with client_of(any_server) as look, coord.connect(any_server.url, **QUICK) as c:
-        other = c.hold("other", ttl=0.9)
+        other = c.hold("other", ttl=6)
         with other as kept:
-            broken = c.claim("broken", ttl=0.6)
+            broken = c.claim("broken", ttl=3)
             assert broken is not None
-            held = c.hold("list", ttl=0.6)
+            held = c.hold("list", ttl=3)
             lease = held.__enter__()
             look.delete("coord:claim:{list}")
             look.rpush("coord:claim:{list}", "what is this")
-            assert lease.lost.wait(2), "the holder is told in time"
-            time.sleep(0.9)
+            assert lease.lost.wait(SOON), "the holder is told"
+            before = kept._deadline
+            until(lambda: kept._deadline > before, "another renewal")
             assert not kept.lost.is_set()
             look.delete("coord:claim:{list}")
             held.__exit__(KeyError, KeyError(), None)

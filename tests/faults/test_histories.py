@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from machines import LONG, client_of
+from machines import LONG, client_of, dialled, dialled_async
 from reporting import say
 
 import coord
@@ -87,7 +87,7 @@ def _turn(c: Any, chance: random.Random, *, losing: bool) -> None:
 
 def threads_race(url: str, *, turns: int = TURNS, losing: bool = False, sabotage: Any = None) -> History:
     """Let eight threads race, and return what was recorded."""
-    with coord.connect(url, **LIVELY) as c:
+    with dialled(coord.connect, url, **LIVELY) as c:
         if sabotage is not None:
             sabotage(c)
         history = record(c)
@@ -119,7 +119,7 @@ def test_threads_on_claims_versions_and_numbers_are_linearizable(one_server: Ser
 
 def test_tasks_on_claims_versions_and_numbers_are_linearizable(one_server: Server) -> None:
     async def race(url: str) -> History:
-        async with coord.connect_async(url, **LIVELY) as c:
+        async with await dialled_async(url, **LIVELY) as c:
             history = record(c)
 
             async def run(seed: int) -> None:

@@ -12,11 +12,13 @@ import gc
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from backends import Backend
-from machines import QUICK, client_of
+from live import until
+from machines import QUICK, client_of, dialled
 from operations import EXAMPLES, Example
 
 import coord
@@ -50,7 +52,7 @@ def test_an_operation_whose_reply_is_lost_is_done_once_and_gives_its_first_answe
 def test_an_operation_that_is_met_with_silence_is_asked_for_again(
     world: Backend, example: Example, fault: Fault, one_server: Server, line: LossyProxy, look: Any
 ) -> None:
-    c = world.dial(line.url, **{**QUICK, "timeout": 0.15})
+    c = dialled(world.dial, line.url, **{**QUICK, "timeout": 0.15})
     assert _outcome(c, example, look, line, (fault,)) == _outcome(c, example, look, line, ())
 
 
@@ -128,7 +130,7 @@ def test_an_id_of_the_caller_is_repeated_without_being_remembered_otherwise(worl
 
 def test_what_stays_unknown_names_the_id_to_ask_again_by(world: Backend, line: LossyProxy) -> None:
     """Every reply is lost until patience ends. The id that is told makes the repetition by hand safe."""
-    c = world.dial(line.url, timeout=0.3, patience=0.5, remember=20)
+    c = world.dial(line.url, timeout=3, patience=0.5, remember=20)
     stats = c.stats("s")
     stats.merge("x", n=1)
     line.misbehave(1, {"reset_reply": 1})
@@ -143,7 +145,7 @@ def test_what_stays_unknown_names_the_id_to_ask_again_by(world: Backend, line: L
 
 
 def test_what_never_reached_the_server_is_unavailable_not_unknown(world: Backend, line: LossyProxy) -> None:
-    c = world.dial(line.url, timeout=0.3, patience=0.4, remember=20)
+    c = world.dial(line.url, timeout=3, patience=0.4, remember=20)
     c.once("warm")
     line.close()
     _notice(world)
@@ -180,6 +182,8 @@ def test_a_script_that_was_not_sent_is_sent_whatever_it_promises(world: Backend,
     assert c.run(call) == 1
     for turn in range(2, 6):
         line.reset_all()
+        until(lambda: not line._lines, "the end of the connections")
+        line._on_loop(partial(asyncio.sleep, 0))
         _notice(world)
         assert c.run(call) == turn
     assert look.get("{x}") == "5"
@@ -211,18 +215,18 @@ def test_a_connection_that_is_lost_at_once_is_told_by_connect(world: Backend, li
     for fault in ("reset_reply", "half_reply", "drop_reply", "reset_request"):
         line.arm(fault, command="INFO")
         with pytest.raises(coord.Unavailable, match="cannot reach"):
-            world.dial(line.url, **QUICK)
+            world.dial(line.url, **{**QUICK, "timeout": 0.5})
 
 
 def test_a_late_reply_after_a_rest_is_waited_for(line: LossyProxy) -> None:
     """How long a connection has been silent counts from the call that waits, not from the last one before a rest."""
-    line.delay = 0.1
+    line.delay = 0.6
 
     async def run() -> None:
-        async with coord.connect_async(line.url, **{**QUICK, "timeout": 0.4}) as c:
+        async with coord.connect_async(line.url, **{**QUICK, "timeout": 2.4}) as c:
             await c.version("x")
-            for turn in range(12):
-                await asyncio.sleep(0.42 + turn % 4 / 100)
+            for turn in range(4):
+                await asyncio.sleep(2.45 + turn / 50)
                 line.arm("delay_reply")
                 await c.version("x")
 

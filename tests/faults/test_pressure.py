@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from live import until_async
+from live import SOON, until_async
 
 import coord
 from coord.testing.proxy import LossyProxy
@@ -20,12 +19,13 @@ def test_no_more_calls_are_in_flight_than_allowed(line: LossyProxy) -> None:
     """The line is stopped: of two hundred calls exactly seven are sent, and the others follow when it goes on."""
 
     async def run() -> list[int]:
-        async with coord.connect_async(line.url, timeout=5, in_flight=7) as c:
+        async with coord.connect_async(line.url, timeout=10, in_flight=7) as c:
             await c.kv.incr("x", 0)
-            line.delay = 0.3
+            line.delay = 3.0
             line.arm("delay_reply")
             sent = line.commands
             calls = [asyncio.create_task(c.kv.incr("x")) for _ in range(200)]
+            await until_async(lambda: line.commands - sent >= 7, "seven calls in flight")
             await asyncio.sleep(0.1)
             assert line.commands - sent == 7
             return await asyncio.gather(*calls)
@@ -60,15 +60,15 @@ def test_a_batch_takes_its_places_in_the_same_queue(line: LossyProxy) -> None:
     """Thirty calls of one batch, seven at a time: nobody jumps the queue, and all are answered in order."""
 
     async def run() -> tuple[list[int], list[int], list[int]]:
-        async with coord.connect_async(line.url, timeout=5, in_flight=7) as c:
+        async with coord.connect_async(line.url, timeout=10, in_flight=7) as c:
             await c.kv.incr("x", 0)
-            line.delay = 0.3
+            line.delay = 3.0
             line.arm("delay_reply")
             sent = line.commands
             first = batch_of(30, c)
             single = [asyncio.create_task(c.kv.incr("x")) for _ in range(3)]
             last = batch_of(5, c)
-            await until_async(lambda: line.commands > sent, "the first write")
+            await until_async(lambda: line.commands - sent >= 7, "the first write")
             await asyncio.sleep(0.1)
             assert line.commands - sent == 7
             answers = await first, await asyncio.gather(*single), await last
@@ -100,14 +100,14 @@ def test_a_hundred_thousand_calls_in_one_batch(one_server: Server) -> None:
 @pytest.mark.parametrize("waiting", [False, True], ids=["in flight", "in the queue"])
 def test_a_batch_that_is_cancelled_gives_its_places_back(line: LossyProxy, waiting: bool) -> None:
     async def run() -> None:
-        async with coord.connect_async(line.url, timeout=5, in_flight=10) as c:
+        async with coord.connect_async(line.url, timeout=10, in_flight=10) as c:
             await c.kv.incr("x", 0)
-            line.delay = 0.2
+            line.delay = 2.0
             line.arm("delay_reply")
             single = [asyncio.create_task(c.kv.incr("x")) for _ in range(6 if waiting else 0)]
             batch = batch_of(25, c)
             behind = [asyncio.create_task(c.kv.incr("x")) for _ in range(20)]
-            await asyncio.sleep(0.05)
+            await until_async(lambda: c._runner._in_flight == 10, "the first calls in flight")
             batch.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await batch
@@ -129,24 +129,27 @@ def test_threads_share_few_connections(line: LossyProxy) -> None:
 
 def test_a_thread_in_a_hurry_does_not_starve_the_others(line: LossyProxy) -> None:
     """One connection and eight threads in tight loops: each gets a fair share of it."""
-    with coord.connect(line.url, timeout=1, patience=2, remember=10, max_connections=1) as c:
-        end = time.monotonic() + 1.0
+    with coord.connect(line.url, max_connections=1) as c:
+        start, over = threading.Barrier(8), threading.Event()
 
         def run(_: int) -> int:
             turns = 0
-            while time.monotonic() < end:
+            start.wait(SOON)
+            while not over.is_set():
                 c.kv.incr("x")
                 turns += 1
+                if turns == 400:
+                    over.set()
             return turns
 
         with ThreadPoolExecutor(8) as pool:
             turns = list(pool.map(run, range(8)))
-    assert min(turns) > max(turns) / 4, turns
+    assert max(turns) == 400
+    assert min(turns) > 400 / 8, turns
 
 
 def test_who_waits_too_long_for_a_connection_is_told_so(line: LossyProxy) -> None:
-    with coord.connect(line.url, timeout=0.3, patience=0.3, remember=10, max_connections=1) as c:
-        line.delay = 0.9
+    with coord.connect(line.url, timeout=3, patience=0.3, remember=10, max_connections=1) as c:
         c._runner._servers._links.dialer._settings["socket_timeout"] = 5
         link = c._runner._servers._links.take()
         try:

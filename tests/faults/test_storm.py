@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import redis
-from machines import LONG
+from machines import LONG, dialled, dialled_async
 from reporting import say
 from storm import Told, Verdict, judged, storm, storm_awaited
 
@@ -26,7 +26,7 @@ from coord.testing.proxy import MIXED, Fault, LossyProxy
 from coord.testing.servers import Server
 
 MANY = 1_000_000 if LONG else 100_000
-PATIENT: dict[str, Any] = {"timeout": 0.1, "patience": 60.0, "remember": 600.0 if LONG else 130.0}
+PATIENT: dict[str, Any] = {"timeout": 0.2, "patience": 60.0, "remember": 600.0 if LONG else 130.0}
 
 SHARED: dict[Fault, float] = {**MIXED, "drop_reply": 0.1}
 """A silent connection that all tasks share holds all of them up for a whole timeout: fewer of those, to save time."""
@@ -39,7 +39,7 @@ def bad_line(one_server: Server) -> Any:
 
 
 def test_eight_threads_lose_nothing_and_double_nothing(bad_line: LossyProxy, look: Any) -> None:
-    with coord.connect(bad_line.url, **PATIENT) as c:
+    with dialled(coord.connect, bad_line.url, **PATIENT) as c:
         bad_line.misbehave(20)
         began = time.monotonic()
         told = storm(c, MANY, threads=8)
@@ -48,7 +48,7 @@ def test_eight_threads_lose_nothing_and_double_nothing(bad_line: LossyProxy, loo
 
 def test_a_hundred_tasks_lose_nothing_and_double_nothing(bad_line: LossyProxy, look: Any) -> None:
     async def run() -> Told:
-        async with coord.connect_async(bad_line.url, **PATIENT) as c:
+        async with await dialled_async(bad_line.url, **{**PATIENT, "timeout": 0.3}) as c:
             bad_line.misbehave(20, SHARED)
             return await storm_awaited(c, MANY, tasks=100)
 
@@ -99,7 +99,7 @@ def test_a_coordinator_that_remembers_nothing_says_what_it_does_not_know(one_ser
     """With ``remember=0`` a lost reply is told as ``OutcomeUnknown``: what is known is still exact."""
     with (
         LossyProxy("127.0.0.1", one_server.port, every=20, seed=2) as line,
-        coord.connect(line.url, timeout=0.15, patience=4, remember=0) as c,
+        dialled(coord.connect, line.url, timeout=0.15, patience=20, remember=0) as c,
     ):
         told = storm(c, 4_000, threads=4, claims=False)
     verdict = judged(told, look)

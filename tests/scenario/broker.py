@@ -118,8 +118,8 @@ class Broker:
             for pipe in self._pipes.values():
                 pipe.send(None)
         for process in self._processes:
-            process.join(20)
+            process.join(120)
             process.close()
         for reader in self._readers:
-            reader.join(20)
+            reader.join(120)
         return died

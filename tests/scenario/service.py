@@ -15,7 +15,7 @@ import coord
 
 PROCESSED_A_DOCUMENT = 3
 
-HOLD = 2
+HOLD = 6
 """Seconds after which the others go on with what a dead instance held."""
 
 
@@ -33,7 +33,7 @@ class Instance:
     """A process of the service. ``dies_at``: the semantic message at which it is killed, half-way."""
 
     def __init__(self, url: str, pipe: Connection, dies_at: int) -> None:
-        self.c = coord.connect(url, prefix="service:", ttl=120)
+        self.c = coord.connect(url, prefix="service:", ttl=600)
         self._pipe = pipe
         self._sending = threading.Lock()
         self._dies_at = dies_at
@@ -64,7 +64,7 @@ class Instance:
             request.register()
             # Opened once: who comes after an opener that died watches what it left.
             if barrier.status() is None:
-                barrier.open(message.documents, deadline=60)
+                barrier.open(message.documents, deadline=240)
             if not self.c.kv.get_int(f"handed-out/{name}"):
                 for document in (f"doc-{place}" for place in range(message.documents)):
                     request.add("semantic", document)
@@ -74,7 +74,7 @@ class Instance:
         threading.Thread(target=self._wait, args=(name, number), daemon=True).start()
 
     def _wait(self, name: str, number: int) -> None:
-        status = self.c.request(name).wait(timeout=60)
+        status = self.c.request(name).wait(timeout=240)
         self.tell("waited", name, {stage: (each.processed, each.pending) for stage, each in status.items()})
         self.tell("ack", number)
 
