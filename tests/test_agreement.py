@@ -153,7 +153,6 @@ MUTANTS = [
     Mutant("barrier_arrive", "lua", "remaining == 0 and 1 or 0", "0"),
     Mutant("barrier_open", "lua", "now <= tonumber", "now < tonumber"),
     Mutant("barrier_status", "lua", 'of = "last_"', 'of = ""'),
-    Mutant("barrier_fire", "lua", '"last_fired", has[4]', '"fired", has[4]'),
     Mutant("request_done", "lua", 'has[3] == "done|" .. nonce', "false"),
     Mutant("request_done", "lua", "has[2] - 1", "has[2]"),
     Mutant("claim", "twin", "later(space, fence)", "later(space, None)"),

@@ -146,6 +146,8 @@ def world(request: pytest.FixtureRequest, place: ClusterPlace) -> Iterator[Backe
         world = Backend(Line(place.cluster.engine.name, request.param), place, Clock())
         yield world
         world.close()
+    # Nodes learn one after the other who took the place of one that is down.
+    wait_until(lambda: not set(place.primaries()) & set(place._dead), "no node that is down is a primary", 90)
     for server in place.primaries():
         assert_no_leaks(place.at(server))
 
