@@ -658,7 +658,7 @@ def _first_failure(c: coord.Coordinator) -> threading.Event:
             failed.set()
         return answers
 
-    c._runner.run_many = watched  # type: ignore[method-assign]
+    c._runner.run_many = watched  # type: ignore[method-assign]  # a look at what goes by
     return failed
 
 

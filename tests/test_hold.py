@@ -566,37 +566,31 @@ def test_a_stranger_at_the_key_ends_no_other_lease(live_server: Live) -> None:
         assert not other.lost.is_set()
 
 
+@contextmanager
+def failing_in_the_background(c: coord.Coordinator) -> Generator[None]:
+    """What is asked in the background meets a fault that nobody foresaw."""
+
+    def failing(calls: Any, within: float | None = None) -> list[Any]:
+        return [ZeroDivisionError("unforeseen") for _ in calls]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(c._runner, "run_many", failing)
+        yield
+
+
 @pytest.mark.usefixtures("brisk")
 def test_a_renewal_that_cannot_be_made_at_all_is_logged(live: Live, caplog: pytest.LogCaptureFixture) -> None:
     """Work in the background that fails for a reason nobody foresaw says once what it was, and why it ended."""
-    with live.connect() as c:
-        runner = c._runner
-        run_many = runner.run_many
-
-        def failing(calls: Any, within: float | None = None) -> list[Any]:
-            return [ZeroDivisionError("unforeseen") for _ in calls]
-
-        with c.hold("job", ttl=TTL):
-            runner.run_many = failing  # type: ignore[method-assign]
-            until(lambda: caplog.records, "the log line")
-            runner.run_many = run_many  # type: ignore[method-assign]
+    with live.connect() as c, c.hold("job", ttl=TTL), failing_in_the_background(c):
+        until(lambda: caplog.records, "the log line")
     assert_logged_once(caplog)
 
 
 @pytest.mark.usefixtures("brisk")
 def test_a_lease_that_nobody_renews_any_more_is_lost_in_time(live: Live, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever ended its renewals: the loss is told at its deadline, also to who does nothing but wait for it."""
-    with live.connect() as c:
-        runner = c._runner
-        run_many = runner.run_many
-
-        def failing(calls: Any, within: float | None = None) -> list[Any]:
-            return [ZeroDivisionError("unforeseen") for _ in calls]
-
-        with told_of_the_loss(), c.hold("job", ttl=0.5) as lease:
-            runner.run_many = failing  # type: ignore[method-assign]
-            assert lease._lost.event(threading.Event).wait(SOON)
-            runner.run_many = run_many  # type: ignore[method-assign]
+    with live.connect() as c, told_of_the_loss(), c.hold("job", ttl=0.5) as lease, failing_in_the_background(c):
+        assert lease._lost.event(threading.Event).wait(SOON)
     assert_logged_once(caplog)
 
 

@@ -32,6 +32,6 @@ def found_primaries(url: str, prefix: str) -> list[Primary]:
     """Return the primaries behind the URL of a server; ``Unavailable`` when a cluster does not tell them."""
     _redis()
     from coord.redis.options import Options  # noqa: PLC0415  # the other commands run without redis-py
-    from coord.redis.primaries import primaries  # noqa: PLC0415
+    from coord.redis.primaries import primaries  # noqa: PLC0415  # as above
 
     return primaries(url, Options(prefix=prefix))

@@ -105,8 +105,6 @@ class BatchingLink(asyncio.Protocol):
             return future
         unsent = self._unsent
         unsent.append(pack(words))
-        if not self._pending:
-            self._silent_since = self._loop.time()
         self._pending.append(future)
         if len(unsent) == 1:
             self._loop.call_soon(self._send)
@@ -126,6 +124,9 @@ class BatchingLink(asyncio.Protocol):
 
     def _send(self) -> None:
         if self._unsent:
+            if len(self._unsent) == len(self._pending):
+                # Nothing was awaited until now.
+                self._silent_since = self._loop.time()
             self._transport.write(b"".join(self._unsent))
             self._unsent.clear()
 

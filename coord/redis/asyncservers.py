@@ -94,7 +94,7 @@ class Node:
         """Look at the server, and return its major version."""
         link = await self.connected()
         try:
-            answers = [await answer for answer in [link.ask(words) for words in questions(scratch, publish)]]
+            answers = [await answer for answer in link.ask_many(questions(scratch, publish))]
             return survey(answers, self.dialer.where, options)
         except LOST as error:
             raise could_not_connect(error, self.dialer.where) from harmless(error)
