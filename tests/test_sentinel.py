@@ -13,7 +13,7 @@ import redis
 import redis.asyncio
 import redis.sentinel
 from backends import Backend, Line, found
-from live import servers
+from live import Thread, servers
 from load import BOUND, REMEMBER, acked, both_loads, counted, held, in_background, is_replicated
 
 import coord
@@ -285,21 +285,14 @@ def test_the_primary_is_replaced_under_load(place: SentinelPlace) -> None:
     order does not wait for them. After it (READONLY) who is still connected to it asks the sentinels again.
     """
     with nothing_left_behind(), both_loads(place, NAMES, patience=BOUND, remember=REMEMBER) as loads:
-        with coord.connect(place.url) as before:
-            fence = before.claim("job", owner="anna").fence
-        waiting = [in_background(place, awaited, held) for awaited in (False, True)]
-        wait_until(lambda: bool(place.subscribed()), "the waiters listen")
+        fence, waiting = held_and_waited_for(place)
         assert is_replicated(client(place.primary), "job")
         place.fail_over()
         at_new_primary = place.count("x")
         for load in loads:
             load.goes_on()
         assert place.count("x") >= at_new_primary + 20
-        with coord.connect(place.url, patience=BOUND, remember=REMEMBER) as after:
-            lease = after.claim("job", owner="anna")
-            assert lease.fence == fence
-            lease.release()
-        assert min(waiter.result() for waiter in waiting) > fence
+        assert_handed_over(place, fence, waiting)
     for load in loads:
         assert not load.refused
         assert load.gap < BOUND
@@ -316,10 +309,7 @@ def test_the_primary_is_killed_under_load(place: SentinelPlace) -> None:
         nothing_left_behind(),
         both_loads(place, NAMES, patience=BOUND, remember=REMEMBER) as loads,
     ):
-        with coord.connect(place.url) as before:
-            fence = before.claim("job", owner="anna").fence
-        waiting = [in_background(place, awaited, held) for awaited in (False, True)]
-        wait_until(lambda: bool(place.subscribed()), "the waiters listen")
+        fence, waiting = held_and_waited_for(place)
         replicated = acked(loads)
         victim = place.primary
         assert is_replicated(client(victim), "job")
@@ -327,17 +317,31 @@ def test_the_primary_is_killed_under_load(place: SentinelPlace) -> None:
         for load in loads:
             load.goes_on()
         wait_until(lambda: bool(place.subscribed()), "the waiters listen at the new primary")
-        with coord.connect(place.url, patience=BOUND, remember=REMEMBER) as after:
-            lease = after.claim("job", owner="anna")
-            assert lease.fence == fence
-            lease.release()
-        assert min(waiter.result() for waiter in waiting) > fence
+        assert_handed_over(place, fence, waiting)
     for load in loads:
         assert not load.refused
         assert load.gap < BOUND
     stored = assert_never_doubled(place, loads)
     for name in NAMES:
         assert stored[name] >= replicated[name]
+
+
+def held_and_waited_for(place: SentinelPlace) -> tuple[int, list[Thread]]:
+    """Have Anna hold a name, and others wait for it in both worlds; return her fence, and who waits."""
+    with coord.connect(place.url) as c:
+        fence = c.claim("job", owner="anna").fence
+    waiting = [in_background(place, awaited, held) for awaited in (False, True)]
+    wait_until(lambda: bool(place.subscribed()), "the waiters listen")
+    return fence, waiting
+
+
+def assert_handed_over(place: SentinelPlace, fence: int, waiting: list[Thread]) -> None:
+    """Anna still has her claim; once she lets it go, those who wait get it in turn, under later fences."""
+    with coord.connect(place.url, patience=BOUND, remember=REMEMBER) as c:
+        lease = c.claim("job", owner="anna")
+        assert lease.fence == fence
+        lease.release()
+    assert min(waiter.result() for waiter in waiting) > fence
 
 
 def assert_never_doubled(place: SentinelPlace, loads: Any) -> dict[str, int]:
