@@ -15,7 +15,7 @@ import coord
 from benchmarks.bench import PREFIX, Bench, Case, Place
 from benchmarks.measure import Contender, Figure, Operation, in_threads
 from benchmarks.peers import installed
-from coord.script import Script, shipped
+from coord.script import Call, Script, shipped
 
 THREADS = (1, 8)
 
@@ -35,6 +35,13 @@ class Clients:
         """One of coord's scripts, in redis-py's hands."""
         script: Callable[..., Any] = self.redis.register_script(source(name).source)
         return script
+
+    def seated(self, call: Call[Any]) -> Operation:
+        """An accumulation, in redis-py's hands: with the words that a connection of coord sends, turn by turn."""
+        script = self.script(call.script.name)
+        key, op = call.keys
+        before, after = call.argv[: call.script.turn_at], call.argv[call.script.turn_at + 1 :]
+        return lambda i: script(keys=[key, f"{op}seat"], args=[*before, i, *after])
 
 
 def source(name: str) -> Script:
@@ -131,7 +138,6 @@ def _other_locks(to: Clients) -> dict[str, Operation]:
 
 def bump(to: Clients) -> dict[str, Operation]:
     """A new version of one name."""
-    script = to.script("bump")
     key = f"{PREFIX}commands:version"
 
     def commands(_: int) -> None:
@@ -141,10 +147,9 @@ def bump(to: Clients) -> dict[str, Operation]:
     def pipeline(_: int) -> None:
         to.redis.pipeline().incr(key).expire(key, 3600).execute()
 
-    own = f"{PREFIX}version:{{script}}"
     return {
         "coord": lambda _: to.coord.bump("coord"),
-        "redis-py Script": lambda i: script(keys=[own, f"{own}:op:{i}"], args=[3_600_000, 60_000]),
+        "redis-py Script": to.seated(to.coord.calls.bump("script")),
         "redis-py INCR, EXPIRE": commands,
         "redis-py pipeline": pipeline,
     }
@@ -155,20 +160,17 @@ FIELDS = ("processed", "errors", "tokens")
 
 def merge(to: Clients) -> dict[str, Operation]:
     """Three counts of one id."""
-    script = to.script("merge")
     stats = to.coord.stats("bench")
     key = f"{PREFIX}commands:stats"
-    deltas = [word for field in FIELDS for word in (field, 1)]
 
     def commands(_: int) -> None:
         for field in FIELDS:
             to.redis.hincrby(key, field, 1)
         to.redis.expire(key, 3600)
 
-    own = f"{PREFIX}stats:{{script}}:bench"
     return {
         "coord": lambda _: stats.merge("coord", processed=1, errors=1, tokens=1),
-        "redis-py Script": lambda i: script(keys=[own, f"{own}:op:{i}"], args=[3_600_000, 60_000, *deltas]),
+        "redis-py Script": to.seated(to.coord.calls.stats("bench").merge("script", processed=1, errors=1, tokens=1)),
         "redis-py 3 HINCRBY, EXPIRE": commands,
         "redis-py pipeline": lambda _: _merging(to.redis.pipeline(), key).execute(),
     }
@@ -178,7 +180,9 @@ def merge_consume(to: Clients) -> dict[str, Operation]:
     """Three counts of a new id, and all of them taken."""
     put, take = to.script("merge"), to.script("consume")
     stats = to.coord.stats("bench")
-    deltas = [word for field in FIELDS for word in (field, 1)]
+    ttl_ms, _, remember_ms, *deltas = (
+        to.coord.calls.stats("bench").merge("script", processed=1, errors=1, tokens=1).argv
+    )
 
     def by_coord(i: int) -> None:
         stats.merge(f"{i}", processed=1, errors=1, tokens=1)
@@ -186,8 +190,8 @@ def merge_consume(to: Clients) -> dict[str, Operation]:
 
     def by_script(i: int) -> None:
         key = f"{PREFIX}stats:{{{i}}}:script"
-        put(keys=[key, f"{key}:op:{i}"], args=[3_600_000, 60_000, *deltas])
-        take(keys=[key, f"{key}:batch:{i}"], args=[60_000])
+        put(keys=[key, f"{key}:op:seat"], args=[ttl_ms, i, remember_ms, *deltas])
+        take(keys=[key, f"{key}:batch:{i}"], args=[remember_ms])
 
     def commands(i: int) -> None:
         key = f"{PREFIX}commands:{i}"
@@ -218,17 +222,15 @@ def _merging(pipeline: Any, key: str) -> Any:
 
 def incr(to: Clients) -> dict[str, Operation]:
     """A count with a TTL."""
-    script = to.script("kv_incr")
     key = f"{PREFIX}commands:count"
 
     def commands(_: int) -> None:
         to.redis.incrby(key, 1)
         to.redis.expire(key, 3600)
 
-    own = f"{PREFIX}kv:{{script}}"
     ways: dict[str, Operation] = {
         "coord": lambda _: to.coord.kv.incr("coord"),
-        "redis-py Script": lambda i: script(keys=[own, f"{own}:op:{i}"], args=[1, 3_600_000, 60_000]),
+        "redis-py Script": to.seated(to.coord.calls.kv.incr("script")),
         "redis-py INCRBY, EXPIRE": commands,
         "redis-py pipeline": lambda _: to.redis.pipeline().incrby(key, 1).expire(key, 3600).execute(),
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 import coord
 from benchmarks.bench import PREFIX, Bench, Case
-from benchmarks.cases.memory import SCRIPTS
+from benchmarks.cases.memory import PREPARATIONS, SCRIPTS
 from benchmarks.measure import Figure
 from coord.script import Call
 
@@ -20,6 +20,7 @@ def time_inside(bench: Bench) -> Iterator[Figure]:
     """Microseconds per call of each script, as the server counts them; with operation ids and without."""
     bench.clear()
     with coord.connect(bench.url, prefix=PREFIX) as on, coord.connect(bench.url, prefix=PREFIX, remember=0) as off:
+        _made(on, [prepare(on.calls, 0) for prepare in PREPARATIONS])
         for name, operation in SCRIPTS.items():
             for who, c in (("coord", on), ("coord, no ids", off)):
                 bench.tell(f"server-time {name}: {who}")
