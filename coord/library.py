@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from coord.memory import Keyspace
 
-__all__ = ["keep_error", "kept_errors", "later", "now_ms", "recall", "refresh", "remember", "whole"]
+__all__ = [
+    "first_answer",
+    "keep_error",
+    "kept_errors",
+    "later",
+    "now_ms",
+    "recall",
+    "refresh",
+    "remember",
+    "whole",
+]
 
 
 def recall(space: Keyspace, op: str, turn: int, remember_ms: int) -> str | None:
@@ -20,6 +30,15 @@ def remember(space: Keyspace, op: str, turn: int, remember_ms: int, answer: str)
     """Keep an operation's answer for its repetitions; 0 ms: it has no id."""
     if remember_ms:
         space.set(op, f"{turn}|{answer}", px=remember_ms)
+
+
+def first_answer(space: Keyspace, op: str, turn: int, remember_ms: int, answer: str) -> str | None:
+    """Keep an answer before anything else is written; of a repetition, return that of the first time."""
+    if not remember_ms:
+        return None
+    answered = recall(space, op, turn, remember_ms)
+    remember(space, op, turn, remember_ms, answer if answered is None else answered)
+    return answered
 
 
 def refresh(space: Keyspace, key: str, ttl_ms: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from coord.errors import ReplyError
-from coord.library import later, recall, remember, whole
+from coord.library import first_answer, later, recall, remember, whole
 from coord.names import Seconds, int64
 from coord.operation import Calls
 from coord.script import Call, packaged
@@ -74,12 +74,11 @@ def _read_bump(reply: list[object]) -> Bump:
 
 
 def _bump(space: Keyspace, version: str, op: str, ttl_ms: int, turn: int, remember_ms: int) -> str:
-    answered = recall(space, op, turn, remember_ms)
+    newest = later(space, _newest(space, version))
+    answered = first_answer(space, op, turn, remember_ms, newest)
     if answered is not None:
         return answered
-    newest = later(space, _newest(space, version))
     space.set(version, newest, px=ttl_ms)
-    remember(space, op, turn, remember_ms, newest)
     return newest
 
 

@@ -13,15 +13,10 @@
 local version, op = KEYS[1], KEYS[2]
 local ttl_ms, turn, remember_ms = ARGV[1], ARGV[2], ARGV[3]
 
--- include: recall
 -- include: whole
 -- include: later
--- include: remember
+-- include: first_answer
 
-local answered = recall(op, turn, remember_ms)
-if answered then
-  return answered
-end
 local newest = redis.pcall("GET", version)
 if type(newest) == "table" then
   return newest
@@ -32,10 +27,13 @@ if newest and not whole(newest) then
   )
 end
 newest = later(newest)
+local answered = first_answer(op, turn, remember_ms, newest)
+if answered then
+  return answered
+end
 if ttl_ms == "0" then
   redis.call("SET", version, newest)
 else
   redis.call("SET", version, newest, "PX", ttl_ms)
 end
-remember(op, turn, remember_ms, newest)
 return newest

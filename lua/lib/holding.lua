@@ -2,7 +2,10 @@
 -- no attempt: it is free; nil: not a claim.
 -- include: whole
 local function holding(claim)
-  local owner, attempt, fence = string.match(claim or "||0", "^(.*)|([^|]*)|(%d+)$")
+  if not claim then
+    return "", "", "0"
+  end
+  local owner, attempt, fence = string.match(claim, "^(.*)|([^|]*)|(%d+)$")
   if fence and whole(fence) then
     return owner, attempt, fence
   end

@@ -3,10 +3,10 @@
 -- the clock alone may stand still.
 local function later(before)
   local time = redis.call("TIME")
-  -- Joined as text: sixteen digits of a double take a microsecond to print.
-  local now = time[1] .. string.format("%06d", time[2])
-  if before and tonumber(before) >= tonumber(now) then
-    return string.format("%.0f", before + 1)
+  -- Joined and compared as texts: numbers of sixteen digits are slow to read and to print.
+  local now = time[1] .. string.sub("00000", #time[2]) .. time[2]
+  if not before or #before < #now or #before == #now and before < now then
+    return now
   end
-  return now
+  return tonumber(before) < tonumber(now) and now or string.format("%.0f", before + 1)
 end
