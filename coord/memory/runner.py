@@ -19,7 +19,7 @@ T = TypeVar("T")
 _CALLS_IN_A_ROW = 64
 
 # Nothing is sent, and keyspaces do not leave the process: a number of the process tells attempts apart.
-_nonce = map(str, count(1)).__next__
+_nonce = map(hex, count(1)).__next__
 
 _keyspaces: dict[str, Keyspace] = {}
 _lock = threading.Lock()
