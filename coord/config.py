@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Generator, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -12,6 +11,7 @@ from typing import Any, cast
 
 from coord.coordinator import AsyncCoordinator, Coordinator
 from coord.errors import ConfigError
+from coord.forks import Guard
 from coord.memory import AsyncMemory, Memory, keyspace
 from coord.names import Seconds
 from coord.operation import Naming
@@ -185,20 +185,20 @@ def _found(path: str) -> Any:
 # --- of the process ------------------------------------------------------------------------------
 
 _of_process: Coordinator | None = None
-_setting = threading.Lock()
+_setting = Guard()
 
 
 def set_coordinator(coordinator: Coordinator | None) -> None:
     """Make this the coordinator that ``get_coordinator`` returns in this process; None: none was set."""
     global _of_process  # noqa: PLW0603  # one for the process is the point
-    with _setting:
+    with _setting.lock:
         _of_process = coordinator
 
 
 def get_coordinator() -> Coordinator:
     """Return the coordinator of this process: the one that was set, or else one on ``memory://``."""
     global _of_process  # noqa: PLW0603  # one for the process is the point
-    with _setting:
+    with _setting.lock:
         if _of_process is None:
             _of_process = connect("memory://")
         return _of_process

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, TypeVar, cast
 
 from coord.claims import Grant, holder, release, renew, take
 from coord.errors import CoordError, LeaseLost, OutcomeUnknown, WaitTimeout
+from coord.forks import Guard
 from coord.names import Seconds, milliseconds, text
 from coord.operation import Calls, nonce
 from coord.operation import owner as nobody
@@ -63,17 +64,8 @@ class Event(Protocol):
         ...
 
 
-_locks = [threading.Lock()]
+_steps = Guard()
 """Held for a few steps, never while something is sent: an event is made, or a renewal counted."""
-
-
-def _begin_in_child() -> None:
-    """Another thread may have held the lock at the moment of the fork."""
-    _locks[0] = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_in_child)
 
 
 def _until(started: float, ttl_ms: int) -> float:
@@ -118,7 +110,7 @@ class _Loss:
 
     def event(self, new: Callable[[], Event]) -> Event:
         """Return the event that is set once the loss is known."""
-        with _locks[0]:
+        with _steps.lock:
             if self._event is None:
                 self._event = new()
         if self._known:
@@ -264,7 +256,7 @@ class _Held:
 
     def _begin_renewal(self, ttl_ms: int) -> _Renewal:
         """Count on no more than what is true if the server takes it at once, and answers late or never."""
-        with _locks[0]:
+        with _steps.lock:
             sent = _Renewal(ttl_ms, self._underway)
             self._underway.append(sent)
             ends_sooner = _until(sent.started, ttl_ms) < self._deadline
@@ -278,7 +270,7 @@ class _Held:
 
     def _end_renewal(self, sent: _Renewal, *, renewed: bool) -> None:
         """It was answered. What was true before is true still; what failed before it was sent is behind it."""
-        with _locks[0]:
+        with _steps.lock:
             self._underway = [each for each in self._underway if each is not sent and each not in sent.doubts]
             if renewed:
                 self._deadline = max(self._deadline, _until(sent.started, sent.least_ms))

@@ -13,7 +13,6 @@ What varies between the worlds is ``call`` alone.
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 from collections import defaultdict
@@ -21,6 +20,7 @@ from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
+from coord.forks import anew_in_children
 from coord.names import Seconds, encoded, milliseconds, nearly_plain, text
 from coord.script import Call, Script
 
@@ -226,9 +226,10 @@ class _Ids:
     owner: Callable[[], str]
 
     def __init__(self) -> None:
-        self.begin()
+        self.begin_in_child()
+        anew_in_children(self)
 
-    def begin(self) -> None:
+    def begin_in_child(self) -> None:
         """Take a new start that no other process has."""
         # Mapped, so that no Python runs for an id.
         self.nonce = map(f"{secrets.token_urlsafe(12)}%d".__mod__, count(1)).__next__
@@ -236,8 +237,6 @@ class _Ids:
 
 
 _ids = _Ids()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_ids.begin)
 
 
 def nonce() -> str:

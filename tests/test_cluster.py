@@ -14,6 +14,7 @@ import pytest
 import redis
 import redis.asyncio
 from backends import Backend, Line, found
+from forked import forks, in_child
 from live import Thread, servers
 from load import BOUND, REMEMBER, acked, both_loads, counted, held, in_background, is_replicated
 from operations import EXAMPLES, Example
@@ -323,6 +324,17 @@ def test_counts_are_exact_while_their_slot_moves(place: ClusterPlace) -> None:
         assert not load.refused
     with coord.connect(place.url) as c:
         assert counted(c, "x", "y", "z") == acked(loads)
+
+
+@forks
+def test_a_child_finds_a_moved_slot_although_its_parent_was_asking_for_it(place: ClusterPlace) -> None:
+    """Who refreshes what is known of the nodes holds a lock; a fork at that moment does not shut it for the child."""
+    with coord.connect(place.url) as c:
+        assert c.kv.incr("x") == 1
+        Move(place, "x").finish()
+        with c._runner._servers._refreshing.lock:
+            assert in_child(lambda: c.kv.incr("x")) == "2"
+        assert c.kv.incr("x") == 3
 
 
 def test_nodes_that_do_not_tell_their_names(world: Backend) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-import os
 import re
 import traceback
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pytest
 import redis
 import redis.asyncio
 from backends import Backend, found, wanted
+from forked import forks, in_child
 
 import coord
 from coord.memory import Keyspace
@@ -349,41 +349,25 @@ def test_scripts_missing_in_the_middle_of_many(server: Backend) -> None:
 # --- processes and loops -------------------------------------------------------------------------
 
 
-def _in_child(run: Any) -> str:
-    """Run in a fork of this process; return what it said."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            os.write(writer, str(run()).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        said = pipe.read()
-    os.waitpid(child, 0)
-    return said
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@forks
 def test_parent_and_child_of_a_fork_share_a_coordinator(server: Backend) -> None:
     """The child opens connections of its own; replies never go to the wrong process."""
     if server.line.awaited:
         return
     c = server.connect()
     assert c.kv.incr("n") == 1
-    assert _in_child(lambda: [c.kv.incr("n") for _ in range(3)]) == "[2, 3, 4]"
+    assert in_child(lambda: [c.kv.incr("n") for _ in range(3)]) == "[2, 3, 4]"
     assert c.kv.incr("n") == 5
-    assert _in_child(lambda: c.claim("job") is not None) == "True"
+    assert in_child(lambda: c.claim("job") is not None) == "True"
     assert c.claim("job") is None
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@forks
 def test_nonces_of_a_child_are_its_own() -> None:
     """After a fork parent and child make different ids, so neither is taken for the other."""
     c = coord.connect("memory://forked")
     mine = [c.calls.once("x").argv[0] for _ in range(3)]
-    theirs = _in_child(lambda: " ".join(str(c.calls.once("x").argv[0]) for _ in range(3))).split()
+    theirs = in_child(lambda: " ".join(str(c.calls.once("x").argv[0]) for _ in range(3))).split()
     assert len({*mine, *theirs}) == 6
 
 

@@ -6,7 +6,6 @@ import asyncio
 import dis
 import gc
 import inspect
-import os
 import random
 import signal
 import sys
@@ -18,6 +17,7 @@ from typing import Any, Self
 
 import pytest
 from backends import Backend
+from forked import Child, forks, in_child
 from live import SOON, Live, Thread, run, until, until_async, waiters
 
 import coord
@@ -999,59 +999,46 @@ def test_closing_at_once_takes_back_what_was_interrupted(engine: Engine, monkeyp
 # --- forks ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@forks
 @pytest.mark.usefixtures("brisk")
 def test_parent_and_child_of_a_fork_hold_for_themselves(live_server: Live) -> None:
     """A child waits for its parent's name like anybody else, and renews what it holds by a thread of its own."""
     with live_server.connect() as c:
         with c.hold("job", ttl=60):
-            child = os.fork()
-            if not child:
-                status = 1
-                try:
-                    with c.hold("job", ttl=TTL) as lease:
-                        status = 0 if _count_renewals(lease, 3).wait(SOON) else 2
-                finally:
-                    os._exit(status)
+
+            def hold() -> None:
+                with c.hold("job", ttl=TTL) as lease:
+                    assert _count_renewals(lease, 3).wait(SOON)
+
+            child = Child(hold)
             # The child waits, and is woken by this release.
             until(lambda: live_server.subscriptions() == 1, "the child's subscription")
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        child.result()
         assert c.holder("job") is None
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@forks
 def test_a_child_waits_in_its_own_copy_of_a_keyspace() -> None:
     """``memory://`` after a fork: the waiters of the parent are not in the child's line."""
     with coord.connect("memory://forked-while-waited-for") as c, c.hold("job") as lease:
         waiter = Thread(lambda: c.hold("job", wait=SOON).__enter__().release())
         until(lambda: waiters(c, JOB) == 1, "the waiter")
-        child = os.fork()
-        if not child:
-            status = 1
-            try:
-                releasing = Thread(lambda: (until(lambda: waiters(c, JOB) == 1), lease.release()))
-                with c.hold("job", wait=SOON):
-                    status = 0
-                releasing.result()
-            finally:
-                os._exit(status)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+        def hold() -> None:
+            releasing = Thread(lambda: (until(lambda: waiters(c, JOB) == 1), lease.release()))
+            with c.hold("job", wait=SOON):
+                pass
+            releasing.result()
+
+        in_child(hold)
         lease.release()
         assert waiter.result() is True
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+@forks
 def test_a_child_is_told_that_its_parent_s_lease_is_over(live: Live) -> None:
     """Nobody renews it for the child: its copy is lost when the time is over that was known at the fork."""
     with live.connect() as c, c.hold("job", ttl=TTL) as lease:
         assert not lease.lost.is_set()
-        child = os.fork()
-        if not child:
-            status = 1
-            try:
-                status = 0 if lease.lost.wait(SOON) and lease.expires_in == 0.0 else 2
-            finally:
-                os._exit(status)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert in_child(lambda: (lease.lost.wait(SOON), lease.expires_in)) == "(True, 0.0)"
         assert not lease.lost.is_set()

@@ -8,10 +8,8 @@ What the commands mean is told at https://redis.io/docs/latest/commands/, each u
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
-import weakref
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable
@@ -20,6 +18,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from coord.errors import ConfigError, ReplyError, script_failed
+from coord.forks import anew_in_children
 from coord.names import INT64_MAX, INT64_MIN
 from coord.notices import Notices
 
@@ -102,7 +101,7 @@ class Keyspace:
         self._due: list[str] = []
         self.notices = Notices()
         self._published: deque[str] = deque()
-        _every_keyspace.add(self)
+        anew_in_children(self)
 
     def call(self, twin: Callable[..., Any], *words: str | int) -> Any:
         """Run ``twin(self, *words)`` atomically and return its reply."""
@@ -143,6 +142,11 @@ class Keyspace:
             self._sweep()
         # While there is more to clear away, every call takes its part.
         self._next_ms = (ms + 1) * 1_000_000 if self._may_skip and now < self._sweep_at else 0
+
+    def begin_in_child(self) -> None:
+        """A lock that another thread held would stay shut; who waits is not here."""
+        self._lock = threading.Lock()
+        self.notices = Notices()
 
     def _deliver(self) -> None:
         """Wake who waits, after the lock is free: who is woken comes back to look."""
@@ -563,9 +567,6 @@ class Keyspace:
         self._sweep_at = NEVER
 
 
-_every_keyspace: weakref.WeakSet[Keyspace] = weakref.WeakSet()
-
-
 def _integer(text: str, otherwise: str) -> int:
     """Read a number as strictly as Redis does: no blanks, no plus, no leading zeros, 64 bits."""
     try:
@@ -599,14 +600,3 @@ def _plain(value: Value) -> Any:
     if isinstance(value, SortedSet):
         return dict(value.scores)
     return list(value) if isinstance(value, list) else value
-
-
-def _unlock_in_child() -> None:
-    """A lock that another thread held at the moment of the fork would stay shut in the child."""
-    for keyspace in list(_every_keyspace):
-        keyspace._lock = threading.Lock()
-        keyspace.notices = Notices()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_unlock_in_child)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any, TypeVar
 
+from coord.forks import Guard
 from coord.memory.keyspace import Keyspace
 from coord.notices import Notices
 from coord.script import Call, Script
@@ -22,12 +22,12 @@ _CALLS_IN_A_ROW = 64
 _nonce = map(hex, count(1)).__next__
 
 _keyspaces: dict[str, Keyspace] = {}
-_lock = threading.Lock()
+_finding = Guard()
 
 
 def keyspace(name: str = "") -> Keyspace:
     """Return this process's keyspace of that name; blocking and async coordinators share it."""
-    with _lock:
+    with _finding.lock:
         return _keyspaces.setdefault(name, Keyspace())
 
 

@@ -19,6 +19,7 @@ from time import monotonic
 from typing import Any, cast
 
 from coord.errors import CoordError, ReplyError
+from coord.forks import Guard
 from coord.notices import Notices
 from coord.redis.dialing import LOST, Dialer
 from coord.redis.links import Link
@@ -210,7 +211,7 @@ class Hub(Notices):
 
 
 _hubs: dict[tuple[int, object], tuple[Hub, set[Dialer]]] = {}
-_locks = [threading.Lock()]
+_entering = Guard()
 
 
 def hub(dialer: Dialer) -> Notices:
@@ -221,7 +222,7 @@ def hub(dialer: Dialer) -> Notices:
     if not dialer.is_socket:
         return Notices(heard_at_once=False)
     place = os.getpid(), dialer.identity
-    with _locks[0]:
+    with _entering.lock:
         if place not in _hubs:
             _hubs[place] = Hub(dialer.blocking()), set()
         found, users = _hubs[place]
@@ -232,19 +233,10 @@ def hub(dialer: Dialer) -> Notices:
 def leave_hub(dialer: Dialer) -> threading.Thread | None:
     """Give a hub back; with its last user it is closed, and the thread returned that is ending."""
     place = os.getpid(), dialer.identity
-    with _locks[0]:
+    with _entering.lock:
         found, users = _hubs.get(place, (None, {dialer}))
         users.discard(dialer)
         if found is None or users:
             return None
         del _hubs[place]
     return found.close()
-
-
-def _begin_in_child() -> None:
-    """Another thread may have held the lock at the moment of the fork; the hubs of the parent stay with it."""
-    _locks[0] = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_in_child)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import selectors
 import socket
 import ssl
 import struct
 import sys
 import threading
-import weakref
 from collections import deque
 from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import Any, cast
 
 from coord.errors import ReplyError, Unavailable
+from coord.forks import anew_in_children
 from coord.redis.dialing import CONNECT_ERRORS, Dialer
 from coord.redis.outcome import Closed, could_not_connect, harmless
 from coord.redis.seats import Seats
@@ -218,7 +217,7 @@ class Links:
         self._waiting = 0
         self._changed = threading.Condition()
         self.closed = False
-        _all_links.add(self)
+        anew_in_children(self)
 
     def take(self, within: float | None = None) -> Link:
         """Return a connection, opened if need be; wait when the limit is reached, no longer than so many seconds."""
@@ -307,23 +306,11 @@ class Links:
             self._open -= 1
             self._changed.notify_all()
 
-    def _begin_in_child(self) -> None:
-        """After a fork: the connections are the parent's."""
+    def begin_in_child(self) -> None:
+        """The connections are the parent's."""
         for links in (self.free, self._handed):
             for link in links:
                 link.abandon()
             links.clear()
         self._open = self._waiting = 0
         self._changed = threading.Condition()
-
-
-_all_links: weakref.WeakSet[Links] = weakref.WeakSet()
-
-
-def _leave_connections_to_parent() -> None:
-    for links in list(_all_links):
-        links._begin_in_child()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_connections_to_parent)

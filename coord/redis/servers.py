@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Protocol
 
 from coord.errors import CoordError, Unavailable
+from coord.forks import Guard
 from coord.notices import Notices
 from coord.redis.clusterhub import ClusterHub
 from coord.redis.dialing import LOST, Dialer
@@ -122,7 +123,7 @@ class Cluster:
         self._limit = options.max_connections
         self._nodes: dict[Address, Links] = {}
         self._slots = SlotMap(dialer.remap)
-        self._lock = threading.Lock()
+        self._refreshing = Guard()
         self._refreshed = -_REFRESH_SECONDS
         self.timeout = dialer.timeout
         try:
@@ -186,7 +187,8 @@ class Cluster:
         Returns what was wrong with those that did not.
         """
         troubles: list[CoordError] = []
-        if not self._lock.acquire(timeout=left(end, threading.TIMEOUT_MAX)):
+        refreshing = self._refreshing.lock
+        if not refreshing.acquire(timeout=left(end, threading.TIMEOUT_MAX)):
             return troubles
         try:
             if monotonic() - self._refreshed < _REFRESH_SECONDS:
@@ -200,7 +202,7 @@ class Cluster:
                 troubles.append(trouble)
             self._refreshed = monotonic()
         finally:
-            self._lock.release()
+            refreshing.release()
         return troubles
 
     def _ask(self, address: Address, within: float) -> CoordError | None:

@@ -8,13 +8,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
 
 import pytest
 from backends import Backend
+from forked import forks, in_child
 from live import SOON, until, until_async
 from machines import QUICK, complaints
 from storm import judged, storm
@@ -23,24 +23,8 @@ import coord
 from coord.testing.proxy import LossyProxy
 from coord.testing.servers import Server
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 
-
-def in_child(run: Callable[[], object]) -> None:
-    """Run in a forked child, and pass on whether it went well."""
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            run()
-            code = 0
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@forks
 def test_parent_and_children_use_one_coordinator(one_server: Server, line: LossyProxy, look: Any) -> None:
     """Four children and their parent, at the same time, each over connections of its own."""
     with coord.connect(line.url, **QUICK) as c:
@@ -69,7 +53,7 @@ def test_parent_and_children_use_one_coordinator(one_server: Server, line: Lossy
         assert lease.release()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@forks
 def test_a_fork_in_the_middle_of_a_storm(one_server: Server, look: Any) -> None:
     """Connections are lent out and locks are held when the fork happens: the child is free of them."""
     with coord.connect(one_server.url, **QUICK) as c:
@@ -83,6 +67,7 @@ def test_a_fork_in_the_middle_of_a_storm(one_server: Server, look: Any) -> None:
     assert judged(told[0], look).is_clean
 
 
+@forks
 def test_ids_of_parent_and_child_differ(one_server: Server) -> None:
     with coord.connect(one_server.url, **QUICK) as c:
         assert c.kv.incr("x") == 1
@@ -248,7 +233,7 @@ print(server.folder, clock.file if clock else "")
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@forks
 def test_a_child_that_ends_leaves_its_parent_s_servers_alone(one_server: Server) -> None:
     """A private server, its folder and its clock are gone with the process that made them, not with a child of it."""
     command = [sys.executable, "-W", "ignore", "-c", A_FAMILY, one_server.engine.name]
