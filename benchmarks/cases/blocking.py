@@ -58,9 +58,12 @@ def measured(name: str, ways: Ways, bench: Bench) -> Iterator[Figure]:
             yield from bench.in_turn(name, _threads(threads), contenders)
 
 
-def place(callers: int) -> Place | None:
-    """Where callers and server run: one that asks and waits beside the server, many wherever the scheduler likes."""
-    return "together" if callers == 1 else None
+def place(threads: int) -> Place:
+    """Where callers and server run: one that asks and waits beside the server; from many, the server is kept away.
+
+    Only one thread of an interpreter runs at a time. A server that takes its core now and then sends it from core to core.
+    """
+    return "together" if threads == 1 else "apart"
 
 
 def _threads(number: int) -> str:

@@ -1,5 +1,5 @@
--- first_answer: keep an operation's answer for its repetitions, before anything else is
--- written; of a repetition, the answer that was given the first time; nil: it has not run.
+-- first_answer: keep an operation's answer before anything else is written;
+-- of a repetition, the answer that was given the first time; nil: it has not run.
 local function first_answer(op, turn, remember_ms, answer)
   if remember_ms == "0" then
     return nil

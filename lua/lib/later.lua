@@ -3,7 +3,7 @@
 -- the clock alone may stand still.
 local function later(before)
   local time = redis.call("TIME")
-  -- Joined and compared as texts: numbers of sixteen digits are slow to read and to print.
+  -- Joined and compared as texts: long numbers are slow to read and to print.
   local now = time[1] .. string.sub("00000", #time[2]) .. time[2]
   if not before or #before < #now or #before == #now and before < now then
     return now
