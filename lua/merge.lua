@@ -30,7 +30,7 @@ for i = 4, #ARGV, 2 do
   if type(count) == "table" then
     return count
   end
-  if count and not string.match(count, "^%-?%d+$") then
+  if count and not string.find(count, "^%-?%d+$") then
     return redis.error_reply(
       "COORD_CORRUPT a count is not a whole number"
     )

@@ -1,10 +1,9 @@
 -- add: the exact sum of two whole numbers in digits; nil when it leaves 64 bits.
--- A Lua number is a double: past 2^52 the sum is made of halves, nine digits below
--- and the rest above.
+-- A Lua number is a double, exact to fifteen digits: of more, the sum is made of
+-- halves, nine digits below and the rest above.
 local function add(left, right)
-  local sum = tonumber(left) + tonumber(right)
-  if math.max(math.abs(sum), math.abs(tonumber(left))) < 4503599627370496 then
-    return string.format("%.0f", sum)
+  if #left < 16 and #right < 16 then
+    return string.format("%.0f", left + right)
   end
   local high, low = 0, 0
   for _, number in ipairs({ left, right }) do
