@@ -37,7 +37,9 @@ class Seats:
         if not wants_id(script, keys, argv):
             return keys, argv
         self._turn = turn = self._turn + 1
-        # A power of two above all that are in flight: who had the seat before has been answered.
-        size = 1 << in_flight.bit_length()
+        # As many seats as the power of two above all that are in flight: who had this one before has been answered.
+        # Numbered from there on, so that those of another power are others.
+        seats = 1 << in_flight.bit_length()
         at = script.turn_at
-        return (keys[0], f"{keys[1]}{self._name}.{size}.{turn % size}"), (*argv[:at], turn, *argv[at + 1 :])
+        key, op = keys
+        return (key, f"{op}{self._name}.{seats + turn % seats}"), argv[:at] + (turn,) + argv[at + 1 :]  # noqa: RUF005  # half the time of unpacking
