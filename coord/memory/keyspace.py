@@ -126,7 +126,11 @@ class Keyspace:
                 self._ns = ns = self._clock()
                 if ns >= self._next_ms:
                     self._turn()
-                reply = twin(*((self,) + keys + argv))  # noqa: RUF005  # a sixth faster than unpacking
+                if len(argv) == 2 and len(keys) == 1:
+                    # The shortest calls are the most frequent; a tuple is a fifteenth of their time.
+                    reply = twin(self, keys[0], argv[0], argv[1])
+                else:
+                    reply = twin(*((self,) + keys + argv))  # noqa: RUF005  # a sixth faster than unpacking
         except ReplyError as error:
             raise script_failed(script, str(error)) from None
         finally:
