@@ -61,7 +61,7 @@ def measured(name: str, ways: Ways, bench: Bench) -> Iterator[Figure]:
 def place(threads: int) -> Place:
     """Where callers and server run: one that asks and waits beside the server; from many, the server is kept away.
 
-    Of the threads of an interpreter one runs at a time; a server that takes its core sends it to another, again and again.
+    Of the threads of an interpreter one runs at a time; a server that takes its core sends it to another.
     """
     return "together" if threads == 1 else "apart"
 
