@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure coord beside its peers.")
     parser.add_argument("--url", help="a server to use, instead of starting a private one")
     parser.add_argument("--engine", default="redis-8.2", help="the private server to start (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: under a minute, and rough")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: about a minute, and rough")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="cases whose names begin so")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round of every figure")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw SVG plots; needs matplotlib")

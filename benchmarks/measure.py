@@ -100,7 +100,7 @@ def _number(contender: Contender, seconds: float) -> int:
     number = 8
     while True:
         each = contender.run(number)
-        if number * each >= seconds * 1e6 / 8:
+        if number * each >= seconds * 1e6 / 2:
             return max(1, int(seconds * 1e6 / each))
         number *= 4
 
