@@ -95,5 +95,5 @@ def test_versions_of_a_coordinator_without_ttl_stay(backend: Backend) -> None:
     """``ttl=None`` when connecting: entities that have no TTL of their own never expire."""
     c = backend.connect(ttl=None)
     version = c.bump("index")
-    backend.later(10 * 365 * 24 * 3600)
+    backend.later(365 * 24 * 3600)
     assert c.version("index") == version
