@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 from coord.errors import Unavailable
 from coord.redis.dialing import CONNECT_ERRORS, Dialer
 from coord.redis.links import Unsent, reply_error
-from coord.redis.outcome import could_not_connect, harmless
+from coord.redis.outcome import refuse
 from coord.redis.seats import Seats
 from coord.redis.wire import new_reader, pack
 
@@ -251,7 +251,7 @@ async def opened(dialer: Dialer) -> AsyncLink:
     try:
         await connection.connect()
     except CONNECT_ERRORS as error:
-        raise could_not_connect(error, dialer.where) from harmless(error)
+        refuse(error, dialer.where)
     transport = getattr(getattr(connection, "_writer", None), "transport", None)
     if transport is None:
         return cast("AsyncLink", ClientLink(connection))

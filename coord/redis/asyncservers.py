@@ -16,7 +16,7 @@ from coord.redis.clusterhub import ClusterHub
 from coord.redis.dialing import LOST, Dialer
 from coord.redis.hub import hub, leave_hub
 from coord.redis.options import Options
-from coord.redis.outcome import Attempts, Closed, could_not_connect, harmless, of_one_server
+from coord.redis.outcome import Attempts, Closed, could_not_connect, of_one_server, refuse
 from coord.redis.survey import questions, scratch_keys, survey
 from coord.redis.topology import Address, SlotMap, nobody_answers
 
@@ -97,7 +97,7 @@ class Node:
             answers = [await answer for answer in link.ask_many(questions(scratch, publish))]
             return survey(answers, self.dialer.where, options)
         except LOST as error:
-            raise could_not_connect(error, self.dialer.where) from harmless(error)
+            refuse(error, self.dialer.where)
 
     def _take(self, opening: asyncio.Task[AsyncLink]) -> None:
         self._opening = None

@@ -17,7 +17,7 @@ from typing import Any, cast
 from coord.errors import ReplyError, Unavailable
 from coord.forks import anew_in_children
 from coord.redis.dialing import CONNECT_ERRORS, Dialer
-from coord.redis.outcome import Closed, could_not_connect, harmless
+from coord.redis.outcome import Closed, refuse
 from coord.redis.seats import Seats
 from coord.redis.wire import new_reader, pack
 
@@ -47,7 +47,7 @@ class Link:
         try:
             self._connection.connect()
         except CONNECT_ERRORS as error:
-            raise could_not_connect(error, dialer.where) from harmless(error)
+            refuse(error, dialer.where)
         self.socket: socket.socket = self._connection._sock
         self._reader = new_reader()
         self.seats = Seats()

@@ -11,13 +11,13 @@ import random
 import re
 from collections.abc import Callable, Iterable
 from time import monotonic
-from typing import Any
+from typing import Any, NoReturn
 
 from coord.errors import ConfigError, CoordError, OutcomeUnknown, ReplyError, Unavailable, script_failed
 from coord.names import decoded
 from coord.script import Script
 
-__all__ = ["Attempts", "Closed", "answer", "could_not_connect", "denied", "harmless", "of_one_server"]
+__all__ = ["Attempts", "Closed", "answer", "could_not_connect", "denied", "of_one_server", "refuse"]
 
 # What a command inside a script was refused with, as 6.2 tells it.
 _INNER = re.compile(r"@user_script: \d+: -([A-Z]+) ")
@@ -258,9 +258,13 @@ def could_not_connect(error: BaseException, where: str) -> CoordError:
     return Unavailable(f"cannot reach {where}: {_reason(error)}")
 
 
-def harmless(error: BaseException) -> BaseException | None:
-    """What may be shown as the cause: not what has the settings of sentinels in its text, passwords among them."""
-    return None if type(error).__name__ == "MasterNotFoundError" else error
+def refuse(error: BaseException, where: str) -> NoReturn:
+    """Raise what the caller gets when redis-py cannot connect.
+
+    Not every error may be its cause: one has the settings of sentinels in its text, passwords among them.
+    """
+    cause = None if type(error).__name__ == "MasterNotFoundError" else error
+    raise could_not_connect(error, where) from cause
 
 
 def denied(reply: Any) -> bool:

@@ -14,7 +14,7 @@ from coord.errors import CoordError
 from coord.redis.dialing import LOST, Dialer, cluster_from_url, from_url
 from coord.redis.links import opened
 from coord.redis.options import Options
-from coord.redis.outcome import could_not_connect, harmless
+from coord.redis.outcome import refuse
 from coord.redis.survey import scratch_keys
 from coord.redis.topology import Address, SlotMap, nobody_answers
 
@@ -63,7 +63,7 @@ class Node:
         try:
             return list(self._link.ask_many(packed))
         except LOST as error:
-            raise could_not_connect(error, self.where) from harmless(error)
+            refuse(error, self.where)
 
     def close(self) -> None:
         """Hang up."""

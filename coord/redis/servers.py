@@ -17,7 +17,7 @@ from coord.redis.dialing import LOST, Dialer
 from coord.redis.hub import hub, leave_hub
 from coord.redis.links import Links
 from coord.redis.options import Options
-from coord.redis.outcome import Attempts, could_not_connect, harmless, of_one_server
+from coord.redis.outcome import Attempts, could_not_connect, of_one_server, refuse
 from coord.redis.survey import questions, scratch_keys, survey
 from coord.redis.topology import Address, SlotMap, nobody_answers
 
@@ -108,7 +108,7 @@ def surveyed(links: Links, options: Options, scratch: str, publish: str) -> int:
     except BaseException as error:
         links.drop(link)
         if isinstance(error, LOST):
-            raise could_not_connect(error, links.dialer.where) from harmless(error)
+            refuse(error, links.dialer.where)
         raise
     links.give(link)
     return version
