@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from coord.errors import WrongType
 from coord.library import recall, refresh, remember
-from coord.names import Seconds, int64
+from coord.names import Seconds, bare, int64
 from coord.operation import Handle
 from coord.plan import Plan, ask_together
 from coord.script import Call, packaged
@@ -130,8 +130,7 @@ def _texts(values: tuple[str, ...], what: str) -> tuple[str, ...]:
                 value.encode()
             except UnicodeEncodeError:
                 raise ValueError(f"a {what} is not valid UTF-8: {value[:64]!r}") from None
-    # A member of a str Enum is its text here, whatever its own str() says.
-    return tuple(value if value.__class__ is str else str.__str__(value) for value in values)
+    return tuple(map(bare, values))
 
 
 def _read_number(reply: list[str]) -> int | None:

@@ -10,6 +10,7 @@ __all__ = [
     "INT64_MAX",
     "INT64_MIN",
     "Seconds",
+    "bare",
     "decoded",
     "encoded",
     "int64",
@@ -47,7 +48,11 @@ def text(value: str, what: str) -> str:
         raise ValueError(f"{what} is not valid UTF-8: {value[:64]!r}") from None
     if size > _LONGEST_NAME:
         raise ValueError(f"{what} is {size:,} bytes long: at most {_LONGEST_NAME:,} fit")
-    # A member of a str Enum is its text here, whatever its own str() says.
+    return bare(value)
+
+
+def bare(value: str) -> str:
+    """Return a text itself: a member of a str Enum is its text here, whatever its own str() says."""
     return value if value.__class__ is str else str.__str__(value)
 
 

@@ -36,6 +36,7 @@ class StatsHandle(Handle):
         self.name = name
         self._part = encoded(name, "the name of statistics")
         self._ttl_ms = self.at.ttl_ms if ttl is None else lifetime_ms(ttl)
+        self._window_ms = self._ttl_ms or _FOREVER_WINDOW_MS
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
@@ -67,7 +68,7 @@ def merge(
     if deltas and more and len(set(words[::2])) < len(words) // 2:
         raise ValueError(f"given twice: {', '.join(sorted(deltas.keys() & more.keys()))}")
     key = stats._key(id)
-    op, turn, remember_ms = stats.at.remembered(key, op_id, stats._ttl_ms or _FOREVER_WINDOW_MS)
+    op, turn, remember_ms = stats.at.remembered(key, op_id, stats._window_ms)
     return stats.at.call(MERGE, (key, op), (stats._ttl_ms, turn, remember_ms, *words), _read_nothing)
 
 
@@ -79,7 +80,7 @@ def consume(stats: StatsHandle, id: str, *, op_id: str | None = None) -> Call[di
     key = stats._key(id)
     remember_ms = stats.at.remember_ms
     if op_id is not None:
-        part, remember_ms = encoded(op_id, "op_id"), stats._ttl_ms or _FOREVER_WINDOW_MS
+        part, remember_ms = encoded(op_id, "op_id"), stats._window_ms
     else:
         part = nonce() if remember_ms else ""
     return stats.at.call(CONSUME, (key, f"{key}:batch:{part}"), (remember_ms,), _read_counts)

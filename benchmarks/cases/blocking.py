@@ -173,7 +173,7 @@ def merge(to: Clients) -> dict[str, Operation]:
 
     return {
         "coord": lambda _: stats.merge("coord", processed=1, errors=1, tokens=1),
-        "redis-py Script": to.seated(to.coord.calls.stats("bench").merge("script", processed=1, errors=1, tokens=1)),
+        "redis-py Script": to.seated(_merge_call(to)),
         "redis-py 3 HINCRBY, EXPIRE": commands,
         "redis-py pipeline": lambda _: _merging(to.redis.pipeline(), key).execute(),
     }
@@ -183,9 +183,7 @@ def merge_consume(to: Clients) -> dict[str, Operation]:
     """Three counts of a new id, and all of them taken."""
     put, take = to.script("merge"), to.script("consume")
     stats = to.coord.stats("bench")
-    ttl_ms, _, remember_ms, *deltas = (
-        to.coord.calls.stats("bench").merge("script", processed=1, errors=1, tokens=1).argv
-    )
+    ttl_ms, _, remember_ms, *deltas = _merge_call(to).argv
 
     def by_coord(i: int) -> None:
         stats.merge(f"{i}", processed=1, errors=1, tokens=1)
@@ -215,6 +213,10 @@ def merge_consume(to: Clients) -> dict[str, Operation]:
         "redis-py commands": commands,
         "redis-py pipeline": pipelines,
     }
+
+
+def _merge_call(to: Clients) -> Call[None]:
+    return to.coord.calls.stats("bench").merge("script", dict.fromkeys(FIELDS, 1))
 
 
 def _merging(pipeline: Any, key: str) -> Any:
