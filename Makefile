@@ -16,7 +16,7 @@ ARGS ?=
 .DELETE_ON_ERROR:
 
 demo: .venv/.has-try
-	$(BIN)/coord demo $(ARGS)
+	$(BIN)/python -m examples.pipeline $(ARGS)
 
 test: .venv/.has-lint
 	$(BIN)/python -m pytest $(ARGS)

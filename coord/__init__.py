@@ -32,6 +32,8 @@ from coord.requests import StageStatus
 from coord.script import Call, Script
 from coord.versions import Bump
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Arrival",
     "AsyncCoordinator",

@@ -7,7 +7,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from coord.cli import demo, doctor, ls, script, show, watch
+from coord import __version__
+from coord.cli import doctor, ls, script, show, watch
 from coord.errors import CoordError
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_COMMANDS = (demo, doctor, ls, show, watch, script)
+_COMMANDS = (doctor, ls, show, watch, script)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
