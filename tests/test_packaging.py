@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import coord
+
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = {path.relative_to(ROOT / "lua").as_posix(): path.read_bytes() for path in (ROOT / "lua").rglob("*.lua")}
 
@@ -54,7 +56,7 @@ def test_the_wheel_has_every_script(wheel: Path) -> None:
         names = set(archive.namelist())
     assert inside == SCRIPTS
     assert "coord/py.typed" in names
-    assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "lua/"))]
+    assert not [name for name in names if name.startswith(("tests/", "examples/", "benchmarks/", "lua/"))]
 
 
 def test_the_sdist_has_its_scripts_on_top(built: Path) -> None:
@@ -92,3 +94,10 @@ def test_servers_without_redis_py_say_what_to_install(wheel: Path) -> None:
     )
     ran = subprocess.run([sys.executable, "-I", "-S", "-c", use], check=False, capture_output=True, text=True)
     assert "pip install 'coord[redis]'" in ran.stdout, ran.stderr
+
+
+def test_the_version_is_the_same_everywhere(wheel: Path) -> None:
+    """One line of ``coord/__init__.py`` says the version of the wheel and of the command line."""
+    assert wheel.name.split("-")[1] == coord.__version__
+    ran = subprocess.run([sys.executable, "-m", "coord", "--version"], check=False, capture_output=True, text=True)
+    assert ran.stdout == f"coord {coord.__version__}\n"

@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="coord", description="Compound operations for services that run as many instances."
     )
+    parser.add_argument("--version", action="version", version=f"coord {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in _COMMANDS:
         command.declare(commands)

@@ -7,18 +7,12 @@ import sys
 from contextlib import closing
 from typing import Any
 
-from coord.cli.arguments import URL_HELP, add_prefix, at_least
-from coord.cli.entities.reading import Place, Wanted
+from coord.cli.entities.reading import Place
 from coord.cli.entities.shown import as_json, table
 from coord.cli.place import server_url
+from coord.cli.selection import add_choice, chosen
 
-__all__ = ["add_choice", "chosen", "declare"]
-
-PATTERN_HELP = "names, or ids of statistics: * stands for anything, ? for one character, [ab] for one of some"
-KIND_HELP = (
-    "only of this kind, and may be given again: claim, once, version, stats, barrier, request, kv, "
-    "or what scripts of your own put after the prefix"
-)
+__all__ = ["declare"]
 
 
 def declare(commands: Any) -> None:
@@ -34,22 +28,6 @@ def declare(commands: Any) -> None:
     add_choice(parser)
     parser.add_argument("--json", action="store_true", help="print a JSON array, for machines")
     parser.set_defaults(run=_ls)
-
-
-def add_choice(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say where to look, and for what."""
-    parser.add_argument("pattern", nargs="?", default="*", metavar="PATTERN", help=PATTERN_HELP)
-    parser.add_argument("--url", metavar="URL", help=URL_HELP)
-    add_prefix(parser)
-    parser.add_argument("--kind", action="append", default=[], metavar="KIND", help=KIND_HELP)
-    parser.add_argument(
-        "--limit", type=at_least(1), default=1000, metavar="N", help="how many to list at most (default: 1000)"
-    )
-
-
-def chosen(args: argparse.Namespace) -> Wanted:
-    """Return what the arguments ask for."""
-    return Wanted(args.pattern, frozenset(args.kind), args.limit)
 
 
 def _ls(args: argparse.Namespace) -> int:

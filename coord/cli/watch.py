@@ -7,7 +7,7 @@ import itertools
 import shutil
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import AbstractContextManager, closing, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -15,16 +15,13 @@ from typing import Any, cast
 
 from coord.cli.arguments import at_least
 from coord.cli.entities.reading import Listing, Place, Wanted
-from coord.cli.entities.shown import table
-from coord.cli.ls import add_choice, chosen
+from coord.cli.entities.shown import Picture, table
 from coord.cli.place import server_url
+from coord.cli.selection import add_choice, chosen
 from coord.errors import OutcomeUnknown, Unavailable
 from coord.names import printable
 
-__all__ = ["Picture", "declare"]
-
-Picture = Callable[[str, Listing], None]
-"""Show a listing under a title, in the place of the one before."""
+__all__ = ["declare"]
 
 _CLEAR = "\x1b[H\x1b[2J"
 
@@ -35,7 +32,7 @@ def declare(commands: Any) -> None:
         "watch",
         help="list what lives on a server, again and again",
         description="Shows what ls lists, and shows it again every two seconds until Ctrl-C. Where the server is "
-        "away for a while, it says so and goes on. With rich (pip install 'coord[demo]') the table is drawn; into a "
+        "away for a while, it says so and goes on. With rich (pip install 'coord[watch]') the table is drawn; into a "
         "pipe or a file, one table is printed after the other.",
         epilog="Exit code: 0 after Ctrl-C; 2 when the server could not be reached to begin with.",
     )

@@ -12,11 +12,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from coord.cli.entities.shown import HEAD, row
+from coord.cli.entities.shown import HEAD, Picture, row
 
 if TYPE_CHECKING:
     from coord.cli.entities.reading import Listing
-    from coord.cli.watch import Picture
 
 __all__ = ["drawn"]
 

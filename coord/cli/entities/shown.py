@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from coord.cli.entities.kinds import lasting
-from coord.cli.entities.reading import Entity
+from coord.cli.entities.reading import Entity, Listing
 from coord.names import printable
 
-__all__ = ["HEAD", "as_json", "full", "row", "table"]
+__all__ = ["HEAD", "Picture", "as_json", "full", "row", "table"]
 
 HEAD = ("KIND", "NAME", "ENDS IN", "STATE")
+
+Picture = Callable[[str, Listing], None]
+"""Show a listing under a title, in place of the one before."""
 
 
 def row(entity: Entity) -> tuple[str, ...]:
