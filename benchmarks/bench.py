@@ -1,4 +1,4 @@
-"""What a case is given: a server, how much effort to make, and somebody to tell how far it has come."""
+"""What a case is given: a server, the effort, and a function that shows progress."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import redis
 from benchmarks.measure import Contender, Effort, Figure, in_turn
 
 PREFIX = "coord-bench:"
-"""Opens every key that is written, of coord and of its peers; each of them expires."""
+"""Every key that is written starts with this and expires, those of the peers included."""
 
 Place = Literal["together", "apart"]
 
 
 @dataclass(frozen=True)
 class Bench:
-    """One run of the benchmarks. ``server`` is the process of a server that is nobody else's; 0: it is not ours."""
+    """One run of the benchmarks. ``server`` is the process id of a private server, 0 for one given by URL."""
 
     url: str
     server: int
@@ -31,25 +31,25 @@ class Bench:
 
     @cached_property
     def client(self) -> redis.Redis:
-        """A redis-py client for looking at the server."""
+        """A redis-py client that reads statistics of the server."""
         return redis.Redis.from_url(self.url, decode_responses=True)
 
     def in_turn(self, case: str, at: object, contenders: Sequence[Contender]) -> list[Figure]:
-        """Measure contenders in turn, on a server without the keys of the case before."""
+        """Measure contenders in turn, on a server without the keys of the previous case."""
         self.clear()
         return in_turn(case, str(at), contenders, self.effort, self.tell)
 
     def clear(self) -> None:
-        """Empty the server, if nobody else uses it; elsewhere what is left expires."""
+        """Empty a private server; elsewhere the keys expire."""
         if self.server:
             self.client.flushall()
 
     @contextmanager
     def placed(self, how: Place | None) -> Iterator[None]:
-        """Keep the callers and the server on one core, or on different ones, while the block runs.
+        """Pin the callers and a private server to one core, or to different cores, while the block runs.
 
-        Where one caller asks and waits, only one of the two ever works: on two cores each waits for the other's core
-        to wake as well, which takes longer than the call, and whether that happens is the scheduler's whim.
+        With one caller either the caller or the server works. On two cores each would also wait for the other core to
+        wake, which takes longer than the call and depends on the scheduler.
         """
         if how is None or not self.server or not hasattr(os, "sched_setaffinity"):
             yield

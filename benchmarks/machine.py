@@ -1,4 +1,4 @@
-"""On what machine this runs: a number without it means nothing."""
+"""The machine of a run: a figure without it means nothing."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ from typing import Any
 
 import redis
 
-from benchmarks.peers import version
+from benchmarks.peers import missing, present, version
 
 
 def machine(url: str) -> dict[str, str]:
-    """Return the words that belong beside every result."""
+    """Return what belongs beside every result."""
     return {
         "cpu": _cpu(),
         "cores": str(_cores()),
-        "load before": " ".join(f"{load:.2f}" for load in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown",
+        "load": " ".join(f"{load:.2f}" for load in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown",
         "kernel": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "redis-py": version("redis") or "",
         "hiredis": version("hiredis") or "not installed",
         "server": _server(url),
+        "peers": ", ".join(f"{peer} {found}" for peer, found in present().items()),
+        "not installed": ", ".join(missing()) or "none",
     }
 
 

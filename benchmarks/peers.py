@@ -1,4 +1,4 @@
-"""The libraries that coord is measured beside: which are installed, and which are left out for lack of them."""
+"""The libraries that coord is measured beside, and which of them are installed."""
 
 from __future__ import annotations
 

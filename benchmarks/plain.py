@@ -1,8 +1,7 @@
 """What one would write without coord, for one process: dicts and a lock.
 
-It does the same job in the same bounds: what has ended counts as gone, and is dropped, so that memory is bounded too.
-It does not check names, counts and TTLs, tells no kind of value from another, has no operation ids and no owners that
-ask twice, lets nobody wait, and is of no use to a second process.
+Entries expire and are dropped, so that memory is bounded. There are no checks of names, counts, types and TTLs, no
+operation ids, no owners and no waiting, and a second process cannot use it.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 
 
 class Kept:
-    """A dict whose entries end."""
+    """A dict whose entries expire."""
 
     def __init__(self) -> None:
         self._entries: dict[str, tuple[float, Any]] = {}
@@ -26,7 +25,7 @@ class Kept:
         return entry[1] if entry is not None and entry[0] > now else None
 
     def put(self, key: str, value: Any, now: float, ttl: float) -> None:
-        """Keep a value for ``ttl`` seconds, and drop what has ended."""
+        """Keep a value for ``ttl`` seconds, and drop expired ones."""
         while self._ends and self._ends[0][0] < now:
             self._drop(heappop(self._ends)[1], now)
         if key not in self._entries:
@@ -75,7 +74,7 @@ class Plain:
             return self._fence
 
     def release(self, name: str, fence: int) -> bool:
-        """Let a claim go, if it is still the one with that fence."""
+        """Release a claim if it still has that fence."""
         now = monotonic()
         with self._lock:
             if self._claims.get(name, now) != fence:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +11,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import redis
 
+from benchmarks import floor, report
 from benchmarks.bench import Bench, Case
 from benchmarks.cases import CASES
 from benchmarks.goals import GOALS, verdicts
@@ -49,10 +52,53 @@ def test_every_goal_finds_what_it_is_about(measured: Callable[[Case], list[Figur
     assert missed == [goal.words for goal in GOALS if "glide" in goal.words and not installed("valkey-glide")]
 
 
-def test_the_command_prints_a_table_and_writes_every_round(tmp_path: Path):
-    written = tmp_path / "figures.json"
-    command = [sys.executable, "-m", "benchmarks", "--quick", "--only", "async-ids", "--json", str(written)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert ran.returncode == 0, ran.stderr
-    assert "async, 100 tasks: operation ids cost" in ran.stdout
-    assert {figure["who"] for figure in json.loads(written.read_text())["figures"]} == {"coord", "coord, no ids"}
+def test_every_comparison_on_a_server_has_its_floor(measured: Callable[[Case], list[Figure]]):
+    floors = {"blocking": floor.BLOCKING, "async-once": floor.ASYNC, "handover": floor.BLOCKING}
+    for case in CASES:
+        least = next((who for name, who in floors.items() if case.name.startswith(name)), None)
+        sizes = {figure.at for figure in measured(case) if figure.at != "in memory"}
+        if least:
+            assert {figure.at for figure in measured(case) if figure.who == least} == sizes
+
+
+def test_the_summary_fits_one_screen(measured: Callable[[Case], list[Figure]]):
+    figures = [figure for case in CASES for figure in measured(case)]
+    here = dict.fromkeys(("cpu", "cores", "load", "python", "redis-py", "hiredis", "server"), "a long name of it " * 9)
+    lines = report.summary(report.Results(here, figures, verdicts(figures))).splitlines()
+    assert len(lines) < 24
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_report_is_one_page_with_a_plot_of_every_case(measured: Callable[[Case], list[Figure]]):
+    figures = [figure for case in CASES for figure in measured(case)]
+    page = report.page(report.Results({"cpu": "<tiny>"}, figures, verdicts(figures)))
+    assert page.count("<svg") == len(CASES)
+    assert "&lt;tiny&gt;" in page
+    assert not re.findall(r"(?:src|href)=|url\(|@import|<script|<link", page)
+
+
+def test_a_server_of_ones_own_is_measured_and_not_emptied(tmp_path: Path):
+    written, page = tmp_path / "figures.json", tmp_path / "report.html"
+    with Server(next(iter(engines().values()))) as server, redis.Redis.from_url(server.url) as client:
+        client.set("mine", "kept")
+        options = ("--quick", "--only", "async-ids", "blocking-once", "--url", server.url.replace("redis:", "valkey:"))
+        ran = command(*options, "--json", str(written), "--report", str(page))
+        assert ran.returncode == 0, ran.stderr
+        assert client.get("mine") == b"kept"
+        assert not [key for key in client.scan_iter() if key != b"mine" and client.ttl(key) < 0]
+    assert "blocking, 1 thread: CPU of a bare socket" in ran.stdout
+    assert {figure["case"] for figure in json.loads(written.read_text())["figures"]} == {"async-ids", "blocking-once"}
+    assert "blocking-once" in page.read_text()
+    again = command("--read", str(written))
+    assert again.stdout.strip() in ran.stdout
+
+
+def test_a_url_of_many_servers_is_one_sentence():
+    ran = command("--url", "redis+cluster://localhost:7000")
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("--url takes one server")
+
+
+def command(*options: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "benchmarks", *options]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)

@@ -1,12 +1,8 @@
-"""Awaited calls: coord beside other clients that send the same EVALSHA, by 1 to 1,000 tasks of one loop.
-
-``ceiling`` is no client: a bare asyncio protocol with hiredis that knows no errors, no retries and no limits.
-"""
+"""Async calls: coord beside a bare protocol and other clients that send the same EVALSHA, in 1 to 1,000 tasks."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Any
@@ -15,6 +11,7 @@ from urllib.parse import urlsplit
 import redis.asyncio
 
 import coord
+from benchmarks import floor
 from benchmarks.bench import PREFIX, Bench, Case
 from benchmarks.cases.blocking import source
 from benchmarks.measure import AsyncOperation, Contender, Figure, in_tasks
@@ -22,13 +19,13 @@ from benchmarks.peers import installed
 
 TASKS = (1, 10, 100, 1000)
 MOST_CONNECTIONS = 100
-"""What a pool of redis.asyncio holds; beyond it callers wait, where its default pool would refuse them."""
+"""The size of redis.asyncio's pool. More callers wait; its default pool would raise an error."""
 
 
 def once_by_tasks(bench: Bench) -> Iterator[Figure]:
     """A dedupe window, by each client and each number of tasks."""
     for tasks in TASKS:
-        # Of many, some peers have threads of their own: those run wherever the scheduler likes.
+        # Some peers have threads of their own, so many tasks are not pinned to a core.
         with bench.placed("together" if tasks == 1 else None), asyncio.Runner() as loop, Held(loop) as hold:
             ways = {who: hold(client(bench.url)) for who, client in _clients().items()}
             contenders = [Contender(who, in_tasks(loop, way, tasks)) for who, way in ways.items()]
@@ -49,9 +46,7 @@ def _clients() -> dict[str, Client]:
         peers["coredis"] = _coredis
     if installed("valkey-glide"):
         peers["valkey-glide"] = _glide
-    if installed("hiredis"):
-        peers["ceiling"] = _ceiling
-    return {"coord": _coord, **peers}
+    return {"coord": _coord, floor.ASYNC: _floor, **peers}
 
 
 @asynccontextmanager
@@ -106,61 +101,19 @@ async def _glide(url: str) -> AsyncIterator[AsyncOperation]:
     await client.close()
 
 
-class Bare(asyncio.Protocol):
-    """Calls of one loop tick in one write, replies matched in order, and nothing else."""
-
-    def __init__(self) -> None:
-        import hiredis  # noqa: PLC0415  # a peer that may be missing
-
-        self._pack, self._reader = hiredis.pack_command, hiredis.Reader()
-        self._unsent: list[bytes] = []
-        self._pending: deque[asyncio.Future[Any]] = deque()
-        self._loop = asyncio.get_running_loop()
-        self._transport: Any = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way out."""
-        self._transport = transport
-
-    def ask(self, *words: str | int) -> asyncio.Future[Any]:
-        """Send a command at the end of this tick."""
-        if not self._unsent:
-            self._loop.call_soon(self._send)
-        self._unsent.append(self._pack(words))
-        future = self._loop.create_future()
-        self._pending.append(future)
-        return future
-
-    def _send(self) -> None:
-        self._transport.write(b"".join(self._unsent))
-        self._unsent.clear()
-
-    def data_received(self, data: bytes) -> None:
-        """Hand replies out."""
-        self._reader.feed(data)
-        while (reply := self._reader.gets()) is not False:
-            self._pending.popleft().set_result(reply)
-
-
 @asynccontextmanager
-async def _ceiling(url: str) -> AsyncIterator[AsyncOperation]:
-    parts = urlsplit(url)
-    transport, bare = await asyncio.get_running_loop().create_connection(
-        Bare, parts.hostname or "localhost", parts.port or 6379
-    )
-    if parts.password:
-        await bare.ask("AUTH", parts.username or "default", parts.password)
-    await bare.ask("SELECT", parts.path.strip("/") or 0)
+async def _floor(url: str) -> AsyncIterator[AsyncOperation]:
+    bare = await floor.BareProtocol.connect(floor.Address(url))
     sha = source("once").sha
     yield lambda i: bare.ask("EVALSHA", sha, 1, *_words(i))
-    transport.close()
+    bare.close()
 
 
 # --- operation ids -------------------------------------------------------------------------------
 
 
 def ids(bench: Bench) -> Iterator[Figure]:
-    """What operation ids cost: the same accumulation with them and without, by 100 tasks."""
+    """The same accumulation with operation ids and without, in 100 tasks."""
     for name, operation in ACCUMULATIONS.items():
         with bench.placed("apart"), asyncio.Runner() as loop, Held(loop) as hold:
             on = hold(_accumulating(bench.url, operation))
@@ -217,7 +170,7 @@ class Held:
             async with AsyncExitStack() as stack:
                 try:
                     entered.set_result(await stack.enter_async_context(manager))
-                except Exception as error:  # handed on to who waits
+                except Exception as error:  # raised in the caller
                     entered.set_exception(error)
                 await over.wait()
 
@@ -232,6 +185,6 @@ async def _ended(stay: tuple[asyncio.Task[None], asyncio.Event]) -> None:
 
 
 CASES = (
-    Case("async-once", "a dedupe window, by 1 to 1,000 tasks of one loop", once_by_tasks),
-    Case("async-ids", "what operation ids cost, by 100 tasks", ids),
+    Case("async-once", "a dedupe window, in 1 to 1,000 tasks of one loop", once_by_tasks),
+    Case("async-ids", "the cost of operation ids, in 100 tasks", ids),
 )

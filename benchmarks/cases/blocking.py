@@ -1,20 +1,22 @@
-"""Blocking calls: coord beside redis-py's Script with the same Lua, several commands instead of a script, and others.
+"""Blocking calls: coord beside a bare socket and redis-py's Script, which send the same, and beside other ways.
 
-Each job is done by one thread and by eight that share a client.
+One thread does each job, then eight threads that share a client.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 import redis
 
 import coord
+from benchmarks import floor
 from benchmarks.bench import PREFIX, Bench, Case, Place
 from benchmarks.measure import Contender, Figure, Operation, in_threads
 from benchmarks.peers import installed
+from coord import claims
 from coord.script import Call, Script, shipped
 
 THREADS = (1, 8)
@@ -23,29 +25,63 @@ Ways = Callable[["Clients"], dict[str, Operation]]
 
 
 class Clients:
-    """What the operations of one case share: a coordinator and a redis-py client."""
+    """What the operations of one case share: a coordinator, a redis-py client and bare sockets."""
 
     def __init__(self, url: str, held: ExitStack) -> None:
         self.url = url
         self.coord = held.enter_context(coord.connect(url, prefix=PREFIX))
         self.redis: Any = held.enter_context(redis.Redis.from_url(url))
-        self.held = held
+        self.bare = held.enter_context(closing(floor.BareSockets(floor.Address(url))))
 
-    def script(self, name: str) -> Callable[..., Any]:
-        """One of coord's scripts, in redis-py's hands."""
-        script: Callable[..., Any] = self.redis.register_script(source(name).source)
-        return script
+    def others(self, *calls: Call[Any]) -> dict[str, Operation]:
+        """Return two ways to send what coord sends for these calls: with a bare socket and with redis-py's Script."""
+        templates = [Template(call) for call in calls]
+        scripts = [(self.redis.register_script(each.script.source), each) for each in templates]
+        for each in templates:
+            self.redis.script_load(each.script.source)
 
-    def seated(self, call: Call[Any]) -> Operation:
-        """An accumulation, in redis-py's hands: with the words that a connection of coord sends, turn by turn."""
-        script = self.script(call.script.name)
-        key, op = call.keys
-        before, after = call.argv[: call.script.turn_at], call.argv[call.script.turn_at + 1 :]
-        return lambda i: script(keys=[key, f"{op}seat"], args=[*before, i, *after])
+        def by_socket(i: int) -> None:
+            for each in templates:
+                keys, argv = each.filled(i)
+                self.bare.ask("EVALSHA", each.script.sha, len(keys), *keys, *argv)
+
+        def by_script(i: int) -> None:
+            for script, each in scripts:
+                keys, argv = each.filled(i)
+                script(keys=keys, args=argv)
+
+        return {floor.BLOCKING: by_socket, "redis-py Script": by_script}
+
+
+NAME = "NUMBER"
+"""In a call that serves as a template: the name that stands for the number of the operation."""
+
+
+class Template:
+    """The keys and arguments of a call, with the number of the operation filled in."""
+
+    def __init__(self, call: Call[Any]) -> None:
+        self.script = call.script
+        self._keys = [key.partition(NAME) for key in call.keys]
+        self._argv = list(call.argv)
+        self._sequence_at = call.script.turn_at
+        if self._sequence_at >= 0:
+            # The last key is that of the operation id: a connection of coord adds the number of a slot.
+            *others, (head, _, tail) = self._keys
+            self._keys = [*others, (head, _, f"{tail}slot")]
+
+    def filled(self, i: int) -> tuple[list[str], list[str | int]]:
+        """Return the keys and arguments of operation ``i``."""
+        number = str(i)
+        keys = [head + number + tail if name else head + tail for head, name, tail in self._keys]
+        argv = self._argv.copy()
+        if self._sequence_at >= 0:
+            argv[self._sequence_at] = i
+        return keys, argv
 
 
 def source(name: str) -> Script:
-    """One of the scripts that coord ships."""
+    """Return a script that coord ships."""
     return next(script for script in shipped() if script.name == name)
 
 
@@ -59,9 +95,9 @@ def measured(name: str, ways: Ways, bench: Bench) -> Iterator[Figure]:
 
 
 def place(threads: int) -> Place:
-    """Where callers and server run: one that asks and waits beside the server; from many, the server is kept away.
+    """Return where callers and server run: one caller beside the server, many callers apart from it.
 
-    Of the threads of an interpreter one runs at a time; a server that takes its core sends it to another.
+    One thread of an interpreter runs at a time; a server on the same core would push it to another one.
     """
     return "together" if threads == 1 else "apart"
 
@@ -74,8 +110,7 @@ def _threads(number: int) -> str:
 
 
 def once(to: Clients) -> dict[str, Operation]:
-    """A dedupe window, of a name that nobody has asked for."""
-    script = to.script("once")
+    """A dedupe window of an unused name."""
 
     def commands(i: int) -> bool:
         key = f"{PREFIX}commands:{i}"
@@ -87,7 +122,7 @@ def once(to: Clients) -> dict[str, Operation]:
 
     return {
         "coord": lambda i: to.coord.once(f"{i}"),
-        "redis-py Script": lambda i: script(keys=[f"{PREFIX}once:{{{i}}}"], args=[f"nonce-{i}", 45_000]),
+        **to.others(to.coord.calls.once(NAME)),
         "redis-py SET NX PX": lambda i: to.redis.set(f"{PREFIX}set:{i}", "1", nx=True, px=45_000),
         "redis-py GET, SET, EXPIRE": commands,
     }
@@ -95,24 +130,20 @@ def once(to: Clients) -> dict[str, Operation]:
 
 def claim(to: Clients) -> dict[str, Operation]:
     """A lock, taken and released."""
-    take, leave = to.script("claim"), to.script("release")
+    take = claims.take(to.coord.calls, NAME, "owner", "nonce", 30_000)
+    leave = claims.release(to.coord.calls, NAME, "nonce")
 
     def by_coord(i: int) -> None:
         lease = to.coord.claim(f"{i}", ttl=30)
         assert lease is not None
         lease.release()
 
-    def by_script(i: int) -> None:
-        keys = [f"{PREFIX}claim:{{{i}}}", f"{PREFIX}claim:{{{i}}}:gone:n{i}"]
-        take(keys=keys, args=["owner", f"n{i}", 30_000])
-        leave(keys=keys, args=[f"n{i}", 60_000, "PUBLISH"])
-
     def by_lock(i: int) -> None:
         lock = to.redis.lock(f"{PREFIX}lock:{i}", timeout=30)
         lock.acquire()
         lock.release()
 
-    ways = {"coord": by_coord, "redis-py Script": by_script, "redis-py Lock": by_lock}
+    ways = {"coord": by_coord, **to.others(take, leave), "redis-py Lock": by_lock}
     return {**ways, **_other_locks(to)}
 
 
@@ -152,7 +183,7 @@ def bump(to: Clients) -> dict[str, Operation]:
 
     return {
         "coord": lambda _: to.coord.bump("coord"),
-        "redis-py Script": to.seated(to.coord.calls.bump("script")),
+        **to.others(to.coord.calls.bump("script")),
         "redis-py INCR, EXPIRE": commands,
         "redis-py pipeline": pipeline,
     }
@@ -173,26 +204,20 @@ def merge(to: Clients) -> dict[str, Operation]:
 
     return {
         "coord": lambda _: stats.merge("coord", processed=1, errors=1, tokens=1),
-        "redis-py Script": to.seated(_merge_call(to)),
+        **to.others(to.coord.calls.stats("bench").merge("script", dict.fromkeys(FIELDS, 1))),
         "redis-py 3 HINCRBY, EXPIRE": commands,
         "redis-py pipeline": lambda _: _merging(to.redis.pipeline(), key).execute(),
     }
 
 
 def merge_consume(to: Clients) -> dict[str, Operation]:
-    """Three counts of a new id, and all of them taken."""
-    put, take = to.script("merge"), to.script("consume")
+    """Three counts of a new id, merged and consumed."""
     stats = to.coord.stats("bench")
-    ttl_ms, _, remember_ms, *deltas = _merge_call(to).argv
+    calls = to.coord.calls.stats("script")
 
     def by_coord(i: int) -> None:
         stats.merge(f"{i}", processed=1, errors=1, tokens=1)
         assert stats.consume(f"{i}")
-
-    def by_script(i: int) -> None:
-        key = f"{PREFIX}stats:{{{i}}}:script"
-        put(keys=[key, f"{key}:op:seat"], args=[ttl_ms, i, remember_ms, *deltas])
-        take(keys=[key, f"{key}:batch:{i}"], args=[remember_ms])
 
     def commands(i: int) -> None:
         key = f"{PREFIX}commands:{i}"
@@ -209,14 +234,10 @@ def merge_consume(to: Clients) -> dict[str, Operation]:
 
     return {
         "coord": by_coord,
-        "redis-py Script": by_script,
+        **to.others(calls.merge(NAME, dict.fromkeys(FIELDS, 1)), calls.consume(NAME)),
         "redis-py commands": commands,
         "redis-py pipeline": pipelines,
     }
-
-
-def _merge_call(to: Clients) -> Call[None]:
-    return to.coord.calls.stats("bench").merge("script", dict.fromkeys(FIELDS, 1))
 
 
 def _merging(pipeline: Any, key: str) -> Any:
@@ -235,7 +256,7 @@ def incr(to: Clients) -> dict[str, Operation]:
 
     ways: dict[str, Operation] = {
         "coord": lambda _: to.coord.kv.incr("coord"),
-        "redis-py Script": to.seated(to.coord.calls.kv.incr("script")),
+        **to.others(to.coord.calls.kv.incr("script")),
         "redis-py INCRBY, EXPIRE": commands,
         "redis-py pipeline": lambda _: to.redis.pipeline().incrby(key, 1).expire(key, 3600).execute(),
     }
@@ -252,7 +273,7 @@ JOBS: dict[str, tuple[str, Ways]] = {
     "claim": ("a lock taken and released", claim),
     "bump": ("a new version", bump),
     "merge": ("three counts of one id", merge),
-    "merge-consume": ("three counts merged, and taken", merge_consume),
+    "merge-consume": ("three counts merged and consumed", merge_consume),
     "incr": ("a count with a TTL", incr),
 }
 
@@ -268,12 +289,14 @@ def _case(job: str) -> Case:
 
 
 def threads(bench: Bench) -> Iterator[Figure]:
-    """How throughput changes with the number of threads."""
+    """A dedupe window, by the number of threads."""
     for number in (1, 2, 4, 8, 16, 32):
         with ExitStack() as held, bench.placed(place(number)):
             ways = once(Clients(bench.url, held))
-            contenders = [Contender(who, in_threads(ways[who], number)) for who in ("coord", "redis-py Script")]
+            contenders = [
+                Contender(who, in_threads(ways[who], number)) for who in ("coord", floor.BLOCKING, "redis-py Script")
+            ]
             yield from bench.in_turn("grow-threads", number, contenders)
 
 
-CASES = (*map(_case, JOBS), Case("grow-threads", "once, by 1 to 32 threads", threads))
+CASES = (*map(_case, JOBS), Case("grow-threads", "once, in 1 to 32 threads", threads))

@@ -1,4 +1,4 @@
-"""How cost grows: with keys, with batch size, with fields. With callers: see the other cases."""
+"""How cost grows with the number of keys, the size of a batch, and the number of fields."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def keys(bench: Bench) -> Iterator[Figure]:
-    """A window beside 1,000 to 1,000,000 others: microseconds inside the server, and bytes per key."""
+    """A window beside 1,000 to 1,000,000 others: microseconds inside the server."""
     numbers = (1_000, 10_000, 100_000) if bench.quick else (1_000, 10_000, 100_000, 1_000_000)
     bench.clear()
     there = 0

@@ -1,13 +1,13 @@
-"""Hand-over: how long after a release the one who waited has the lock. coord is woken; others poll or block.
+"""Hand-over: the time from a release until the waiter holds the lock. coord is notified; others poll or block.
 
-One round is one hand-over: the holder releases after the waiter has surely begun to wait.
+One round is one hand-over. The holder releases after the waiter has begun to wait.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from itertools import count
 from time import perf_counter, sleep
 from typing import Any
@@ -15,16 +15,19 @@ from typing import Any
 import redis
 
 import coord
+from benchmarks import floor
 from benchmarks.bench import PREFIX, Bench, Case
 from benchmarks.measure import Figure
 from benchmarks.peers import installed
+from coord import claims
+from coord.script import Call
 
 Lock = Callable[[str], AbstractContextManager[Any]]
-"""From a name to a lock that waits until it has it."""
+"""From a name to a lock that waits until it is free."""
 
 _names = count()
 SETTLES = 0.03
-"""Seconds after which a waiter has surely subscribed, or is between two looks."""
+"""Seconds after which a waiter has subscribed, or is between two looks."""
 
 
 def handover(bench: Bench) -> Iterator[Figure]:
@@ -42,7 +45,7 @@ def handover(bench: Bench) -> Iterator[Figure]:
 
 
 def _handed_over(lock: Lock) -> float:
-    """Microseconds from the release to the moment at which the waiter has it."""
+    """Return the microseconds from the release until the waiter holds the lock."""
     name = f"handover-{next(_names)}"
     begun = threading.Event()
     got: list[float] = []
@@ -67,11 +70,36 @@ def _coord(c: coord.Coordinator) -> Lock:
     return lambda name: c.hold(name, ttl=30, wait=20)
 
 
+def _bare(url: str, c: coord.Coordinator) -> Lock:
+    """The floor: coord's own scripts and notification, sent and read by bare sockets."""
+    address = floor.Address(url)
+    tries = count()
+
+    def send(bare: floor.BareSocket, call: Call[Any]) -> Any:
+        return bare.ask("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.argv)
+
+    @contextmanager
+    def lock(name: str) -> Iterator[None]:
+        nonce = f"bare-{next(tries)}"
+        take = claims.take(c.calls, name, nonce, nonce, 30_000)
+        with closing(floor.BareSocket(address)) as bare, closing(floor.BareSocket(address)) as notified:
+            notified.ask("SUBSCRIBE", take.keys[0])
+            while not send(bare, take)[0]:
+                notified.receive()
+            yield
+            send(bare, claims.release(c.calls, name, nonce))
+
+    for call in (claims.take(c.calls, "load", "", "load", 1), claims.release(c.calls, "load", "load")):
+        c.run(call)  # the script is loaded from now on
+    return lock
+
+
 def _on_server(url: str, held: ExitStack) -> dict[str, Lock]:
     client: Any = held.enter_context(redis.Redis.from_url(url))
     c = held.enter_context(coord.connect(url, prefix=PREFIX))
     locks: dict[str, Lock] = {
         "coord": _coord(c),
+        floor.BLOCKING: _bare(url, c),
         "redis-py Lock": lambda name: client.lock(f"{PREFIX}{name}", timeout=30),
     }
     if installed("python-redis-lock"):
@@ -87,6 +115,4 @@ def _in_memory(held: ExitStack) -> dict[str, Lock]:
     return {"coord": _coord(c), "threading.Lock": lambda name: plain.setdefault(name, threading.Lock())}
 
 
-CASES = (
-    (Case("handover", "from a release to the waiter's return", handover),) if hasattr(coord.Coordinator, "hold") else ()
-)
+CASES = (Case("handover", "from a release to the waiter's return", handover),)

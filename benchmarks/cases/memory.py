@@ -1,4 +1,4 @@
-"""In memory: coord beside dicts and a lock, and beside servers that are no servers running the same scripts."""
+"""In memory: coord beside dicts and a lock, and beside fake servers that run the same scripts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from coord.coordinator import CallMaker
 from coord.script import Call, shipped
 
 Pair = tuple[Operation, Operation]
-"""The same job, done by coord and by dicts and a lock."""
+"""The same job with coord, and with dicts and a lock."""
 
 _spaces = count()
 
@@ -31,12 +31,12 @@ def _fresh() -> coord.Coordinator:
 
 
 def once(c: coord.Coordinator, plain: Plain) -> Pair:
-    """A window of a name that nobody has asked for."""
+    """A window of an unused name."""
     return lambda i: c.once(f"job-{i}"), lambda i: plain.once(f"job-{i}")
 
 
 def once_again(c: coord.Coordinator, plain: Plain) -> Pair:
-    """A window that another has opened."""
+    """A window that is already taken."""
     return lambda _: c.once("job"), lambda _: plain.once("job")
 
 
@@ -62,7 +62,7 @@ def bump(c: coord.Coordinator, plain: Plain) -> Pair:
 
 
 def is_stale(c: coord.Coordinator, plain: Plain) -> Pair:
-    """A look whether a version is still the newest."""
+    """A check whether a version is still the newest."""
     newest, newest_plain = c.bump("index"), plain.bump("index")
     return lambda _: c.is_stale("index", newest), lambda _: plain.is_stale("index", newest_plain)
 
@@ -77,7 +77,7 @@ def merge(c: coord.Coordinator, plain: Plain) -> Pair:
 
 
 def merge_consume(c: coord.Coordinator, plain: Plain) -> Pair:
-    """Three counts of a new id, and all of them taken."""
+    """Three counts of a new id, merged and consumed."""
     stats = c.stats("bench")
 
     def by_coord(i: int) -> None:
@@ -126,7 +126,7 @@ def _never_cleaned(name: str) -> Operation:
 # --- beside fakes that run the scripts -----------------------------------------------------------
 
 Anywhere = Callable[[Any, int], Any]
-"""An operation, of a coordinator or of the world in which it is a Call."""
+"""An operation of a coordinator, or one that builds a Call."""
 
 SCRIPTS: dict[str, Anywhere] = {
     "once": lambda at, i: at.once(f"{i}"),
@@ -170,11 +170,11 @@ PREPARATIONS: tuple[Anywhere, ...] = (
     lambda at, _: at.request("brief").register(),
     lambda at, _: at.request("brief").add("stage", "root"),
 )
-"""What has to be there: a barrier that does not complete, and requests."""
+"""What the operations need: a barrier that does not complete, and requests."""
 
 
 def beside_fakes(bench: Bench) -> Iterator[Figure]:
-    """Every script: its twin in memory, and its Lua in fakeredis and in burner-redis, where they can run it."""
+    """Every script: its twin in memory, and its Lua in fakeredis and burner-redis, if they can run it."""
     missing = {script.name for script in shipped()} - {*SCRIPTS, "permitted"}
     assert not missing, f"no operation here runs {missing}"
     with ExitStack() as held:
@@ -221,7 +221,7 @@ def _fakeredis() -> Fake | None:
 
 
 def _burner(held: ExitStack) -> Fake | None:
-    """burner-redis runs another Lua, and not every command: scripts that it fails are left out."""
+    """Return burner-redis. It runs another Lua and not every command; scripts that fail there are left out."""
     if not installed("burner-redis"):
         return None
     from burner_redis import BurnerRedis  # noqa: PLC0415  # a peer that may be missing
@@ -239,7 +239,7 @@ def _burner(held: ExitStack) -> Fake | None:
     async def made(call: Call[Any]) -> None:
         await client.evalsha(call.script.sha, len(call.keys), *call.keys, *map(str, call.argv))
 
-    with suppress(Exception):  # it may know no such command
+    with suppress(Exception):  # it may not have a command
         loop.run(prepared())
 
     def run(operation: Anywhere) -> Contender | None:
@@ -266,7 +266,7 @@ def _works(loop: asyncio.Runner, operation: AsyncOperation) -> bool:
 
     try:
         loop.run(twice())
-    except Exception:  # whatever it says: it cannot run this script
+    except Exception:  # it cannot run this script
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""What the server pays: microseconds inside a script, and bytes that an entity takes."""
+"""The cost on the server: microseconds inside a script, and bytes of an entity."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def time_inside(bench: Bench) -> Iterator[Figure]:
 
 
 def inside(bench: Bench, c: coord.Coordinator, build: Callable[[int], Call[Any]], number: int = CALLS) -> float:
-    """Make calls, and return the microseconds that the server counted for each."""
+    """Make calls, and return the microseconds of one inside the server."""
     before = evalsha(bench)
     _made(c, [build(i) for i in islice(_numbers, number)])
     after = evalsha(bench)
@@ -37,7 +37,7 @@ def inside(bench: Bench, c: coord.Coordinator, build: Callable[[int], Call[Any]]
 
 
 def evalsha(bench: Bench) -> tuple[int, int]:
-    """How many EVALSHA the server has run, and the microseconds they took."""
+    """Return how many EVALSHA the server has run, and the microseconds they took."""
     stats: dict[str, Any] = bench.client.info("commandstats").get("cmdstat_evalsha", {})
     return int(stats.get("calls", 0)), int(stats.get("usec", 0))
 
@@ -49,7 +49,7 @@ def _made(c: coord.Coordinator, calls: list[Call[Any]]) -> None:
 
 
 def _endless() -> Iterator[int]:
-    # Below 0: numbers that no operation of another case is given.
+    # Negative: no other case uses these numbers.
     i = -1
     while True:
         yield i
@@ -89,7 +89,7 @@ def _grown(bench: Bench, c: coord.Coordinator, build: Callable[[int], Call[Any]]
 
 
 def _used(bench: Bench) -> int:
-    """What the server has allocated, less what clients make it hold."""
+    """Return the memory the server has allocated, without that of its clients."""
     info: dict[str, Any] = bench.client.info("memory")
     return int(info["used_memory"]) - int(info["mem_clients_normal"])
 
