@@ -18,7 +18,7 @@ from backends import found
 from coord.testing.servers import Server
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LOCAL = re.compile(r"redis://localhost:6379(?:/0)?")
 ENGINE = "redis-8.2"
 
