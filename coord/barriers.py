@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from coord.errors import MissingBarrier, OutcomeUnknown, ReplyError, Unavailable, WaitTimeout
 from coord.leases import look_again_in
-from coord.library import keep_error, kept_errors, now_ms, recall, refresh, remember
-from coord.names import Seconds, decoded, encoded, int64, milliseconds, text
+from coord.lualib import keep_error, kept_errors, now_ms, recall, refresh, remember
+from coord.names import Seconds, check_name, int64, milliseconds, percent_decode, percent_encode
 from coord.operation import Handle, nonce
-from coord.plan import Pause, Plan, Rest, Tell, ask, ask_by, in_time, listen
-from coord.script import Call, packaged
+from coord.plan import Invoke, Plan, Sleep, Wait, ask, ask_by, in_time, subscribe
+from coord.script import Call, load
 
 if TYPE_CHECKING:
     from coord.memory import Keyspace
@@ -78,10 +78,10 @@ class BarrierStatus(NamedTuple):
 class BarrierHandle(Handle):
     """One barrier, by its name."""
 
-    def __init__(self, at: object, name: str) -> None:
-        super().__init__(at)
+    def __init__(self, ops: object, name: str) -> None:
+        super().__init__(ops)
         self.name = name
-        self._key = self.at.key("barrier", name)
+        self._key = self.ops.key("barrier", name)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
@@ -106,14 +106,14 @@ def open_(
     if not 1 <= parties <= _MOST_PARTIES:
         raise ValueError(f"parties is {parties}: a barrier is opened for 1 to {_MOST_PARTIES:,}")
     deadline_ms = 0 if deadline is None else milliseconds(deadline, "deadline")
-    ttl_ms = barrier.at.lifetime(ttl)
+    ttl_ms = barrier.ops.lifetime(ttl)
     if ttl_ms:
         # It has to outlive its deadline, for those who come to see that it has expired.
         ttl_ms = max(ttl_ms, 2 * deadline_ms)
     attempt = nonce()
-    op, turn, remember_ms = barrier.at.remembered(barrier._key)
-    argv = (attempt, parties, ttl_ms, deadline_ms, _json(metadata), barrier.at.publish, turn, remember_ms)
-    return barrier.at.call(OPEN, (barrier._key, op), argv, str)
+    op, sequence, remember_ms = barrier.ops.remembered(barrier._key)
+    argv = (attempt, parties, ttl_ms, deadline_ms, _json(metadata), barrier.ops.publish, sequence, remember_ms)
+    return barrier.ops.call(OPEN, (barrier._key, op), argv, str)
 
 
 def arrive(barrier: BarrierHandle, member: str, attempt: str | None = None) -> Call[Arrival]:
@@ -136,9 +136,9 @@ def fail(barrier: BarrierHandle, member: str, message: str, attempt: str | None 
 def _arrival(barrier: BarrierHandle, member: str, attempt: str | None, verdict: str, message: str) -> Call[Arrival]:
     if attempt is not None and not isinstance(attempt, str):
         raise TypeError(f"attempt is a str, not {type(attempt).__name__}")
-    attempt = text(attempt, "attempt") if attempt else ""
-    argv = (encoded(member, "a member"), attempt, nonce(), verdict, message, barrier.at.publish)
-    return barrier.at.call(ARRIVE, (barrier._key,), argv, lambda reply: _read_arrival(barrier.name, reply))
+    attempt = check_name(attempt, "attempt") if attempt else ""
+    argv = (percent_encode(member, "a member"), attempt, nonce(), verdict, message, barrier.ops.publish)
+    return barrier.ops.call(ARRIVE, (barrier._key,), argv, lambda reply: _read_arrival(barrier.name, reply))
 
 
 def status(barrier: BarrierHandle) -> Call[BarrierStatus | None]:
@@ -148,14 +148,14 @@ def status(barrier: BarrierHandle) -> Call[BarrierStatus | None]:
 
 def _status_since(barrier: BarrierHandle, seen: str) -> Call[BarrierStatus | None]:
     """Return the status for who waits since an attempt: also when it has ended, and the next one is open."""
-    return barrier.at.call(STATUS, (barrier._key,), (seen,), _read_status)
+    return barrier.ops.call(STATUS, (barrier._key,), (seen,), _read_status)
 
 
 def abort(barrier: BarrierHandle, reason: str = "") -> Call[bool]:
     """End the barrier: nobody arrives any more, and all that wait are told. False when it was not open."""
     if not isinstance(reason, str):
         raise TypeError(f"reason is a str, not {type(reason).__name__}")
-    return barrier.at.call(ABORT, (barrier._key,), (message_text(reason), nonce(), barrier.at.publish), bool)
+    return barrier.ops.call(ABORT, (barrier._key,), (message_text(reason), nonce(), barrier.ops.publish), bool)
 
 
 def message_text(message: str) -> str:
@@ -190,7 +190,7 @@ def _read_status(reply: list[Any]) -> BarrierStatus | None:
         parties=parties,
         arrived=arrived,
         remaining=parties - arrived,
-        errors={decoded(member): text for member, text in zip(errors[::2], errors[1::2], strict=True)},
+        errors={percent_decode(member): text for member, text in zip(errors[::2], errors[1::2], strict=True)},
         state=state,
         metadata=json.loads(metadata) if metadata else None,
         attempt=attempt,
@@ -217,24 +217,26 @@ def waiting(barrier: BarrierHandle, timeout: Seconds | None = None) -> Plan[Barr
 def _until_ended(
     barrier: BarrierHandle, timeout: Seconds | None, end: float | None, seen: str = ""
 ) -> Plan[BarrierStatus]:
-    handle = BarrierHandle(barrier.at.calls, barrier.name)
+    handle = BarrierHandle(barrier.ops.calls, barrier.name)
     found = yield from _looking(barrier, _status_since(handle, seen), end)
     if found.state != "open":
         return found
     look = _status_since(handle, seen or found.attempt)
-    bell = yield from listen(barrier._key)
+    event = yield from subscribe(barrier._key)
     try:
         while True:
             left = None if end is None else end - monotonic()
             if left is not None and left <= 0:
                 raise WaitTimeout(f"the barrier {barrier.name!r} lacks {found.remaining} after {timeout} s")
-            soon = min(look_again_in(bell), *(each for each in (left, _past(found.expires_in)) if each is not None), 60)
-            yield Rest(bell, soon)
+            soon = min(
+                look_again_in(event), *(each for each in (left, _past(found.expires_in)) if each is not None), 60
+            )
+            yield Wait(event, soon)
             found = yield from _looking(barrier, look, end)
             if found.state != "open":
                 return found
     finally:
-        bell.leave()
+        event.leave()
 
 
 def _past(seconds: float | None) -> float | None:
@@ -257,12 +259,12 @@ def watching(
 ) -> Plan[None]:
     """Wait for the end of an attempt, or of one after it, and run its callback if no other watcher has."""
     mine = nonce()
-    handle = BarrierHandle(barrier.at.calls, barrier.name)
+    handle = BarrierHandle(barrier.ops.calls, barrier.name)
     try:
         ended = yield from _patiently(lambda: _until_ended(barrier, None, None, seen))
         callback = {"complete": on_complete, "expired": on_timeout}.get(ended.state)
         if callback is not None and (yield from _patiently(lambda: ask(_fire(handle, ended.attempt, mine)))):
-            yield Tell(callback, ended)
+            yield Invoke(callback, ended)
     except MissingBarrier as error:
         _log.warning("coord stops watching: %s", error)
     except Exception:
@@ -276,11 +278,11 @@ def _patiently(plan: Callable[[], Plan[T]]) -> Plan[T]:
             return (yield from plan())
         except (Unavailable, OutcomeUnknown) as error:
             _log.debug("coord goes on watching: %s", error)
-            yield Pause(random.uniform(0.5, 1.0))
+            yield Sleep(random.uniform(0.5, 1.0))
 
 
 def _fire(barrier: BarrierHandle, attempt: str, nonce: str) -> Call[bool]:
-    return barrier.at.call(FIRE, (barrier._key,), (attempt, nonce), bool)
+    return barrier.ops.call(FIRE, (barrier._key,), (attempt, nonce), bool)
 
 
 # --- twins ---------------------------------------------------------------------------------------
@@ -296,10 +298,10 @@ def _open(
     deadline_ms: int,
     metadata: str,
     publish: str,
-    turn: int,
+    sequence: int,
     remember_ms: int,
 ) -> str:
-    answered = recall(space, op, turn, remember_ms)
+    answered = recall(space, op, sequence, remember_ms)
     if answered is not None:
         return answered
     if not 1 <= parties <= _MOST_PARTIES:
@@ -312,7 +314,7 @@ def _open(
     state |= {"ends": ends, "ttl_ms": str(ttl_ms), "metadata": metadata, "reason": ""}
     space.hset(barrier, *(word for pair in (state | last).items() for word in pair))
     refresh(space, barrier, ttl_ms)
-    remember(space, op, turn, remember_ms, attempt)
+    remember(space, op, sequence, remember_ms, attempt)
     if before is not None:
         space.publish(barrier, "open")
     return attempt
@@ -397,8 +399,8 @@ def _fire_twin(space: Keyspace, barrier: str, attempt: str, nonce: str) -> int:
     return int(fired == nonce)
 
 
-OPEN = packaged("barrier_open", _open)
-ARRIVE = packaged("barrier_arrive", _arrive)
-STATUS = packaged("barrier_status", _status)
-ABORT = packaged("barrier_abort", _abort)
-FIRE = packaged("barrier_fire", _fire_twin)
+OPEN = load("barrier_open", _open)
+ARRIVE = load("barrier_arrive", _arrive)
+STATUS = load("barrier_status", _status)
+ABORT = load("barrier_abort", _abort)
+FIRE = load("barrier_fire", _fire_twin)

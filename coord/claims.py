@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from coord.errors import ReplyError
-from coord.library import later, whole
+from coord.lualib import later, whole
 from coord.names import Seconds, milliseconds
 from coord.operation import Calls
-from coord.script import Call, packaged
+from coord.script import Call, load
 
 if TYPE_CHECKING:
     from coord.memory import Keyspace
@@ -39,35 +39,35 @@ class Grant(NamedTuple):
     left: float
 
 
-def once(at: Calls, name: str, ttl: Seconds = 45) -> Call[bool]:
+def once(ops: Calls, name: str, ttl: Seconds = 45) -> Call[bool]:
     """Return True for exactly one caller per window of ``ttl`` seconds, False for all others until it ends.
 
     The window opens with the call that gets True, and is not prolonged by others.
     A window and a claim of the same name know nothing of each other.
     """
-    return at.call(ONCE, (at.key("once", name),), (at.nonce(), milliseconds(ttl)), bool)
+    return ops.call(ONCE, (ops.key("once", name),), (ops.nonce(), milliseconds(ttl)), bool)
 
 
-def take(at: Calls, name: str, owner: str, nonce: str, ttl_ms: int) -> Call[Grant]:
+def take(ops: Calls, name: str, owner: str, nonce: str, ttl_ms: int) -> Call[Grant]:
     """Ask for a claim; ``Grant.granted`` says whether it was given."""
-    claim = at.key("claim", name)
-    return at.call(CLAIM, (claim, f"{claim}:gone:{nonce}"), (owner, nonce, ttl_ms), _read_grant)
+    claim = ops.key("claim", name)
+    return ops.call(CLAIM, (claim, f"{claim}:tombstone:{nonce}"), (owner, nonce, ttl_ms), _read_grant)
 
 
-def renew(at: Calls, name: str, nonce: str, ttl_ms: int) -> Call[bool]:
+def renew(ops: Calls, name: str, nonce: str, ttl_ms: int) -> Call[bool]:
     """Hold a claim for longer; False when the attempt no longer has it."""
-    return at.call(RENEW, (at.key("claim", name),), (nonce, ttl_ms), _read_first)
+    return ops.call(RENEW, (ops.key("claim", name),), (nonce, ttl_ms), _read_first)
 
 
-def release(at: Calls, name: str, nonce: str) -> Call[bool]:
+def release(ops: Calls, name: str, nonce: str) -> Call[bool]:
     """Let a claim go; False when the attempt no longer had it. A later claim of the attempt is refused."""
-    claim = at.key("claim", name)
-    return at.call(RELEASE, (claim, f"{claim}:gone:{nonce}"), (nonce, at.gone_ms, at.publish), bool)
+    claim = ops.key("claim", name)
+    return ops.call(RELEASE, (claim, f"{claim}:tombstone:{nonce}"), (nonce, ops.tombstone_ms, ops.publish), bool)
 
 
-def holder(at: Calls, name: str) -> Call[Holder | None]:
+def holder(ops: Calls, name: str) -> Call[Holder | None]:
     """Return who has a name now; None when nobody has."""
-    return at.call(HOLDER, (at.key("claim", name),), (), _read_holder)
+    return ops.call(HOLDER, (ops.key("claim", name),), (), _read_holder)
 
 
 def _read_grant(reply: list[int | str]) -> Grant:
@@ -105,7 +105,7 @@ def _once(space: Keyspace, once: str, nonce: str, ttl_ms: int) -> int:
     return 1
 
 
-def _claim(space: Keyspace, claim: str, gone: str, owner: str, nonce: str, ttl_ms: int) -> list[int | str]:
+def _claim(space: Keyspace, claim: str, tombstone: str, owner: str, nonce: str, ttl_ms: int) -> list[int | str]:
     holder, attempt, fence = _holding(space.get(claim))
     taken = attempt != ""
     left_ms = space.pttl(claim) if taken else 0
@@ -116,7 +116,7 @@ def _claim(space: Keyspace, claim: str, gone: str, owner: str, nonce: str, ttl_m
             space.pexpire(claim, ttl_ms)
             left_ms = ttl_ms
         return [1, attempt, fence, left_ms]
-    if space.exists(gone):
+    if space.exists(tombstone):
         return [0, "", "0", 0]
     fence = later(space, fence)
     space.set(claim, f"{owner}|{nonce}|{fence}", px=ttl_ms)
@@ -131,17 +131,17 @@ def _renew(space: Keyspace, claim: str, nonce: str, ttl_ms: int) -> list[int | s
     return [1, fence]
 
 
-def _release(space: Keyspace, claim: str, gone: str, nonce: str, gone_ms: int, publish: str) -> int:
+def _release(space: Keyspace, claim: str, tombstone: str, nonce: str, tombstone_ms: int, publish: str) -> int:
     _, attempt, fence = _holding(space.get(claim))
     if attempt == nonce:
-        space.set(gone, "1", px=gone_ms)
-        space.set(claim, f"||{fence}", px=gone_ms)
+        space.set(tombstone, "1", px=tombstone_ms)
+        space.set(claim, f"||{fence}", px=tombstone_ms)
         space.publish(claim, "free")
         return 1
-    answered = space.get(gone)
+    answered = space.get(tombstone)
     if answered is not None:
         return int(answered)
-    space.set(gone, "0", px=gone_ms)
+    space.set(tombstone, "0", px=tombstone_ms)
     return 0
 
 
@@ -150,8 +150,8 @@ def _holder(space: Keyspace, claim: str) -> list[int | str]:
     return [owner, fence, space.pttl(claim)] if attempt else ["", fence, 0]
 
 
-ONCE = packaged("once", _once)
-CLAIM = packaged("claim", _claim)
-RENEW = packaged("renew", _renew)
-RELEASE = packaged("release", _release)
-HOLDER = packaged("holder", _holder)
+ONCE = load("once", _once)
+CLAIM = load("claim", _claim)
+RENEW = load("renew", _renew)
+RELEASE = load("release", _release)
+HOLDER = load("holder", _holder)

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from coord.coordinator import AsyncCoordinator, Coordinator
 from coord.errors import ConfigError
-from coord.forks import Guard
+from coord.fork import ForkSafeLock
 from coord.memory import AsyncMemory, Memory, keyspace
 from coord.names import Seconds
 from coord.operation import Naming
@@ -185,7 +185,7 @@ def _found(path: str) -> Any:
 # --- of the process ------------------------------------------------------------------------------
 
 _of_process: Coordinator | None = None
-_setting = Guard()
+_setting = ForkSafeLock()
 
 
 def set_coordinator(coordinator: Coordinator | None) -> None:

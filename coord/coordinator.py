@@ -16,9 +16,23 @@ from coord.barriers import BarrierStatus
 from coord.errors import MissingBarrier
 from coord.leases import AsyncHolding, AsyncLease, Holding, Job, Lease
 from coord.names import Seconds
-from coord.notices import Notices
+from coord.notifier import Notifier
 from coord.operation import Calls, Naming, op
-from coord.plan import Act, Bell, Listen, Pause, Plan, Rest, Tell, Together, Undo, Within, planned, report, undoing
+from coord.plan import (
+    Act,
+    Batch,
+    Compensate,
+    Event,
+    Invoke,
+    Plan,
+    Sleep,
+    Subscribe,
+    Wait,
+    WithTimeout,
+    compensating,
+    planned,
+    report,
+)
 from coord.script import Call, Script
 from coord.worker import GRACE, Worker
 
@@ -56,7 +70,7 @@ class Runner(Protocol):
         ...
 
     @property
-    def notices(self) -> Notices:
+    def notifier(self) -> Notifier:
         """Where its notices arrive."""
         ...
 
@@ -83,7 +97,7 @@ class AsyncRunner(Protocol):
         ...
 
     @property
-    def notices(self) -> Notices:
+    def notifier(self) -> Notifier:
         """Where its notices arrive."""
         ...
 
@@ -203,16 +217,16 @@ class CallMaker(_Operations, Calls):
 class _Blocking:
     """A handle whose operations block."""
 
-    at: Any
+    ops: Any
 
     def make(self, call: Call[T]) -> T:
         """Make the call and return its result."""
-        made: T = self.at.call(*call)
+        made: T = self.ops.call(*call)
         return made
 
     def follow(self, plan: Plan[T]) -> T:
         """Follow a plan to its end."""
-        followed: T = self.at.follow(plan)
+        followed: T = self.ops.follow(plan)
         return followed
 
 
@@ -246,7 +260,7 @@ class Barrier(_Blocking, _BarrierOperations):
         found = self.status()
         if found is None:
             raise MissingBarrier(f"nobody has opened the barrier {self.name!r}, or it has expired")
-        job: Job = self.at.watch(barriers.watching(self, found.attempt, on_complete, on_timeout))
+        job: Job = self.ops.watch(barriers.watching(self, found.attempt, on_complete, on_timeout))
         return job
 
 
@@ -256,11 +270,11 @@ class Request(_Blocking, _RequestOperations):
     wait = planned(requests.waiting)
 
 
-class _EventBell(Bell):
+class _ThreadEvent(Event):
     def __init__(self) -> None:
         self._rung = threading.Event()
 
-    def ring(self) -> None:
+    def set(self) -> None:
         """Wake who rests at it."""
         self._rung.set()
 
@@ -284,7 +298,7 @@ class Coordinator(_Operations, Naming):
         self._runner = runner
         self.calls = CallMaker(prefix, ttl)
         self.calls.remember_ms = self.remember_ms = runner.remember_ms
-        self.seated = getattr(runner, "seated", False)
+        self.has_slots = getattr(runner, "has_slots", False)
         self.calls.publish = self.publish = runner.publish
         self.calls.nonce = self.nonce = getattr(runner, "nonce", self.nonce)
         # The runner's own method: nothing stands between an operation and its backend.
@@ -376,32 +390,32 @@ class Coordinator(_Operations, Naming):
     def _take(self, step: Act) -> Any:
         """Take a step of a plan that is no call, and return its result."""
         match step:
-            case Within():
+            case WithTimeout():
                 (answer,) = self._runner.run_many([step.call], step.seconds)
                 if isinstance(answer, Exception):
                     raise answer
                 return answer
-            case Together():
+            case Batch():
                 return self._runner.run_many(step.calls)
-            case Pause():
+            case Sleep():
                 return time.sleep(step.seconds)
-            case Listen():
-                bell = _EventBell()
-                bell.place = self._runner.notices.listen(step.channel, bell.ring, in_turn=step.in_turn)
-                return bell
-            case Rest():
-                return cast("_EventBell", step.bell).rest(step.seconds)
-            case Tell():
+            case Subscribe():
+                event = _ThreadEvent()
+                event.waiter = self._runner.notifier.subscribe(step.channel, event.set, in_turn=step.in_turn)
+                return event
+            case Wait():
+                return cast("_ThreadEvent", step.event).rest(step.seconds)
+            case Invoke():
                 return step.run()
-            case Undo():
-                return self._undo(step)
+            case Compensate():
+                return self._compensation(step)
 
-    def _undo(self, step: Undo) -> None:
+    def _compensation(self, step: Compensate) -> None:
         """Undo in the background; where no thread can be started, here and now."""
         try:
-            self.keep(undoing(step))
+            self.keep(compensating(step))
         except RuntimeError:
-            self.follow(undoing(step))
+            self.follow(compensating(step))
 
     def keep(self, plan: Plan[None]) -> Job:
         """Follow a plan in the background, where nothing else may hold it up: renewals."""
@@ -434,16 +448,16 @@ class Coordinator(_Operations, Naming):
 class _Awaited:
     """A handle whose operations are awaited."""
 
-    at: Any
+    ops: Any
 
     async def make(self, call: Call[T]) -> T:
         """Make the call; await its result."""
-        made: T = await self.at.call(*call)
+        made: T = await self.ops.call(*call)
         return made
 
     async def follow(self, plan: Plan[T]) -> T:
         """Follow a plan; await its end."""
-        followed: T = await self.at.follow(plan)
+        followed: T = await self.ops.follow(plan)
         return followed
 
 
@@ -477,7 +491,7 @@ class AsyncBarrier(_Awaited, _BarrierOperations):
         found = await self.status()
         if found is None:
             raise MissingBarrier(f"nobody has opened the barrier {self.name!r}, or it has expired")
-        job: Job = self.at.keep(barriers.watching(self, found.attempt, on_complete, on_timeout))
+        job: Job = self.ops.keep(barriers.watching(self, found.attempt, on_complete, on_timeout))
         return job
 
 
@@ -487,12 +501,12 @@ class AsyncRequest(_Awaited, _RequestOperations):
     wait = planned(requests.waiting)
 
 
-class _LoopBell(Bell):
+class _LoopEvent(Event):
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._rung = asyncio.Event()
 
-    def ring(self) -> None:
+    def set(self) -> None:
         """Wake who rests at it."""
         # A loop that is closed has nobody left to wake.
         with contextlib.suppress(RuntimeError):
@@ -521,10 +535,10 @@ class AsyncCoordinator(_Operations, Naming):
         super().__init__(prefix, ttl)
         self._runner = runner
         self._kept: set[asyncio.Task[None]] = set()
-        self._undoing: set[asyncio.Task[None]] = set()
+        self._compensations: set[asyncio.Task[None]] = set()
         self.calls = CallMaker(prefix, ttl)
         self.calls.remember_ms = self.remember_ms = runner.remember_ms
-        self.seated = getattr(runner, "seated", False)
+        self.has_slots = getattr(runner, "has_slots", False)
         self.calls.publish = self.publish = runner.publish
         self.calls.nonce = self.nonce = getattr(runner, "nonce", self.nonce)
         # The runner's own method: nothing stands between an operation and its backend.
@@ -613,25 +627,25 @@ class AsyncCoordinator(_Operations, Naming):
     async def _take(self, step: Act) -> Any:
         """Take a step of a plan that is no call, and return its result."""
         match step:
-            case Within():
+            case WithTimeout():
                 (answer,) = await self._runner.run_many([step.call], step.seconds)
                 if isinstance(answer, Exception):
                     raise answer
                 return answer
-            case Together():
+            case Batch():
                 return await self._runner.run_many(step.calls)
-            case Pause():
+            case Sleep():
                 return await asyncio.sleep(step.seconds)
-            case Listen():
-                bell = _LoopBell()
-                bell.place = self._runner.notices.listen(step.channel, bell.ring, in_turn=step.in_turn)
-                return bell
-            case Rest():
-                return await cast("_LoopBell", step.bell).rest(step.seconds)
-            case Tell():
+            case Subscribe():
+                event = _LoopEvent()
+                event.waiter = self._runner.notifier.subscribe(step.channel, event.set, in_turn=step.in_turn)
+                return event
+            case Wait():
+                return await cast("_LoopEvent", step.event).rest(step.seconds)
+            case Invoke():
                 return await step.run_async()
-            case Undo():
-                return self._begin(undoing(step), self._undoing)
+            case Compensate():
+                return self._begin(compensating(step), self._compensations)
 
     def keep(self, plan: Plan[None]) -> Job:
         """Follow a plan in a task of its own, until it ends or the coordinator is closed."""
@@ -657,10 +671,10 @@ class AsyncCoordinator(_Operations, Naming):
         for task in self._kept:
             if task is not closing:
                 task.cancel()
-        if self._undoing:
-            await asyncio.wait(self._undoing, timeout=GRACE)
-        for task in self._undoing:
+        if self._compensations:
+            await asyncio.wait(self._compensations, timeout=GRACE)
+        for task in self._compensations:
             task.cancel()
-        while waiting := (self._kept | self._undoing) - {closing}:
+        while waiting := (self._kept | self._compensations) - {closing}:
             await asyncio.wait(waiting)
         await self._runner.aclose()

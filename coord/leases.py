@@ -16,25 +16,24 @@ from typing import Any, Literal, Protocol, TypeVar, cast
 
 from coord.claims import Grant, holder, release, renew, take
 from coord.errors import CoordError, LeaseLost, OutcomeUnknown, WaitTimeout
-from coord.forks import Guard
-from coord.names import Seconds, milliseconds, text
-from coord.operation import Calls, nonce
-from coord.operation import owner as nobody
+from coord.fork import ForkSafeLock
+from coord.names import Seconds, check_name, milliseconds
+from coord.operation import Calls, new_owner_id, nonce
 from coord.plan import (
-    Bell,
     Cancelled,
-    Pause,
+    Compensate,
+    Event,
     Plan,
-    Rest,
-    Undo,
+    Sleep,
+    Wait,
     ask,
     ask_by,
     ask_within,
+    compensating,
     in_time,
-    listen,
     planned,
     report,
-    undoing,
+    subscribe,
 )
 
 __all__ = ["AsyncHolding", "AsyncLease", "Holding", "Lease", "claiming", "look_again_in"]
@@ -52,7 +51,7 @@ _UNDO = 30.0
 """Seconds for which a claim that nobody will hold is taken back, if its TTL is not over sooner."""
 
 
-class Event(Protocol):
+class LostEvent(Protocol):
     """What threading.Event and asyncio.Event have in common."""
 
     def is_set(self) -> bool:
@@ -64,7 +63,7 @@ class Event(Protocol):
         ...
 
 
-_steps = Guard()
+_steps = ForkSafeLock()
 """Held for a few steps, never while something is sent: an event is made, or a renewal counted."""
 
 
@@ -96,7 +95,7 @@ class _Loss:
 
     def __init__(self) -> None:
         self._known = False
-        self._event: Event | None = None
+        self._event: LostEvent | None = None
 
     def is_set(self) -> bool:
         """Whether the loss is known."""
@@ -108,7 +107,7 @@ class _Loss:
         if self._event is not None:
             self._event.set()
 
-    def event(self, new: Callable[[], Event]) -> Event:
+    def event(self, new: Callable[[], LostEvent]) -> LostEvent:
         """Return the event that is set once the loss is known."""
         with _steps.lock:
             if self._event is None:
@@ -183,13 +182,13 @@ class _Held:
     the same time any may come last: it is the shortest that counts.
     """
 
-    _new_event: Callable[[_Held], Event]
+    _new_event: Callable[[_Held], LostEvent]
 
-    def __init__(self, at: Granting, name: str, owner: str, grant: Grant, ttl_ms: int, started: float) -> None:
+    def __init__(self, ops: Granting, name: str, owner: str, grant: Grant, ttl_ms: int, started: float) -> None:
         self.name = name
         self.owner = owner
         self.fence = grant.fence
-        self._at = at
+        self._ops = ops
         self._nonce = grant.nonce
         self._ttl_ms = ttl_ms
         self._third = ttl_ms / 3000
@@ -197,9 +196,9 @@ class _Held:
         self._underway: list[_Renewal] = []
         self._lost = _Loss()
         self._unsure = False
-        self._leaving = False
+        self._is_releasing = False
         self._released = False
-        self._care: Callable[[Any], Plan[None]] | None = None
+        self._background: Callable[[Any], Plan[None]] | None = None
         self._job: Job | None = None
         self._process = 0
 
@@ -231,28 +230,28 @@ class _Held:
         """Whether something in the background looks after it; a child of a fork has not got its parent's."""
         return self._job is not None and self._process == os.getpid()
 
-    def _watch_loss(self) -> Event:
+    def _watch_loss(self) -> LostEvent:
         """Return the event of the loss, and see to it that it is set in time."""
         if not self._is_over and not self._is_watched:
             # Outside its event loop an awaited lease has nobody to watch it; then it looks when it is asked.
             with contextlib.suppress(RuntimeError):
-                self._look_after(_running_out)
+                self._start_renewing(_running_out)
         return self._lost.event(partial(self._new_event, self))
 
-    def _look_after(self, care: Callable[[Any], Plan[None]]) -> None:
+    def _start_renewing(self, background: Callable[[Any], Plan[None]]) -> None:
         """Have a plan followed in the background until the lease is over."""
-        self._job = self._at.keep(care(self))
-        self._care, self._process = care, os.getpid()
+        self._job = self._ops.keep(background(self))
+        self._background, self._process = background, os.getpid()
 
-    def _look_away(self) -> None:
+    def _stop_renewing(self) -> None:
         """End what is followed in the background."""
         if self._job is not None and self._is_watched:
             self._job.cancel()
 
-    def _is_gone(self) -> None:
+    def _mark_lost(self) -> None:
         """Another has the name, or nobody."""
         self._lost.set()
-        self._look_away()
+        self._stop_renewing()
 
     def _begin_renewal(self, ttl_ms: int) -> _Renewal:
         """Count on no more than what is true if the server takes it at once, and answers late or never."""
@@ -262,10 +261,10 @@ class _Held:
             ends_sooner = _until(sent.started, ttl_ms) < self._deadline
             if ends_sooner:
                 self._deadline, self._third = _until(sent.started, ttl_ms), ttl_ms / 3000
-        if ends_sooner and self._care is not None and self._is_watched:
+        if ends_sooner and self._background is not None and self._is_watched:
             # Whoever looks after it would come too late.
-            self._look_away()
-            self._look_after(self._care)
+            self._stop_renewing()
+            self._start_renewing(self._background)
         return sent
 
     def _end_renewal(self, sent: _Renewal, *, renewed: bool) -> None:
@@ -280,99 +279,99 @@ class _Held:
 # --- plans ---------------------------------------------------------------------------------------
 
 
-def claiming(at: Granting, lease: Callable[..., L], name: str, ttl: Seconds, owner: str | None) -> Plan[L | None]:
+def claiming(ops: Granting, lease: Callable[..., L], name: str, ttl: Seconds, owner: str | None) -> Plan[L | None]:
     """Take a name, or return None at once when another owner has it; cancelled or failed, leave nothing held."""
     ttl_ms = milliseconds(ttl)
-    owner = nobody() if owner is None else text(owner, "owner")
+    owner = new_owner_id() if owner is None else check_name(owner, "owner")
     attempt = nonce()
-    asking = _asking(at, lease, name, owner, attempt, ttl_ms)
-    return (yield from _or_undone(at, asking, name, attempt, ttl_ms))
+    asking = _asking(ops, lease, name, owner, attempt, ttl_ms)
+    return (yield from _or_compensate(ops, asking, name, attempt, ttl_ms))
 
 
 def acquiring(
-    at: Granting, lease: Callable[..., L], name: str, attempt: str, ttl: Seconds, wait: Seconds | None
+    ops: Granting, lease: Callable[..., L], name: str, attempt: str, ttl: Seconds, wait: Seconds | None
 ) -> Plan[L]:
     """Take a name, waiting for it in turn with the other waiters of this process; cancelled, leave nothing held."""
     ttl_ms = milliseconds(ttl)
     end = None if wait is None else monotonic() + milliseconds(wait, "wait") / 1000
-    in_turn = _in_turn(at, lease, name, attempt, ttl_ms, end)
-    undone = _or_undone(at, in_turn, name, attempt, ttl_ms)
+    in_turn = _in_turn(ops, lease, name, attempt, ttl_ms, end)
+    undone = _or_compensate(ops, in_turn, name, attempt, ttl_ms)
     held = yield from in_time(undone, end, f"whether {name!r} is free was not told within {wait} s")
     if held is None:
         raise WaitTimeout(f"{name!r} was not free within {wait} s")
     return held
 
 
-def _asking(at: Granting, lease: Callable[..., L], name: str, owner: str, attempt: str, ttl_ms: int) -> Plan[L | None]:
+def _asking(ops: Granting, lease: Callable[..., L], name: str, owner: str, attempt: str, ttl_ms: int) -> Plan[L | None]:
     started = monotonic()
-    grant = yield from ask(take(at.calls, name, owner, attempt, ttl_ms))
-    return lease(at, name, owner, grant, ttl_ms, started) if grant.granted else None
+    grant = yield from ask(take(ops.calls, name, owner, attempt, ttl_ms))
+    return lease(ops, name, owner, grant, ttl_ms, started) if grant.granted else None
 
 
 def _in_turn(
-    at: Granting, lease: Callable[..., L], name: str, attempt: str, ttl_ms: int, end: float | None
+    ops: Granting, lease: Callable[..., L], name: str, attempt: str, ttl_ms: int, end: float | None
 ) -> Plan[L | None]:
     """Ask at once, unless others of this process wait already; then wait and ask when it is one's turn."""
-    owner, channel = nobody(), at.calls.key("claim", name)
-    bell = yield from listen(channel, in_turn="behind")
-    looks = not bell.place.stands
+    owner, channel = new_owner_id(), ops.calls.key("claim", name)
+    event = yield from subscribe(channel, in_turn="behind")
+    looks = not event.waiter.queued
     try:
         while True:
             left = None if end is None else end - monotonic()
             taken_for = 0.0
             if looks:
                 started = monotonic()
-                grant = yield from ask_by(take(at.calls, name, owner, attempt, ttl_ms), end)
+                grant = yield from ask_by(take(ops.calls, name, owner, attempt, ttl_ms), end)
                 if grant.granted:
-                    return lease(at, name, owner, grant, ttl_ms, started)
+                    return lease(ops, name, owner, grant, ttl_ms, started)
                 taken_for = grant.left
-            if not bell.place.stands:
-                bell = yield from listen(channel, in_turn=True)
+            if not event.waiter.queued:
+                event = yield from subscribe(channel, in_turn=True)
             if left is not None and left <= 0:
                 return None
-            rung = yield Rest(bell, _until_next_look(bell, taken_for, left))
-            looks = rung or bell.place.is_first
+            rung = yield Wait(event, _until_next_look(event, taken_for, left))
+            looks = rung or event.waiter.is_first
     finally:
-        bell.leave()
+        event.leave()
 
 
-def _undo(at: Granting, name: str, attempt: str, ttl_ms: int) -> Undo:
-    return Undo(release(at.calls, name, attempt), min(ttl_ms / 1000, _UNDO))
+def _compensation(ops: Granting, name: str, attempt: str, ttl_ms: int) -> Compensate:
+    return Compensate(release(ops.calls, name, attempt), min(ttl_ms / 1000, _UNDO))
 
 
-def _or_undone(at: Granting, plan: Plan[T], name: str, attempt: str, ttl_ms: int) -> Plan[T]:
+def _or_compensate(ops: Granting, plan: Plan[T], name: str, attempt: str, ttl_ms: int) -> Plan[T]:
     """Follow a plan that may win a claim; when it is cut short, take back what it may have won."""
     try:
         return (yield from plan)
     except (OutcomeUnknown, *Cancelled):
-        yield _undo(at, name, attempt, ttl_ms)
+        yield _compensation(ops, name, attempt, ttl_ms)
         raise
     except GeneratorExit:
         # Who followed it has gone, between two steps.
         with contextlib.suppress(RuntimeError):
-            at.keep(undoing(_undo(at, name, attempt, ttl_ms)))
+            ops.keep(compensating(_compensation(ops, name, attempt, ttl_ms)))
         raise
 
 
-def _only(undo: Undo) -> Plan[None]:
+def _only(compensation: Compensate) -> Plan[None]:
     """Nothing but to take something back."""
-    yield undo
+    yield compensation
 
 
-def _until_next_look(bell: Bell, taken_for: float, left: float | None) -> float | None:
+def _until_next_look(event: Event, taken_for: float, left: float | None) -> float | None:
     """Seconds until a waiter looks without being woken; None: it is not its turn, and it has time."""
-    if not bell.place.is_first:
+    if not event.waiter.is_first:
         return left
-    soon = look_again_in(bell)
+    soon = look_again_in(event)
     # A claim that somebody made permanent has no end to wait for.
     if taken_for >= 0:
         soon = min(taken_for + 0.001, soon)
     return soon if left is None else min(soon, left)
 
 
-def look_again_in(bell: Bell) -> float:
+def look_again_in(event: Event) -> float:
     """Seconds after which a waiter looks by itself, spread so that many do not look at once."""
-    often = _LOOK_AGAIN if bell.place.is_heard else _LOOK_AGAIN_UNHEARD
+    often = _LOOK_AGAIN if event.waiter.is_subscribed else _LOOK_AGAIN_UNHEARD
     return often * random.uniform(0.8, 1.2)
 
 
@@ -394,7 +393,7 @@ def _renewing(lease: _Held, ttl: Seconds | None = None) -> Plan[bool]:
 def _renewal(lease: _Held, ttl_ms: int, seconds: float | None = None) -> Plan[bool]:
     """Renew, within so many seconds, and count on as much as is true whichever renewal comes last."""
     sent = lease._begin_renewal(ttl_ms)
-    call = renew(lease._at.calls, lease.name, lease._nonce, ttl_ms)
+    call = renew(lease._ops.calls, lease.name, lease._nonce, ttl_ms)
     try:
         renewed = yield from (ask(call) if seconds is None else ask_within(call, seconds))
     except BaseException:
@@ -404,15 +403,15 @@ def _renewal(lease: _Held, ttl_ms: int, seconds: float | None = None) -> Plan[bo
     lease._end_renewal(sent, renewed=renewed)
     if lease._released or lease._lost.is_set():
         return False
-    if not renewed and not lease._leaving:
+    if not renewed and not lease._is_releasing:
         # While it is let go, that is why it is not there.
-        lease._is_gone()
+        lease._mark_lost()
     return renewed
 
 
-def keeping(lease: _Held, block: Callable[[], object]) -> Plan[None]:
+def keep_renewed(lease: _Held, block: Callable[[], object]) -> Plan[None]:
     """Keep a lease until it is released or lost; whatever ends the renewals, the loss is told in time."""
-    renewals = _keeping(lease, block)
+    renewals = _renew_until_over(lease, block)
     try:
         yield from renewals
     except Exception:
@@ -420,7 +419,7 @@ def keeping(lease: _Held, block: Callable[[], object]) -> Plan[None]:
         yield from _running_out(lease)
 
 
-def _keeping(lease: _Held, block: Callable[[], object]) -> Plan[None]:
+def _renew_until_over(lease: _Held, block: Callable[[], object]) -> Plan[None]:
     """Renew a lease at a third of its TTL until it is released or lost; what fails is tried again in time.
 
     ``block`` returns None once its block has gone, and could not release it.
@@ -429,7 +428,7 @@ def _keeping(lease: _Held, block: Callable[[], object]) -> Plan[None]:
     while not lease._is_over:
         left = lease._deadline - monotonic()
         pause = max(0.0, min(pause, left))
-        yield Pause(pause, left - pause)
+        yield Sleep(pause, left - pause)
         if lease._is_over:
             return
         if block() is None:
@@ -448,7 +447,7 @@ def _keeping(lease: _Held, block: Callable[[], object]) -> Plan[None]:
 def _running_out(lease: _Held) -> Plan[None]:
     """Set ``lost`` when the time of a lease that nobody renews is over."""
     while not lease._is_over:
-        yield Pause(max(0.0, lease._deadline - monotonic()), 0.0)
+        yield Sleep(max(0.0, lease._deadline - monotonic()), 0.0)
 
 
 def _releasing(lease: _Held) -> Plan[bool]:
@@ -458,38 +457,38 @@ def _releasing(lease: _Held) -> Plan[bool]:
     """
     if lease._released:
         return False
-    undo = _undo(lease._at, lease.name, lease._nonce, lease._ttl_ms)
+    compensation = _compensation(lease._ops, lease.name, lease._nonce, lease._ttl_ms)
     if lease._lost.is_set():
         if lease._unsure:
             lease._unsure = False
-            yield undo
+            yield compensation
         return False
-    lease._leaving = True
+    lease._is_releasing = True
     try:
-        released = yield from ask(undo.call)
+        released = yield from ask(compensation.call)
     except Cancelled:
         # The release goes on without its caller.
         lease._released = True
-        lease._look_away()
-        yield undo
+        lease._stop_renewing()
+        yield compensation
         raise
     finally:
-        lease._leaving = False
+        lease._is_releasing = False
     if released:
         lease._released = True
-        lease._look_away()
+        lease._stop_renewing()
     else:
-        lease._is_gone()
+        lease._mark_lost()
     return cast("bool", released)
 
 
 def _ensuring(lease: _Held) -> Plan[None]:
     """Ask the server; raise ``LeaseLost``, and set ``lost``, unless the lease is still held."""
     if not lease._released and not lease._is_lost:
-        now = yield from ask(holder(lease._at.calls, lease.name))
+        now = yield from ask(holder(lease._ops.calls, lease.name))
         if now is not None and now.fence == lease.fence:
             return
-        lease._is_gone()
+        lease._mark_lost()
     raise _loss(lease)
 
 
@@ -521,7 +520,7 @@ class Lease(_Held):
 
     def follow(self, plan: Plan[T]) -> T:
         """Follow a plan with the coordinator that granted the lease."""
-        return cast("T", self._at.follow(plan))
+        return cast("T", self._ops.follow(plan))
 
 
 class _Entry:
@@ -544,8 +543,8 @@ class _Entry:
 class Holding:
     """A name that is held while a block runs; one block at a time may enter it."""
 
-    def __init__(self, at: Granting, name: str, ttl: Seconds, wait: Seconds | None, *, renew: bool) -> None:
-        self._at = at
+    def __init__(self, ops: Granting, name: str, ttl: Seconds, wait: Seconds | None, *, renew: bool) -> None:
+        self._ops = ops
         self._name = name
         self._ttl = ttl
         self._wait = wait
@@ -562,23 +561,23 @@ class Holding:
 
     def _hold(self) -> Lease:
         attempt = nonce()
-        undo = _undo(self._at, self._name, attempt, milliseconds(self._ttl))
+        compensation = _compensation(self._ops, self._name, attempt, milliseconds(self._ttl))
         try:
-            lease = self._at.follow(acquiring(self._at, Lease, self._name, attempt, self._ttl, self._wait))
+            lease = self._ops.follow(acquiring(self._ops, Lease, self._name, attempt, self._ttl, self._wait))
             self._lease: Lease = lease
             if self._renew:
-                lease._look_after(partial(keeping, block=weakref.ref(self)))
+                lease._start_renewing(partial(keep_renewed, block=weakref.ref(self)))
             return cast("Lease", lease)
         except (RuntimeError, *Cancelled):
             # Interrupted between the grant and the block, or no thread could be started.
-            self._at.follow(_only(undo))
+            self._ops.follow(_only(compensation))
             raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._lease._look_away()
+            self._lease._stop_renewing()
             self._lease.release()
             if error is None and self._lease._lost.is_set():
                 raise _loss(self._lease)
@@ -589,8 +588,8 @@ class Holding:
             if error is None:
                 raise
         except Cancelled:
-            self._lease._look_away()
-            self._at.follow(_only(_undo(self._at, self._name, self._lease._nonce, self._lease._ttl_ms)))
+            self._lease._stop_renewing()
+            self._ops.follow(_only(_compensation(self._ops, self._name, self._lease._nonce, self._lease._ttl_ms)))
             raise
         finally:
             self._entry.give_back()
@@ -618,14 +617,14 @@ class AsyncLease(_Held):
 
     async def follow(self, plan: Plan[T]) -> T:
         """Follow a plan with the coordinator that granted the lease."""
-        return cast("T", await self._at.follow(plan))
+        return cast("T", await self._ops.follow(plan))
 
 
 class AsyncHolding:
     """A name that is held while a block runs; one block at a time may enter it."""
 
-    def __init__(self, at: Granting, name: str, ttl: Seconds, wait: Seconds | None, *, renew: bool) -> None:
-        self._at = at
+    def __init__(self, ops: Granting, name: str, ttl: Seconds, wait: Seconds | None, *, renew: bool) -> None:
+        self._ops = ops
         self._name = name
         self._ttl = ttl
         self._wait = wait
@@ -641,11 +640,11 @@ class AsyncHolding:
             raise
 
     async def _hold(self) -> AsyncLease:
-        plan = acquiring(self._at, AsyncLease, self._name, nonce(), self._ttl, self._wait)
-        lease: AsyncLease = await self._at.follow(plan)
+        plan = acquiring(self._ops, AsyncLease, self._name, nonce(), self._ttl, self._wait)
+        lease: AsyncLease = await self._ops.follow(plan)
         self._lease = lease
         if self._renew:
-            lease._look_after(partial(keeping, block=weakref.ref(self)))
+            lease._start_renewing(partial(keep_renewed, block=weakref.ref(self)))
         return lease
 
     async def __aexit__(
@@ -657,7 +656,7 @@ class AsyncHolding:
             self._entry.give_back()
 
     async def _let_go(self, error: BaseException | None) -> None:
-        self._lease._look_away()
+        self._lease._stop_renewing()
         try:
             await self._lease.release()
         except CoordError:

@@ -10,15 +10,15 @@ __all__ = [
     "INT64_MAX",
     "INT64_MIN",
     "Seconds",
-    "bare",
-    "decoded",
-    "encoded",
+    "check_name",
+    "escape_glob",
+    "exact_str",
     "int64",
-    "literal",
     "milliseconds",
-    "nearly_plain",
+    "needs_no_escape",
+    "percent_decode",
+    "percent_encode",
     "printable",
-    "text",
 ]
 
 Seconds = int | float | timedelta
@@ -29,14 +29,14 @@ INT64_MIN = -(2**63)
 
 _LONGEST_NAME = 1024
 _TEN_YEARS = 10 * 365 * 24 * 3600
-nearly_plain = re.compile(r"[ !-$&-z|~]{1,256}").fullmatch
+needs_no_escape = re.compile(r"[ !-$&-z|~]{1,256}").fullmatch
 """Whether a name has nothing to encode but colons, as most have."""
 
 _RESERVED = re.compile(r"[\x00-\x1f\x7f-\x9f%:{}]")
 _ESCAPE = re.compile(r"%([0-9A-F]{2})")
 
 
-def text(value: str, what: str) -> str:
+def check_name(value: str, what: str) -> str:
     """Return ``value`` if it is 1 to 1,024 bytes of UTF-8; say what is wrong with it otherwise."""
     if not isinstance(value, str):
         raise TypeError(f"{what} is a str, not {type(value).__name__}")
@@ -48,30 +48,30 @@ def text(value: str, what: str) -> str:
         raise ValueError(f"{what} is not valid UTF-8: {value[:64]!r}") from None
     if size > _LONGEST_NAME:
         raise ValueError(f"{what} is {size:,} bytes long: at most {_LONGEST_NAME:,} fit")
-    return bare(value)
+    return exact_str(value)
 
 
-def bare(value: str) -> str:
+def exact_str(value: str) -> str:
     """Return a text itself: a member of a str Enum is its text here, whatever its own str() says."""
     return value if value.__class__ is str else str.__str__(value)
 
 
-def encoded(name: str, what: str = "a name") -> str:
+def percent_encode(name: str, what: str = "a name") -> str:
     """Return ``name`` so that it can stand in a key without moving its hash tag or its prefix.
 
     ``{``, ``}``, ``%``, ``:`` and control characters become ``%XX``; all else stays readable.
     """
-    if name.__class__ is str and nearly_plain(name):
+    if name.__class__ is str and needs_no_escape(name):
         return name.replace(":", "%3A")
-    return _RESERVED.sub(lambda found: f"%{ord(found[0]):02X}", text(name, what))
+    return _RESERVED.sub(lambda found: f"%{ord(found[0]):02X}", check_name(name, what))
 
 
-def decoded(name: str) -> str:
-    """Return the name that ``encoded`` made into this."""
+def percent_decode(name: str) -> str:
+    """Return the name that ``percent_encode`` made into this."""
     return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), name)
 
 
-def literal(text: str) -> str:
+def escape_glob(text: str) -> str:
     """Return a glob pattern of Redis that matches this text alone."""
     return "".join(f"\\{letter}" if letter in "*?[]\\" else letter for letter in text)
 

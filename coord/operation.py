@@ -20,8 +20,8 @@ from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
-from coord.forks import anew_in_children
-from coord.names import Seconds, encoded, milliseconds, nearly_plain, text
+from coord.fork import register
+from coord.names import Seconds, check_name, milliseconds, needs_no_escape, percent_encode
 from coord.script import Call, Script
 
 __all__ = [
@@ -32,9 +32,9 @@ __all__ = [
     "Runs",
     "RunsAsync",
     "lifetime_ms",
+    "new_owner_id",
     "nonce",
     "op",
-    "owner",
     "wants_id",
     "with_id",
 ]
@@ -42,7 +42,7 @@ __all__ = [
 _KNOWN_AT_MOST = 1_024
 """Keys of one kind that a coordinator keeps made."""
 
-_SEATED = re.compile(r"(seat-[\w.-]{1,64})~(\d{1,18})").fullmatch
+_SLOT_ID = re.compile(r"(slot-[\w.-]{1,64})~(\d{1,18})").fullmatch
 """An operation id that a connection gave; the caller finds it in ``OutcomeUnknown.op_id``."""
 
 P = ParamSpec("P")
@@ -82,17 +82,17 @@ class op(Generic[P, T]):
     def __init__(self, build: Callable[Concatenate[Any, P], Call[T]]) -> None:
         self.build = build
 
-    def __set_name__(self, owner: type, name: str) -> None:
+    def __set_name__(self, new_owner_id: type, name: str) -> None:
         """Put the function in this descriptor's place."""
-        setattr(owner, name, self.build)
+        setattr(new_owner_id, name, self.build)
 
     @overload
-    def __get__(self, at: Builds, kind: type) -> Callable[P, Call[T]]: ...
+    def __get__(self, ops: Builds, kind: type) -> Callable[P, Call[T]]: ...
     @overload
-    def __get__(self, at: Runs, kind: type) -> Callable[P, T]: ...
+    def __get__(self, ops: Runs, kind: type) -> Callable[P, T]: ...
     @overload
-    def __get__(self, at: RunsAsync, kind: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
-    def __get__(self, at: Any, kind: type) -> Any:
+    def __get__(self, ops: RunsAsync, kind: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(self, ops: Any, kind: type) -> Any:
         """Only type checkers come here; see ``__set_name__``."""
         return self.build
 
@@ -100,17 +100,17 @@ class op(Generic[P, T]):
 class Naming:
     """What every world shares: how keys are named, how long things live, what is remembered.
 
-    ``prefix`` opens every key. ``ttl`` is the lifetime, in seconds, of entities that have none of their own;
+    Every key starts with ``prefix``. ``ttl`` is the lifetime in seconds of entities without one of their own;
     None: they never expire. ``remember_ms`` is how long a server remembers the operation id that coord gives to a call
-    whose reply may be lost; 0: it gives none. ``seated``: the connection names that id. ``publish`` is the command by
-    which a server tells its waiters.
+    whose reply may be lost; 0: it gives none. ``has_slots``: the connection names that id. ``publish`` is the command
+    by which a server tells its waiters.
     """
 
     publish = "PUBLISH"
     remember_ms = 0
-    seated = False
+    has_slots = False
     nonce: Callable[[], str]
-    gone_ms = 60_000
+    tombstone_ms = 60_000
     """How long a released claim's nonce stays refused: far longer than any repetition of a call."""
 
     def __init__(self, prefix: str = "coord:", ttl: Seconds | None = 3600) -> None:
@@ -126,14 +126,14 @@ class Naming:
         try:
             key = known.get(name)
         except TypeError:
-            # What cannot be a key of a dict is no str: ``encoded`` says so.
+            # What cannot be a key of a dict is no str: ``percent_encode`` says so.
             key = None
         if key is None:
-            if name.__class__ is str and nearly_plain(name):
-                # What ``encoded`` would do, without the call: most names come through here.
+            if name.__class__ is str and needs_no_escape(name):
+                # What ``percent_encode`` would do, without the call: most names come through here.
                 key = f"{self.prefix}{kind}:{{{name.replace(':', '%3A')}}}"
             else:
-                key = f"{self.prefix}{kind}:{{{encoded(name)}}}"
+                key = f"{self.prefix}{kind}:{{{percent_encode(name)}}}"
             if len(known) >= _KNOWN_AT_MOST:
                 known.clear()
             known[name] = key
@@ -148,19 +148,19 @@ class Naming:
 
         An id given by the caller is remembered for ``window_ms``. Otherwise a server whose reply may be lost is
         given an id for ``remember_ms``; 0: nothing is remembered. The id is new, for this call alone, or, where a
-        connection has a seat for the call, left open: see ``coord.redis.seats``.
+        connection has a seat for the call, left open: see ``coord.redis.slots``.
         """
         if op_id is not None:
-            seat, turn = seat_and_turn(op_id)
-            return f"{key}:op:{seat}", turn, window_ms
-        if self.remember_ms and not self.seated:
+            slot, sequence = slot_and_sequence(op_id)
+            return f"{key}:op:{slot}", sequence, window_ms
+        if self.remember_ms and not self.has_slots:
             return f"{key}:op:{nonce()}", 0, self.remember_ms
         return f"{key}:op:", 0, self.remember_ms
 
 
 def wants_id(script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...]) -> bool:
     """Whether an operation id was left open for the connection, or whoever sends the call, to name."""
-    return script.turn_at >= 0 and bool(argv[script.turn_at + 1]) and keys[1][-1] == ":"
+    return script.sequence_at >= 0 and bool(argv[script.sequence_at + 1]) and keys[1][-1] == ":"
 
 
 def with_id(script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...]) -> tuple[str, ...]:
@@ -168,10 +168,10 @@ def with_id(script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...]) 
     return (keys[0], f"{keys[1]}{nonce()}") if wants_id(script, keys, argv) else keys
 
 
-def seat_and_turn(op_id: str) -> tuple[str, int]:
+def slot_and_sequence(op_id: str) -> tuple[str, int]:
     """Return what stands in a key for an operation id, and the turn: that of ``OutcomeUnknown.op_id``, or 0."""
-    found = _SEATED(op_id) if isinstance(op_id, str) else None
-    return (found[1], int(found[2])) if found else (encoded(op_id, "op_id"), 0)
+    found = _SLOT_ID(op_id) if isinstance(op_id, str) else None
+    return (found[1], int(found[2])) if found else (percent_encode(op_id, "op_id"), 0)
 
 
 class Calls(Naming):
@@ -196,9 +196,9 @@ class Calls(Naming):
 class Handle:
     """Operations on one named thing, in the world of the coordinator that it came from."""
 
-    def __init__(self, at: object) -> None:
+    def __init__(self, ops: object) -> None:
         # An operation is written for the world of values; every other world stands in for it.
-        self.at = cast("Calls", at)
+        self.ops = cast("Calls", ops)
 
 
 def plain_prefix(prefix: str) -> str:
@@ -207,7 +207,7 @@ def plain_prefix(prefix: str) -> str:
         raise TypeError(f"prefix is a str, not {type(prefix).__name__}")
     if "{" in prefix or "}" in prefix:
         raise ValueError(f"prefix has no braces, which would move the hash tag of every key: {prefix!r}")
-    return text(prefix, "prefix") if prefix else prefix
+    return check_name(prefix, "prefix") if prefix else prefix
 
 
 def lifetime_ms(ttl: Seconds | None) -> int:
@@ -223,17 +223,17 @@ class _Ids:
     """Ids of this process; a child of a fork begins anew."""
 
     nonce: Callable[[], str]
-    owner: Callable[[], str]
+    new_owner_id: Callable[[], str]
 
     def __init__(self) -> None:
-        self.begin_in_child()
-        anew_in_children(self)
+        self.reset_after_fork()
+        register(self)
 
-    def begin_in_child(self) -> None:
+    def reset_after_fork(self) -> None:
         """Take a new start that no other process has."""
         # Mapped, so that no Python runs for an id.
         self.nonce = map(f"{secrets.token_urlsafe(12)}%d".__mod__, count(1)).__next__
-        self.owner = map(f"{secrets.token_urlsafe(6)}-%d".__mod__, count(1)).__next__
+        self.new_owner_id = map(f"{secrets.token_urlsafe(6)}-%d".__mod__, count(1)).__next__
 
 
 _ids = _Ids()
@@ -244,6 +244,6 @@ def nonce() -> str:
     return _ids.nonce()
 
 
-def owner() -> str:
+def new_owner_id() -> str:
     """Return a name for an owner that has none; it says which process it belongs to, and it is no secret."""
-    return _ids.owner()
+    return _ids.new_owner_id()

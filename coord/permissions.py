@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from coord.names import literal
-from coord.script import packaged
+from coord.names import escape_glob
+from coord.script import load
 
 if TYPE_CHECKING:
     from coord.memory import Keyspace
@@ -24,7 +24,7 @@ def _permitted(space: Keyspace, scratch: str, publish: str) -> list[str]:
     return []
 
 
-PERMITTED = packaged("permitted", _permitted)
+PERMITTED = load("permitted", _permitted)
 
 _CONNECTION = ("evalsha", "script|load", "info", "ping", "hello", "select", "time")
 _NOTICES = ("publish", "subscribe", "unsubscribe")
@@ -46,5 +46,5 @@ def acl_line(prefix: str, *, sharded: bool = True, clustered: bool = False) -> s
         *(_CLUSTER if clustered else ()),
     )
     granted = " ".join(f"+{name}" for name in dict.fromkeys(commands))
-    mine = f"{literal(prefix)}*"
+    mine = f"{escape_glob(prefix)}*"
     return f"ACL SETUSER coord on >PASSWORD resetkeys ~{mine} resetchannels &{mine} -@all {granted}"

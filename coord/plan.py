@@ -1,9 +1,9 @@
 """Plans: what takes more than one step, written once for both worlds.
 
 A plan is a generator that yields steps and is given their results. A ``Call`` is made and its result sent back;
-a ``Within`` is a call that has only so long; a ``Together`` makes many in one write. A ``Pause`` lets time pass.
-A ``Listen`` takes a place where notices ring a ``Bell``, and a ``Rest`` waits for it. A ``Tell`` runs a callback.
-An ``Undo`` leaves a call to be made in the background.
+a ``WithTimeout`` is a call that has only so long; a ``Batch`` makes many in one write. A ``Sleep`` lets time pass.
+A ``Subscribe`` takes a place where notices ring a ``Event``, and a ``Wait`` waits for it. A ``Invoke`` runs a callback.
+An ``Compensate`` leaves a call to be made in the background.
 
 Two drivers follow a plan, one blocking and one awaited. A step that fails, and a cancellation, are thrown into the plan
 at that step, so that its ``finally`` and ``except`` run.
@@ -23,29 +23,29 @@ from coord.errors import CoordError, OutcomeUnknown, Unavailable, WaitTimeout
 from coord.script import Call
 
 if TYPE_CHECKING:
-    from coord.notices import InTurn, Place
+    from coord.notifier import InTurn, Waiter
 
 __all__ = [
-    "Bell",
+    "Batch",
     "Cancelled",
-    "Listen",
-    "Pause",
+    "Compensate",
+    "Event",
+    "Invoke",
     "Plan",
-    "Rest",
+    "Sleep",
     "Step",
-    "Tell",
-    "Together",
-    "Undo",
-    "Within",
+    "Subscribe",
+    "Wait",
+    "WithTimeout",
     "ask",
     "ask_by",
     "ask_together",
     "ask_within",
+    "compensating",
     "in_time",
-    "listen",
     "planned",
     "report",
-    "undoing",
+    "subscribe",
 ]
 
 _log = logging.getLogger("coord")
@@ -55,7 +55,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Within:
+class WithTimeout:
     """Make a call that has only this many seconds to be answered."""
 
     call: Call[Any]
@@ -63,14 +63,14 @@ class Within:
 
 
 @dataclass(frozen=True, slots=True)
-class Together:
+class Batch:
     """Many calls in one write; the step's result is an answer or an error for each, in order."""
 
     calls: tuple[Call[Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class Sleep:
     """Let this many seconds pass; ``late``: how many more it may take without harm (None: any number)."""
 
     seconds: float
@@ -78,8 +78,8 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
-class Listen:
-    """Take a place on a channel; the step's result is a ``Bell``. ``in_turn``: a notice wakes only the first waiter.
+class Subscribe:
+    """Take a place on a channel; the step's result is a ``Event``. ``in_turn``: a notice wakes only the first waiter.
 
     In turn "behind": a place is taken only behind others; where nobody waits, ``bell.place`` does not stand.
     """
@@ -89,15 +89,15 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class Wait:
     """Wait until the bell rings, or this many seconds have passed (None: however long it takes)."""
 
-    bell: Bell
+    event: Event
     seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
+class Invoke:
     """Run a callback with what it is told; an awaited world awaits it. Whatever it raises is an ``Exception``."""
 
     callback: Callable[[Any], object]
@@ -131,25 +131,25 @@ def _raised(error: BaseException) -> RuntimeError:
 
 
 @dataclass(frozen=True, slots=True)
-class Undo:
+class Compensate:
     """Make this call in the background, again and again for ``seconds`` if need be; do not wait for it."""
 
     call: Call[Any]
     seconds: float
 
 
-class Bell:
-    """Rings when there may be something to look at. ``ring`` may be called from any thread."""
+class Event:
+    """Rings when there may be something to look at. ``set`` may be called from any thread."""
 
-    place: Place
+    waiter: Waiter
 
-    def ring(self) -> None:
+    def set(self) -> None:
         """Wake who rests at it, or who rests next."""
         raise NotImplementedError
 
     def leave(self) -> None:
         """Give the place up."""
-        self.place.leave()
+        self.waiter.leave()
 
 
 Cancelled = (CancelledError, KeyboardInterrupt, SystemExit)
@@ -168,7 +168,7 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-Act = Within | Together | Pause | Listen | Rest | Tell | Undo
+Act = WithTimeout | Batch | Sleep | Subscribe | Wait | Invoke | Compensate
 Step = Call[Any] | Act
 Plan = Generator[Step, Any, T]
 
@@ -181,13 +181,13 @@ def ask(call: Call[T]) -> Plan[T]:
 
 def ask_together(calls: tuple[Call[T], ...]) -> Plan[list[T | Exception]]:
     """Make calls in one write and return an answer or an error for each."""
-    results: list[T | Exception] = yield Together(calls)
+    results: list[T | Exception] = yield Batch(calls)
     return results
 
 
 def ask_within(call: Call[T], seconds: float) -> Plan[T]:
     """Make a call that has only this many seconds, and return its result."""
-    result: T = yield Within(call, seconds)
+    result: T = yield WithTimeout(call, seconds)
     return result
 
 
@@ -209,23 +209,23 @@ def in_time(plan: Plan[T], end: float | None, unknown: str) -> Plan[T]:
         raise WaitTimeout(f"{unknown}: {error.__cause__ or error}") from error
 
 
-def listen(channel: str, *, in_turn: InTurn = False) -> Plan[Bell]:
+def subscribe(channel: str, *, in_turn: InTurn = False) -> Plan[Event]:
     """Take a place on a channel and return its bell."""
-    bell: Bell = yield Listen(channel, in_turn)
-    return bell
+    event: Event = yield Subscribe(channel, in_turn)
+    return event
 
 
-def undoing(step: Undo) -> Plan[None]:
+def compensating(step: Compensate) -> Plan[None]:
     """Make a call until it is answered, or its time is over."""
     end = monotonic() + step.seconds
     pause = 0.05
     while True:
         try:
-            yield Within(step.call, max(0.05, min(_ONE_UNDO, end - monotonic())))
+            yield WithTimeout(step.call, max(0.05, min(_ONE_UNDO, end - monotonic())))
         except (Unavailable, OutcomeUnknown):
             if monotonic() + pause > end:
                 return
-            yield Pause(pause)
+            yield Sleep(pause)
             pause = min(2 * pause, 1.0)
         except CoordError:
             # It is refused for good: there is nothing left to undo, or no right to.
@@ -266,17 +266,17 @@ class planned(Generic[P, T]):
         """Put a method that follows the plan in this descriptor's place."""
         plan = self.plan
 
-        def method(at: Any, *args: P.args, **kwargs: P.kwargs) -> Any:
-            return at.follow(plan(at, *args, **kwargs))
+        def method(ops: Any, *args: P.args, **kwargs: P.kwargs) -> Any:
+            return ops.follow(plan(ops, *args, **kwargs))
 
         method.__doc__, method.__name__, method.__wrapped__ = plan.__doc__, name, plan  # type: ignore[attr-defined]  # as functools.wraps does
         method.__qualname__ = f"{owner.__qualname__}.{name}"
         setattr(owner, name, method)
 
     @overload
-    def __get__(self, at: Follows, kind: type) -> Callable[P, T]: ...
+    def __get__(self, ops: Follows, kind: type) -> Callable[P, T]: ...
     @overload
-    def __get__(self, at: FollowsAsync, kind: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
-    def __get__(self, at: Any, kind: type) -> Any:
+    def __get__(self, ops: FollowsAsync, kind: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(self, ops: Any, kind: type) -> Any:
         """Only type checkers come here; see ``__set_name__``."""
         return self.plan

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from coord.barriers import message_text
 from coord.errors import WaitTimeout
 from coord.leases import look_again_in
-from coord.library import keep_error, kept_errors, recall, refresh, remember
-from coord.names import Seconds, decoded, encoded, int64, milliseconds
+from coord.lualib import keep_error, kept_errors, recall, refresh, remember
+from coord.names import Seconds, int64, milliseconds, percent_decode, percent_encode
 from coord.operation import Handle, nonce
-from coord.plan import Plan, Rest, ask_by, in_time, listen
-from coord.script import Call, packaged
+from coord.plan import Plan, Wait, ask_by, in_time, subscribe
+from coord.script import Call, load
 
 if TYPE_CHECKING:
     from coord.memory import Keyspace
@@ -54,10 +54,10 @@ class StageStatus(NamedTuple):
 class RequestHandle(Handle):
     """One request, by its id."""
 
-    def __init__(self, at: object, id: str) -> None:
-        super().__init__(at)
+    def __init__(self, ops: object, id: str) -> None:
+        super().__init__(ops)
         self.id = id
-        self._key = self.at.key("request", id)
+        self._key = self.ops.key("request", id)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id!r}>"
@@ -68,7 +68,7 @@ def register(request: RequestHandle, ttl: Seconds | None = None) -> Call[None]:
 
     ``ttl``: seconds that the request is kept after each change; None: the coordinator's default.
     """
-    return request.at.call(REGISTER, (request._key,), (request.at.lifetime(ttl),), _read_nothing)
+    return request.ops.call(REGISTER, (request._key,), (request.ops.lifetime(ttl),), _read_nothing)
 
 
 def add(request: RequestHandle, stage: str, root: str) -> Call[bool]:
@@ -77,7 +77,7 @@ def add(request: RequestHandle, stage: str, root: str) -> Call[bool]:
     Add it before handing it to whoever does it. The same root again is one piece, also when it is done by then: what
     has to be done twice has two names, such as the root and its version.
     """
-    return request.at.call(ADD, (request._key,), _place(stage, root), bool)
+    return request.ops.call(ADD, (request._key,), _place(stage, root), bool)
 
 
 def done(request: RequestHandle, stage: str, root: str, processed: int = 1) -> Call[bool]:
@@ -85,16 +85,16 @@ def done(request: RequestHandle, stage: str, root: str, processed: int = 1) -> C
     processed = int64(processed, "processed")
     if processed < 0:
         raise ValueError(f"processed is {processed}: at least 0")
-    argv = (*_place(stage, root), nonce(), "done", processed, "", request.at.publish)
-    return request.at.call(DONE, (request._key,), argv, bool)
+    argv = (*_place(stage, root), nonce(), "done", processed, "", request.ops.publish)
+    return request.ops.call(DONE, (request._key,), argv, bool)
 
 
 def fail(request: RequestHandle, stage: str, root: str, message: str) -> Call[bool]:
     """A piece of work has failed, and is done with; 1,024 characters of its message are kept. False as for ``done``."""
     if not isinstance(message, str):
         raise TypeError(f"message is a str, not {type(message).__name__}")
-    argv = (*_place(stage, root), nonce(), "failed", 0, message_text(message), request.at.publish)
-    return request.at.call(DONE, (request._key,), argv, bool)
+    argv = (*_place(stage, root), nonce(), "failed", 0, message_text(message), request.ops.publish)
+    return request.ops.call(DONE, (request._key,), argv, bool)
 
 
 def requeue(request: RequestHandle, stage: str, n: int = 1) -> Call[bool]:
@@ -102,29 +102,29 @@ def requeue(request: RequestHandle, stage: str, n: int = 1) -> Call[bool]:
     n = int64(n, "n")
     if n < 1:
         raise ValueError(f"n is {n}: at least 1")
-    op, turn, remember_ms = request.at.remembered(request._key)
-    argv = (encoded(stage, "a stage"), n, turn, remember_ms)
-    return request.at.call(REQUEUE, (request._key, op), argv, bool)
+    op, sequence, remember_ms = request.ops.remembered(request._key)
+    argv = (percent_encode(stage, "a stage"), n, sequence, remember_ms)
+    return request.ops.call(REQUEUE, (request._key, op), argv, bool)
 
 
 def is_complete(request: RequestHandle) -> Call[bool]:
     """Return whether nothing is pending; True as well when the request is unknown."""
-    return request.at.call(PENDING, (request._key,), (), lambda pending: pending <= 0)
+    return request.ops.call(PENDING, (request._key,), (), lambda pending: pending <= 0)
 
 
 def status(request: RequestHandle) -> Call[dict[str, StageStatus]]:
     """Return how far each stage has come; {} when the request is unknown."""
-    return request.at.call(STATUS, (request._key,), (), _read_status)
+    return request.ops.call(STATUS, (request._key,), (), _read_status)
 
 
 def cleanup(request: RequestHandle) -> Call[bool]:
     """Forget the request; who waits for it is told. False when it was unknown."""
-    op, turn, remember_ms = request.at.remembered(request._key)
-    return request.at.call(CLEANUP, (request._key, op), (request.at.publish, turn, remember_ms), bool)
+    op, sequence, remember_ms = request.ops.remembered(request._key)
+    return request.ops.call(CLEANUP, (request._key, op), (request.ops.publish, sequence, remember_ms), bool)
 
 
 def _place(stage: str, root: str) -> tuple[str, str]:
-    return encoded(stage, "a stage"), encoded(root, "a root")
+    return percent_encode(stage, "a stage"), percent_encode(root, "a root")
 
 
 def _read_nothing(_: object) -> None:
@@ -132,12 +132,12 @@ def _read_nothing(_: object) -> None:
 
 
 def _read_status(reply: list[Any]) -> dict[str, StageStatus]:
-    return {decoded(row[0]): _read_stage(row) for row in reply[1:]}
+    return {percent_decode(row[0]): _read_stage(row) for row in reply[1:]}
 
 
 def _read_stage(row: list[Any]) -> StageStatus:
     _, pending, processed, requeued, failed, *errors = row
-    messages = {decoded(root): message for root, message in zip(errors[::2], errors[1::2], strict=True)}
+    messages = {percent_decode(root): message for root, message in zip(errors[::2], errors[1::2], strict=True)}
     return StageStatus(int(processed), int(requeued), failed, messages, pending)
 
 
@@ -159,19 +159,19 @@ def _until_done(request: RequestHandle, timeout: Seconds | None, end: float | No
     reply = yield from ask_by(look, end)
     if not reply or reply[0] == 0:
         return _read_status(reply)
-    bell = yield from listen(request._key)
+    event = yield from subscribe(request._key)
     try:
         while True:
             left = None if end is None else end - monotonic()
             if left is not None and left <= 0:
                 raise WaitTimeout(f"the request {request.id!r} has {reply[0]} pending after {timeout} s")
-            again = look_again_in(bell)
-            yield Rest(bell, again if left is None else min(again, left))
+            again = look_again_in(event)
+            yield Wait(event, again if left is None else min(again, left))
             reply = yield from ask_by(look, end)
             if not reply or reply[0] == 0:
                 return _read_status(reply)
     finally:
-        bell.leave()
+        event.leave()
 
 
 # --- twins ---------------------------------------------------------------------------------------
@@ -228,8 +228,8 @@ def _done(
     return 1
 
 
-def _requeue(space: Keyspace, request: str, op: str, stage: str, count: int, turn: int, remember_ms: int) -> int:
-    if recall(space, op, turn, remember_ms) is not None:
+def _requeue(space: Keyspace, request: str, op: str, stage: str, count: int, sequence: int, remember_ms: int) -> int:
+    if recall(space, op, sequence, remember_ms) is not None:
         return 1
     ttl_ms, of_stage, stages = space.hmget(request, "ttl_ms", f"p:{stage}", "stages")
     if ttl_ms is None:
@@ -238,7 +238,7 @@ def _requeue(space: Keyspace, request: str, op: str, stage: str, count: int, tur
     if of_stage is None:
         space.hset(request, "stages", stage if stages is None else f"{stages}\n{stage}", f"p:{stage}", "0")
     refresh(space, request, int(ttl_ms))
-    remember(space, op, turn, remember_ms, "1")
+    remember(space, op, sequence, remember_ms, "1")
     return 1
 
 
@@ -260,21 +260,21 @@ def _status(space: Keyspace, request: str) -> list[Any]:
     return reply
 
 
-def _cleanup(space: Keyspace, request: str, op: str, publish: str, turn: int, remember_ms: int) -> int:
-    answered = recall(space, op, turn, remember_ms)
+def _cleanup(space: Keyspace, request: str, op: str, publish: str, sequence: int, remember_ms: int) -> int:
+    answered = recall(space, op, sequence, remember_ms)
     if answered is not None:
         return int(answered)
     removed = space.delete(request)
-    remember(space, op, turn, remember_ms, str(removed))
+    remember(space, op, sequence, remember_ms, str(removed))
     if removed:
         space.publish(request, "gone")
     return removed
 
 
-REGISTER = packaged("request_register", _register)
-ADD = packaged("request_add", _add)
-DONE = packaged("request_done", _done)
-REQUEUE = packaged("request_requeue", _requeue)
-PENDING = packaged("request_pending", _pending)
-STATUS = packaged("request_status", _status)
-CLEANUP = packaged("request_cleanup", _cleanup)
+REGISTER = load("request_register", _register)
+ADD = load("request_add", _add)
+DONE = load("request_done", _done)
+REQUEUE = load("request_requeue", _requeue)
+PENDING = load("request_pending", _pending)
+STATUS = load("request_status", _status)
+CLEANUP = load("request_cleanup", _cleanup)

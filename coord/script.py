@@ -35,7 +35,7 @@ from coord.errors import ConfigError
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-__all__ = ["Argument", "Call", "Header", "Key", "Script", "library", "packaged", "shipped"]
+__all__ = ["Argument", "Call", "Header", "Key", "Script", "all_scripts", "library", "load"]
 
 T = TypeVar("T")
 
@@ -125,9 +125,9 @@ class Script:
     def __init__(self, name: str, source: str, twin: Twin | None = None, *, file: str = "") -> None:
         self.name = name
         self.file = file or f"{name}.lua"
-        self.source = folded(source, self.file)
+        self.source = inline_includes(source, self.file)
         self.twin = twin
-        self.header = parsed(source, self.file)
+        self.header = parse_header(source, self.file)
         self.repeats: Literal["safe", "remembered", "never"] = "never"
         if self.header:
             self.repeats = self.header.repeat
@@ -147,9 +147,9 @@ class Script:
         return self._place("remember_ms")
 
     @cached_property
-    def turn_at(self) -> int:
+    def sequence_at(self) -> int:
         """Where ``turn`` stands in ARGV, just before ``remember_ms``; -1 when its operation ids have no turns."""
-        return self._place("turn")
+        return self._place("sequence")
 
     def _place(self, word: str) -> int:
         words = [argument.word for argument in self.header.argv] if self.header else []
@@ -161,19 +161,19 @@ class Script:
         return lines[number - 1].strip() if 0 < number <= len(lines) else ""
 
 
-_shipped: dict[str, Script] = {}
+_loaded: dict[str, Script] = {}
 
 
-def packaged(name: str, twin: Twin) -> Script:
+def load(name: str, twin: Twin) -> Script:
     """Load ``lua/NAME.lua``, one of the scripts that coord ships, and join it to its twin."""
     source = (_home() / f"{name}.lua").read_text(encoding="utf-8")
-    script = _shipped[name] = Script(name, source, twin, file=f"lua/{name}.lua")
+    script = _loaded[name] = Script(name, source, twin, file=f"lua/{name}.lua")
     return script
 
 
-def shipped() -> tuple[Script, ...]:
+def all_scripts() -> tuple[Script, ...]:
     """Every script that coord ships and that has been loaded, in the order of their names."""
-    return tuple(_shipped[name] for name in sorted(_shipped))
+    return tuple(_loaded[name] for name in sorted(_loaded))
 
 
 def library(name: str) -> str:
@@ -192,7 +192,7 @@ def _home() -> Traversable | Path:
 # --- includes ------------------------------------------------------------------------------------
 
 
-def folded(source: str, file: str, read: Callable[[str], str] = library) -> str:
+def inline_includes(source: str, file: str, read: Callable[[str], str] = library) -> str:
     """Return ``source`` with each ``-- include: NAME`` line replaced by that library, on that one line.
 
     One line stays one line, so the line numbers in the server's errors are those of the file.
@@ -232,7 +232,7 @@ def _folded_library(name: str, path: tuple[str, ...], done: set[str], read: Call
 # --- header --------------------------------------------------------------------------------------
 
 
-def parsed(source: str, file: str) -> Header | None:
+def parse_header(source: str, file: str) -> Header | None:
     """Read the header of a script's file; None when the file has none."""
     lines = source.splitlines()
     sections: dict[str, list[str]] = {}

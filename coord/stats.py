@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from coord.errors import ReplyError
-from coord.library import recall, refresh, remember
-from coord.names import INT64_MAX, INT64_MIN, Seconds, encoded, int64, text
+from coord.lualib import recall, refresh, remember
+from coord.names import INT64_MAX, INT64_MIN, Seconds, check_name, int64, percent_encode
 from coord.operation import Handle, lifetime_ms, nonce
-from coord.script import Call, packaged
+from coord.script import Call, load
 
 if TYPE_CHECKING:
     from coord.memory import Keyspace
@@ -31,18 +31,18 @@ class StatsHandle(Handle):
     ``ttl``: seconds that the counts of an id are kept after the last merge; None: the coordinator's default.
     """
 
-    def __init__(self, at: object, name: str, ttl: Seconds | None = None) -> None:
-        super().__init__(at)
+    def __init__(self, ops: object, name: str, ttl: Seconds | None = None) -> None:
+        super().__init__(ops)
         self.name = name
-        self._part = encoded(name, "the name of statistics")
-        self._ttl_ms = self.at.ttl_ms if ttl is None else lifetime_ms(ttl)
+        self._part = percent_encode(name, "the name of statistics")
+        self._ttl_ms = self.ops.ttl_ms if ttl is None else lifetime_ms(ttl)
         self._window_ms = self._ttl_ms or _FOREVER_WINDOW_MS
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
 
     def _key(self, id: str) -> str:
-        return f"{self.at.key('stats', id)}:{self._part}"
+        return f"{self.ops.key('stats', id)}:{self._part}"
 
 
 def merge(
@@ -62,14 +62,14 @@ def merge(
     words: list[str | int] = []
     for fields in (deltas or {}, more):
         for field, delta in fields.items():
-            words += text(field, "a field"), int64(delta, f"the delta of {field!r}")
+            words += check_name(field, "a field"), int64(delta, f"the delta of {field!r}")
     if len(words) > 2 * _MOST_FIELDS:
         raise ValueError(f"{len(words) // 2:,} fields in one merge: at most {_MOST_FIELDS:,} are added in one step")
     if deltas and more and len(set(words[::2])) < len(words) // 2:
         raise ValueError(f"given twice: {', '.join(sorted(deltas.keys() & more.keys()))}")
     key = stats._key(id)
-    op, turn, remember_ms = stats.at.remembered(key, op_id, stats._window_ms)
-    return stats.at.call(MERGE, (key, op), (stats._ttl_ms, turn, remember_ms, *words), _read_nothing)
+    op, sequence, remember_ms = stats.ops.remembered(key, op_id, stats._window_ms)
+    return stats.ops.call(MERGE, (key, op), (stats._ttl_ms, sequence, remember_ms, *words), _read_nothing)
 
 
 def consume(stats: StatsHandle, id: str, *, op_id: str | None = None) -> Call[dict[str, int] | None]:
@@ -78,17 +78,17 @@ def consume(stats: StatsHandle, id: str, *, op_id: str | None = None) -> Call[di
     The same ``op_id`` again is given the same counts again, for as long as these statistics live after a merge.
     """
     key = stats._key(id)
-    remember_ms = stats.at.remember_ms
+    remember_ms = stats.ops.remember_ms
     if op_id is not None:
-        part, remember_ms = encoded(op_id, "op_id"), stats._window_ms
+        part, remember_ms = percent_encode(op_id, "op_id"), stats._window_ms
     else:
         part = nonce() if remember_ms else ""
-    return stats.at.call(CONSUME, (key, f"{key}:batch:{part}"), (remember_ms,), _read_counts)
+    return stats.ops.call(CONSUME, (key, f"{key}:batch:{part}"), (remember_ms,), _read_counts)
 
 
 def peek(stats: StatsHandle, id: str) -> Call[dict[str, int] | None]:
     """Look at the counts of ``id`` without taking them; None when it was never merged."""
-    return stats.at.call(PEEK, (stats._key(id),), (), _read_counts)
+    return stats.ops.call(PEEK, (stats._key(id),), (), _read_counts)
 
 
 def _read_nothing(_: object) -> None:
@@ -105,8 +105,10 @@ def _read_counts(reply: list[str]) -> dict[str, int] | None:
 # --- twins ---------------------------------------------------------------------------------------
 
 
-def _merge(space: Keyspace, stats: str, op: str, ttl_ms: int, turn: int, remember_ms: int, *deltas: str | int) -> int:
-    if recall(space, op, turn, remember_ms) is not None:
+def _merge(
+    space: Keyspace, stats: str, op: str, ttl_ms: int, sequence: int, remember_ms: int, *deltas: str | int
+) -> int:
+    if recall(space, op, sequence, remember_ms) is not None:
         return 1
     counts = ["", "1"]
     for field, delta in zip(deltas[::2], deltas[1::2], strict=True):
@@ -119,7 +121,7 @@ def _merge(space: Keyspace, stats: str, op: str, ttl_ms: int, turn: int, remembe
         counts += str(field), str(total)
     space.hset(stats, *counts)
     refresh(space, stats, ttl_ms)
-    remember(space, op, turn, remember_ms, "1")
+    remember(space, op, sequence, remember_ms, "1")
     return 1
 
 
@@ -152,6 +154,6 @@ def _peek(space: Keyspace, stats: str) -> list[str]:
     return counts
 
 
-MERGE = packaged("merge", _merge)
-CONSUME = packaged("consume", _consume)
-PEEK = packaged("peek", _peek)
+MERGE = load("merge", _merge)
+CONSUME = load("consume", _consume)
+PEEK = load("peek", _peek)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from coord.errors import ReplyError
-from coord.library import first_answer, later, recall, remember, whole
+from coord.lualib import first_answer, later, recall, remember, whole
 from coord.names import Seconds, int64
 from coord.operation import Calls
-from coord.script import Call, packaged
+from coord.script import Call, load
 
 if TYPE_CHECKING:
     from coord.memory import Keyspace
@@ -28,42 +28,42 @@ class Bump(NamedTuple):
     version: int
 
 
-def bump(at: Calls, name: str, *, ttl: Seconds | None = None) -> Call[int]:
+def bump(ops: Calls, name: str, *, ttl: Seconds | None = None) -> Call[int]:
     """Make a new version of ``name``, above every one before, and return it.
 
     ``ttl``: seconds that it is kept from now on; None: the coordinator's default.
     """
-    key = at.key("version", name)
-    op, turn, remember_ms = at.remembered(key)
-    return at.call(BUMP, (key, op), (at.lifetime(ttl), turn, remember_ms), int)
+    key = ops.key("version", name)
+    op, sequence, remember_ms = ops.remembered(key)
+    return ops.call(BUMP, (key, op), (ops.lifetime(ttl), sequence, remember_ms), int)
 
 
-def bump_if_current(at: Calls, name: str, version: int, *, ttl: Seconds | None = None) -> Call[Bump]:
+def bump_if_current(ops: Calls, name: str, version: int, *, ttl: Seconds | None = None) -> Call[Bump]:
     """Make a new version of ``name`` if ``version`` is the newest one; 0 stands for none.
 
     Comparing and bumping are one atomic step: of many who know the same version, one wins.
     """
-    key = at.key("version", name)
-    op, turn, remember_ms = at.remembered(key)
+    key = ops.key("version", name)
+    op, sequence, remember_ms = ops.remembered(key)
     known = int64(version, "version")
     if known < 0:
         raise ValueError(f"version is {known}: the first one is above 0, and 0 stands for none")
-    return at.call(BUMP_IF_CURRENT, (key, op), (known, at.lifetime(ttl), turn, remember_ms), _read_bump)
+    return ops.call(BUMP_IF_CURRENT, (key, op), (known, ops.lifetime(ttl), sequence, remember_ms), _read_bump)
 
 
-def version(at: Calls, name: str) -> Call[int]:
+def version(ops: Calls, name: str) -> Call[int]:
     """Return the newest version of ``name``; 0 when there is none."""
-    return at.call(VERSION, (at.key("version", name),), (), int)
+    return ops.call(VERSION, (ops.key("version", name),), (), int)
 
 
-def is_stale(at: Calls, name: str, version: int) -> Call[bool]:
+def is_stale(ops: Calls, name: str, version: int) -> Call[bool]:
     """Return whether a newer version of ``name`` than ``version`` exists.
 
     False for an empty name or a version of 0 or less: what has no version is never stale.
     """
     known = int64(version, "version")
-    key = at.key("version", name) if name != "" else f"{at.prefix}version:{{}}"
-    return at.call(VERSION, (key,), (), lambda newest: int(newest) > known > 0)
+    key = ops.key("version", name) if name != "" else f"{ops.prefix}version:{{}}"
+    return ops.call(VERSION, (key,), (), lambda newest: int(newest) > known > 0)
 
 
 def _read_bump(reply: list[object]) -> Bump:
@@ -73,9 +73,9 @@ def _read_bump(reply: list[object]) -> Bump:
 # --- twins ---------------------------------------------------------------------------------------
 
 
-def _bump(space: Keyspace, version: str, op: str, ttl_ms: int, turn: int, remember_ms: int) -> str:
+def _bump(space: Keyspace, version: str, op: str, ttl_ms: int, sequence: int, remember_ms: int) -> str:
     newest = later(space, _newest(space, version))
-    answered = first_answer(space, op, turn, remember_ms, newest)
+    answered = first_answer(space, op, sequence, remember_ms, newest)
     if answered is not None:
         return answered
     space.set(version, newest, px=ttl_ms)
@@ -83,9 +83,9 @@ def _bump(space: Keyspace, version: str, op: str, ttl_ms: int, turn: int, rememb
 
 
 def _bump_if_current(
-    space: Keyspace, version: str, op: str, known: int, ttl_ms: int, turn: int, remember_ms: int
+    space: Keyspace, version: str, op: str, known: int, ttl_ms: int, sequence: int, remember_ms: int
 ) -> list[int | str]:
-    answered = recall(space, op, turn, remember_ms)
+    answered = recall(space, op, sequence, remember_ms)
     if answered is not None:
         return [1, answered]
     newest = _newest(space, version)
@@ -93,7 +93,7 @@ def _bump_if_current(
         return [0, newest or "0"]
     newest = later(space, newest)
     space.set(version, newest, px=ttl_ms)
-    remember(space, op, turn, remember_ms, newest)
+    remember(space, op, sequence, remember_ms, newest)
     return [1, newest]
 
 
@@ -108,6 +108,6 @@ def _newest(space: Keyspace, version: str) -> str | None:
     return newest
 
 
-BUMP = packaged("bump", _bump)
-BUMP_IF_CURRENT = packaged("bump_if_current", _bump_if_current)
-VERSION = packaged("version", _version)
+BUMP = load("bump", _bump)
+BUMP_IF_CURRENT = load("bump_if_current", _bump_if_current)
+VERSION = load("version", _version)

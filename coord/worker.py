@@ -14,8 +14,8 @@ from itertools import count
 from time import monotonic
 from typing import Any, Protocol
 
-from coord.notices import Notices
-from coord.plan import Bell, Listen, Pause, Plan, Rest, Tell, Together, Undo, Within, report, undoing
+from coord.notifier import Notifier
+from coord.plan import Batch, Compensate, Event, Invoke, Plan, Sleep, Subscribe, Wait, WithTimeout, compensating, report
 from coord.script import Call
 
 __all__ = ["GRACE", "Background", "Worker"]
@@ -43,7 +43,7 @@ class Background(Protocol):
         ...
 
     @property
-    def notices(self) -> Notices:
+    def notifier(self) -> Notifier:
         """Where its notices arrive."""
         ...
 
@@ -51,14 +51,14 @@ class Background(Protocol):
 class _Job:
     """One plan that a worker follows."""
 
-    __slots__ = ("cancelled", "plan", "resting", "ticket", "undoes", "worker")
+    __slots__ = ("cancelled", "compensates", "plan", "resting", "ticket", "worker")
 
     def __init__(self, worker: Worker, plan: Plan[None]) -> None:
         self.worker = worker
         self.plan = plan
-        self.undoes = getattr(plan, "gi_code", None) is undoing.__code__
+        self.compensates = getattr(plan, "gi_code", None) is compensating.__code__
         self.cancelled = False
-        self.resting: _Bell | None = None
+        self.resting: _JobEvent | None = None
         self.ticket = 0
 
     def cancel(self) -> None:
@@ -98,14 +98,14 @@ class _Timetable:
             yield heapq.heappop(self._heap)[3]
 
 
-class _Bell(Bell):
-    __slots__ = ("_job", "place", "rung")
+class _JobEvent(Event):
+    __slots__ = ("_job", "rung", "waiter")
 
     def __init__(self, job: _Job) -> None:
         self._job = job
         self.rung = False
 
-    def ring(self) -> None:
+    def set(self) -> None:
         """Wake the plan, or let it pass its next rest."""
         worker = self._job.worker
         with worker._changed:
@@ -187,7 +187,7 @@ class Worker:
 
     def _cancel_all(self, *, but_undoing: bool) -> None:
         for job in self._jobs:
-            if not job.cancelled and not (job.undoes and but_undoing):
+            if not job.cancelled and not (job.compensates and but_undoing):
                 job.cancel()
 
     def _wake(self, job: _Job, result: Any) -> None:
@@ -221,33 +221,33 @@ class Worker:
                 case Call():
                     self._calls.append((job, step, None))
                     return
-                case Within():
+                case WithTimeout():
                     self._calls.append((job, step.call, step.seconds))
                     return
-                case Pause():
+                case Sleep():
                     self._park(job, step.seconds, step.late)
                     return
-                case Rest():
+                case Wait():
                     if not self._rest(job, step):
                         return
                     result = True
                 case _:
                     result = self._take(job, step)
 
-    def _take(self, job: _Job, step: Together | Listen | Tell | Undo) -> Any:
+    def _take(self, job: _Job, step: Batch | Subscribe | Invoke | Compensate) -> Any:
         """Take a step that waits for nothing but its own work."""
         try:
             match step:
-                case Together():
+                case Batch():
                     return self._backend.run_many(step.calls, self._until_limit())
-                case Listen():
-                    bell = _Bell(job)
-                    bell.place = self._backend.notices.listen(step.channel, bell.ring, in_turn=step.in_turn)
-                    return bell
-                case Tell():
+                case Subscribe():
+                    event = _JobEvent(job)
+                    event.waiter = self._backend.notifier.subscribe(step.channel, event.set, in_turn=step.in_turn)
+                    return event
+                case Invoke():
                     return step.run()
-                case Undo():
-                    return self.start(undoing(step))
+                case Compensate():
+                    return self.start(compensating(step))
         except Exception as error:
             return error
 
@@ -258,14 +258,14 @@ class Worker:
             if late is not None:
                 self._limits.add(due + late, job)
 
-    def _rest(self, job: _Job, step: Rest) -> bool:
+    def _rest(self, job: _Job, step: Wait) -> bool:
         """Let a plan rest at its bell; True when it has rung already."""
-        bell = step.bell
-        assert isinstance(bell, _Bell)
+        event = step.event
+        assert isinstance(event, _JobEvent)
         with self._changed:
-            rung, bell.rung = bell.rung, False
+            rung, event.rung = event.rung, False
             if not rung:
-                job.resting = bell
+                job.resting = event
                 if step.seconds is not None:
                     self._park(job, step.seconds)
             return rung

@@ -9,7 +9,7 @@
 --        deadline_ms  ms?     how long it stays open; 0: until it is complete
 --        metadata     str     whatever the opener wants to find again
 --        publish      PUBLISH|SPUBLISH    how this server tells its waiters
---        turn         count   the call on that id whose answer it is; 0: the only one
+--        sequence     count   the call on that id whose answer it is; 0: the only one
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
 -- REPLY  the attempt
 -- ERRORS WRONGTYPE, COORD_RANGE
@@ -18,14 +18,14 @@
 
 local barrier, op = KEYS[1], KEYS[2]
 local attempt, parties, ttl_ms, deadline_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local metadata, publish, turn, remember_ms = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local metadata, publish, sequence, remember_ms = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 
 -- include: recall
 -- include: now_ms
 -- include: refresh
 -- include: remember
 
-local answered = recall(op, turn, remember_ms)
+local answered = recall(op, sequence, remember_ms)
 if answered then
   return answered
 end
@@ -67,7 +67,7 @@ if #last > 0 then
   redis.call("HSET", barrier, unpack(last))
 end
 refresh(barrier, ttl_ms)
-remember(op, turn, remember_ms, attempt)
+remember(op, sequence, remember_ms, attempt)
 if before[1] then
   redis.call(publish, barrier, "open")
 end

@@ -3,7 +3,7 @@
 -- KEYS   version      string: the newest version             coord:version:{name}
 --        op           string, expiring: the answer      coord:version:{name}:op:<op_id>
 -- ARGV   ttl_ms       ms?     how long to keep it from now; 0: it never expires
---        turn         count   the call on that id whose answer it is; 0: the only one
+--        sequence     count   the call on that id whose answer it is; 0: the only one
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
 -- REPLY  the new version, in digits
 -- ERRORS WRONGTYPE, COORD_CORRUPT
@@ -11,7 +11,7 @@
 -- REPEAT remembered: the first answer again
 
 local version, op = KEYS[1], KEYS[2]
-local ttl_ms, turn, remember_ms = ARGV[1], ARGV[2], ARGV[3]
+local ttl_ms, sequence, remember_ms = ARGV[1], ARGV[2], ARGV[3]
 
 -- include: whole
 -- include: later
@@ -27,7 +27,7 @@ if newest and not whole(newest) then
   )
 end
 newest = later(newest)
-local answered = first_answer(op, turn, remember_ms, newest)
+local answered = first_answer(op, sequence, remember_ms, newest)
 if answered then
   return answered
 end

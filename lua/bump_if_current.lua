@@ -4,7 +4,7 @@
 --        op           string, expiring: the answer      coord:version:{name}:op:<op_id>
 -- ARGV   known        count   the version the asker knows; 0: none
 --        ttl_ms       ms?     how long to keep it from now; 0: it never expires
---        turn         count   the call on that id whose answer it is; 0: the only one
+--        sequence     count   the call on that id whose answer it is; 0: the only one
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
 -- REPLY  {bumped, version}
 --        bumped       1 when the asker knew the newest, else 0
@@ -14,14 +14,14 @@
 -- REPEAT remembered: the first answer again
 
 local version, op = KEYS[1], KEYS[2]
-local known, ttl_ms, turn, remember_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local known, ttl_ms, sequence, remember_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 -- include: recall
 -- include: whole
 -- include: later
 -- include: remember
 
-local answered = recall(op, turn, remember_ms)
+local answered = recall(op, sequence, remember_ms)
 if answered then
   return { 1, answered }
 end
@@ -43,5 +43,5 @@ if ttl_ms == "0" then
 else
   redis.call("SET", version, newest, "PX", ttl_ms)
 end
-remember(op, turn, remember_ms, newest)
+remember(op, sequence, remember_ms, newest)
 return { 1, newest }

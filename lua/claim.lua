@@ -1,7 +1,7 @@
 -- claim: take a name for an owner for a while, or learn that another has it.
 --
--- KEYS   claim    string, expiring: owner|nonce|fence         coord:claim:{name}
---        gone     string, expiring: a tombstone    coord:claim:{name}:gone:<nonce>
+-- KEYS   claim      string, expiring: owner|nonce|fence       coord:claim:{name}
+--        tombstone  string, expiring: 1 or 0  coord:claim:{name}:tombstone:<nonce>
 -- ARGV   owner    name    who asks; the owner of a claim gets it again
 --        nonce    name    made for this attempt
 --        ttl_ms   ms      how long to hold it from now
@@ -14,7 +14,7 @@
 -- COST   O(1), one write when granted
 -- REPEAT safe: the owner gets the same claim, and a nonce that was released gets none
 
-local claim, gone = KEYS[1], KEYS[2]
+local claim, tombstone = KEYS[1], KEYS[2]
 local owner, nonce, ttl_ms = ARGV[1], ARGV[2], ARGV[3]
 
 -- include: holding
@@ -44,7 +44,7 @@ if taken then
   end
   return { 1, attempt, fence, left_ms }
 end
-if redis.call("EXISTS", gone) == 1 then
+if redis.call("EXISTS", tombstone) == 1 then
   return { 0, "", "0", 0 }
 end
 fence = later(fence)

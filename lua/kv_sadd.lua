@@ -1,9 +1,9 @@
 -- kv_sadd: add members to a set.
 --
 -- KEYS   members      set: the members                     coord:kv:{key}
---        op           string, expiring: turn|answer         coord:kv:{key}:op:<op_id>
+--        op           string, expiring: sequence|answer       coord:kv:{key}:op:<op_id>
 -- ARGV   ttl_ms       ms?     how long to keep it from now; 0: it never expires
---        turn         count   the call on that id whose answer it is; 0: the only one
+--        sequence     count   the call on that id whose answer it is; 0: the only one
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
 --        member...    str     at least one
 -- REPLY  the number of members that were new
@@ -12,14 +12,14 @@
 -- REPEAT remembered: the first answer again
 
 local members, op = KEYS[1], KEYS[2]
-local ttl_ms, turn, remember_ms = ARGV[1], ARGV[2], ARGV[3]
+local ttl_ms, sequence, remember_ms = ARGV[1], ARGV[2], ARGV[3]
 
 -- include: recall
 -- include: batched
 -- include: refresh
 -- include: remember
 
-local answered = recall(op, turn, remember_ms)
+local answered = recall(op, sequence, remember_ms)
 if answered then
   return tonumber(answered)
 end
@@ -29,5 +29,5 @@ if type(size) == "table" then
 end
 local changed = batched("SADD", members, 4)
 refresh(members, ttl_ms)
-remember(op, turn, remember_ms, changed)
+remember(op, sequence, remember_ms, changed)
 return changed

@@ -3,7 +3,7 @@
 -- KEYS   stats        hash: field to count                   coord:stats:{id}:<name>
 --        op           string, expiring: a mark      coord:stats:{id}:<name>:op:<op_id>
 -- ARGV   ttl_ms       ms?     how long to keep it from now; 0: it never expires
---        turn         count   the call on that id whose answer it is; 0: the only one
+--        sequence     count   the call on that id whose answer it is; 0: the only one
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
 --        field...     name    a count's name, each once
 --        delta...     int     what to add to it
@@ -13,14 +13,14 @@
 -- REPEAT remembered: nothing is added again
 
 local stats, op = KEYS[1], KEYS[2]
-local ttl_ms, turn, remember_ms = ARGV[1], ARGV[2], ARGV[3]
+local ttl_ms, sequence, remember_ms = ARGV[1], ARGV[2], ARGV[3]
 
 -- include: recall
 -- include: add
 -- include: refresh
 -- include: remember
 
-if recall(op, turn, remember_ms) then
+if recall(op, sequence, remember_ms) then
   return 1
 end
 -- The field without a name marks an id as merged that was given no delta.
@@ -48,5 +48,5 @@ if type(done) == "table" then
   return done
 end
 refresh(stats, ttl_ms)
-remember(op, turn, remember_ms, "1")
+remember(op, sequence, remember_ms, "1")
 return 1

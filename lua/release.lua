@@ -2,18 +2,18 @@
 --
 -- What stays behind says that the name is free, and keeps the fence growing.
 --
--- KEYS   claim    string, expiring: owner|nonce|fence         coord:claim:{name}
---        gone     string, expiring: the answer given    coord:claim:{name}:gone:<nonce>
+-- KEYS   claim      string, expiring: owner|nonce|fence       coord:claim:{name}
+--        tombstone  string, expiring: 1 or 0  coord:claim:{name}:tombstone:<nonce>
 -- ARGV   nonce    name    the attempt that won it, or may yet win it
---        gone_ms  ms      how long the nonce stays refused: longer than any repetition
+--        tombstone_ms  ms    how long the nonce stays refused: longer than any retry
 --        publish  PUBLISH|SPUBLISH    how this server tells its waiters
 -- REPLY  1 when the asker held it until now, else 0
 -- ERRORS WRONGTYPE, COORD_CORRUPT
 -- COST   O(1), three writes and a notice when released, else two writes
 -- REPEAT safe: the tombstone gives the first answer
 
-local claim, gone = KEYS[1], KEYS[2]
-local nonce, gone_ms, publish = ARGV[1], ARGV[2], ARGV[3]
+local claim, tombstone = KEYS[1], KEYS[2]
+local nonce, tombstone_ms, publish = ARGV[1], ARGV[2], ARGV[3]
 
 -- include: holding
 
@@ -27,16 +27,16 @@ if not fence then
 end
 if attempt == nonce then
   -- First a write that takes no memory: a full server then lets the others pass.
-  redis.call("PEXPIRE", claim, gone_ms)
-  redis.call("SET", gone, "1", "PX", gone_ms)
-  redis.call("SET", claim, "||" .. fence, "PX", gone_ms)
+  redis.call("PEXPIRE", claim, tombstone_ms)
+  redis.call("SET", tombstone, "1", "PX", tombstone_ms)
+  redis.call("SET", claim, "||" .. fence, "PX", tombstone_ms)
   redis.call(publish, claim, "free")
   return 1
 end
-local answered = redis.call("GET", gone)
+local answered = redis.call("GET", tombstone)
 if answered then
   return tonumber(answered)
 end
-redis.call("DEL", gone)
-redis.call("SET", gone, "0", "PX", gone_ms)
+redis.call("DEL", tombstone)
+redis.call("SET", tombstone, "0", "PX", tombstone_ms)
 return 0

@@ -4,7 +4,7 @@
 --        op           string, expiring: the answer given  coord:request:{id}:op:<op_id>
 -- ARGV   stage        name    the kind of work
 --        count        count   how many pieces
---        turn         count   the call on that id whose answer it is; 0: the only one
+--        sequence     count   the call on that id whose answer it is; 0: the only one
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
 -- REPLY  1 when the request is registered, else 0
 -- ERRORS WRONGTYPE, ERR increment or decrement would overflow
@@ -13,13 +13,13 @@
 -- REPEAT remembered: nothing is added again
 
 local request, op = KEYS[1], KEYS[2]
-local stage, count, turn, remember_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local stage, count, sequence, remember_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 -- include: recall
 -- include: refresh
 -- include: remember
 
-if recall(op, turn, remember_ms) then
+if recall(op, sequence, remember_ms) then
   return 1
 end
 local has = redis.pcall("HMGET", request, "ttl_ms", "p:" .. stage, "stages")
@@ -38,5 +38,5 @@ if not has[2] then
   redis.call("HSET", request, "stages", stages, "p:" .. stage, "0")
 end
 refresh(request, has[1])
-remember(op, turn, remember_ms, "1")
+remember(op, sequence, remember_ms, "1")
 return 1

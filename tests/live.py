@@ -173,5 +173,5 @@ class Thread(threading.Thread):
 
 def waiters(c: Any, channel: str) -> int:
     """How many of this process wait on a channel of a coordinator."""
-    found = c._runner.notices._channels.get(channel)
+    found = c._runner.notifier._channels.get(channel)
     return 0 if found is None else len(found.turns) + len(found.all)

@@ -19,15 +19,15 @@ from reporting import say
 
 import coord
 from coord.errors import ConfigError
-from coord.script import Script, shipped
+from coord.script import Script, all_scripts
 from coord.testing.agreement import (
     AgedSide,
     Disagreement,
     ServerSide,
     Tally,
     TwinSide,
-    agree,
     check,
+    check_agreement,
     serving,
 )
 from coord.testing.clock import Clock, why_not
@@ -44,8 +44,8 @@ on_every_server = pytest.mark.parametrize("engine", SERVERS)
 def test_every_script_agrees_with_its_twin(engine: Engine) -> None:
     """On a real server, every script gives its twin's reply and leaves its twin's keys, at every moment."""
     with serving(engine) as (side, clock):
-        tally = agree(
-            shipped(), [side], clock, histories=HISTORIES, words=words(spublish=engine.version >= (7,)), fixed=FIXED
+        tally = check_agreement(
+            all_scripts(), [side], clock, histories=HISTORIES, words=words(spublish=engine.version >= (7,)), fixed=FIXED
         )
     tell(side.name, tally)
     if why_not():
@@ -55,7 +55,9 @@ def test_every_script_agrees_with_its_twin(engine: Engine) -> None:
 def test_fakeredis_agrees_too() -> None:
     """A third voice. It counts time in floats, so its histories keep to whole milliseconds and off the deadlines."""
     with faking() as (side, clock):
-        tally = agree(shipped(), [side], clock, histories=HISTORIES, words=words(spublish=True), fixed=FIXED)
+        tally = check_agreement(
+            all_scripts(), [side], clock, histories=HISTORIES, words=words(spublish=True), fixed=FIXED
+        )
     tell(side.name, tally)
 
 
@@ -63,7 +65,7 @@ def test_fakeredis_agrees_too() -> None:
 def test_long_argument_lists_agree(engine: Engine) -> None:
     """Scripts that take arguments to the end of ARGV take a thousand groups of them, past every batch's limit."""
     with serving(engine) as (side, clock):
-        for script in shipped():
+        for script in all_scripts():
             assert script.header is not None
             group = [argument for argument in script.header.argv if argument.repeats]
             if group:
@@ -82,8 +84,8 @@ def test_keys_are_aged_by_hand_where_there_is_no_compiler() -> None:
     clock = Clock()
     with Server(engine) as server:
         side = AgedSide(server, clock)
-        tally = agree(
-            shipped(), [side], clock, histories=min(HISTORIES, 100), words=words(spublish=engine.version >= (7,))
+        tally = check_agreement(
+            all_scripts(), [side], clock, histories=min(HISTORIES, 100), words=words(spublish=engine.version >= (7,))
         )
         side.close()
     assert tally.calls.total() > 0
@@ -94,20 +96,20 @@ def test_a_script_that_declares_no_types_is_refused_by_name() -> None:
     """Without a header nothing says what to draw; the error names the file."""
     bare = Script("bare", "return 1", lambda space: 1)
     with pytest.raises(ConfigError, match=r"bare\.lua: without a header"):
-        agree([bare], [], Clock())
+        check_agreement([bare], [], Clock())
 
 
 def test_a_script_without_a_twin_is_refused_by_name() -> None:
     """There is nothing to compare it with; the error names the file."""
     alone = Script("once", source("once"))
     with pytest.raises(ConfigError, match=r"once\.lua: without a twin"):
-        agree([alone], [], Clock())
+        check_agreement([alone], [], Clock())
 
 
 def test_every_shipped_script_can_be_drawn() -> None:
     """Each script's header gives every argument a type, so that a new script is compared as soon as it is there."""
-    for script in shipped():
-        agree([script], [], Clock(), histories=1)
+    for script in all_scripts():
+        check_agreement([script], [], Clock(), histories=1)
 
 
 # --- the machine is awake ------------------------------------------------------------------------
@@ -128,18 +130,18 @@ MUTANTS = [
     Mutant("once", "lua", "first == nonce and 1 or 0", "0"),
     Mutant("claim", "lua", "holder ~= owner", "attempt ~= nonce"),
     Mutant("claim", "lua", "left_ms < tonumber(ttl_ms)", "true"),
-    Mutant("claim", "lua", 'redis.call("EXISTS", gone) == 1', "false"),
+    Mutant("claim", "lua", 'redis.call("EXISTS", tombstone) == 1', "false"),
     Mutant("claim", "lua", "fence = later(fence)", "fence = later()"),
     Mutant("claim", "lua", "before < now then", "before <= now then"),
     Mutant("renew", "lua", 'redis.call("PEXPIRE", claim, ttl_ms)', ""),
     Mutant("renew", "lua", "attempt ~= nonce", "attempt == ''"),
     Mutant("release", "lua", '"||" .. fence', '"||0"'),
-    Mutant("release", "lua", 'redis.call("SET", gone, "1", "PX", gone_ms)', ""),
-    Mutant("release", "lua", 'redis.call("SET", gone, "0", "PX", gone_ms)', ""),
+    Mutant("release", "lua", 'redis.call("SET", tombstone, "1", "PX", tombstone_ms)', ""),
+    Mutant("release", "lua", 'redis.call("SET", tombstone, "0", "PX", tombstone_ms)', ""),
     Mutant("bump", "lua", 'newest, "PX", ttl_ms', "newest"),
     Mutant("bump", "lua", "9007199254740992", "9.1e15"),
     Mutant("bump", "lua", 'redis.call("SET", op, kept, "PX", remember_ms)', ""),
-    Mutant("bump", "lua", 'string.find(kept, turn .. "|", 1, true) == 1', "false"),
+    Mutant("bump", "lua", 'string.find(kept, sequence .. "|", 1, true) == 1', "false"),
     Mutant("bump_if_current", "lua", '(newest or "0") ~= known', 'tonumber(newest or "0") > tonumber(known)'),
     Mutant("merge", "lua", "and 854775808 or", "and 854775807 or"),
     Mutant("merge", "lua", 'redis.pcall("HSET", stats, unpack(counts))', "redis.call('HSET', stats, '', '1')"),
@@ -147,8 +149,8 @@ MUTANTS = [
     Mutant("consume", "lua", 'redis.call("PEXPIRE", batch, remember_ms)', ""),
     Mutant("kv_incr", "lua", "math.abs(total) < 9007199254740992", "true"),
     Mutant("kv_incr", "lua", 'if ttl_ms == "0" then redis.call("PERSIST", key)', 'if ttl_ms == "0" then'),
-    Mutant("kv_incr", "lua", 'string.find(kept, turn .. "|", 1, true) == 1', "true"),
-    Mutant("kv_srem", "lua", "remember(op, turn, remember_ms, changed)", ""),
+    Mutant("kv_incr", "lua", 'string.find(kept, sequence .. "|", 1, true) == 1', "true"),
+    Mutant("kv_srem", "lua", "remember(op, sequence, remember_ms, changed)", ""),
     Mutant("barrier_arrive", "lua", "first == nonce", "false"),
     Mutant("barrier_arrive", "lua", "now_ms() <= tonumber", "now_ms() < tonumber"),
     Mutant("barrier_arrive", "lua", "refresh(barrier, has[6])", ""),
@@ -160,7 +162,7 @@ MUTANTS = [
     Mutant("claim", "twin", "later(space, fence)", "later(space, None)"),
     Mutant("claim", "twin", "px=ttl_ms", "px=ttl_ms + 1"),
     Mutant("claim", "twin", "holder != owner", "holder == owner"),
-    Mutant("release", "twin", 'space.set(gone, "0", px=gone_ms)', "pass"),
+    Mutant("release", "twin", 'space.set(tombstone, "0", px=tombstone_ms)', "pass"),
     Mutant("holder", "twin", '["", fence, 0]', '["", "0", 0]'),
     Mutant("bump", "twin", "px=ttl_ms", "px=0"),
     Mutant("consume", "twin", "space.rename(stats, batch)", "space.delete(stats)"),
@@ -189,9 +191,9 @@ def test_a_fault_is_found(mutant: Mutant, living: tuple[ServerSide, Clock]) -> N
     broken = mutated(mutant)
     assert broken.header is not None
     shape = broken.header.keys[0].shape
-    family = [broken if script.name == broken.name else script for script in shipped() if meets(script, shape)]
+    family = [broken if script.name == broken.name else script for script in all_scripts() if meets(script, shape)]
     with pytest.raises(Disagreement):
-        agree(family, [side], clock, histories=3000, words=words(spublish=False), shorten=False)
+        check_agreement(family, [side], clock, histories=3000, words=words(spublish=False), shorten=False)
 
 
 def test_a_keyspace_that_is_a_millisecond_early_is_found(
@@ -203,7 +205,7 @@ def test_a_keyspace_that_is_a_millisecond_early_is_found(
         pytest.skip("without virtual time no history stops on a deadline")
     monkeypatch.setattr(TwinSide, "begin", lambda self: vars(self).update(space=Hasty(lambda: clock.now_us)))
     with pytest.raises(Disagreement):
-        agree(shipped(), [side], clock, histories=3000, words=words(spublish=False), shorten=False)
+        check_agreement(all_scripts(), [side], clock, histories=3000, words=words(spublish=False), shorten=False)
 
 
 class Hasty(coord.Keyspace):
@@ -219,7 +221,7 @@ class Hasty(coord.Keyspace):
 
 
 def mutated(mutant: Mutant) -> Script:
-    script = next(script for script in shipped() if script.name == mutant.script)
+    script = next(script for script in all_scripts() if script.name == mutant.script)
     if mutant.where == "lua":
         return Script(script.name, replaced(script.source, mutant), script.twin, file=script.file)
     assert script.twin is not None
@@ -281,11 +283,11 @@ def faking() -> Iterator[tuple[ServerSide, Clock]]:
 
 
 def source(name: str) -> str:
-    return next(script for script in shipped() if script.name == name).source
+    return next(script for script in all_scripts() if script.name == name).source
 
 
 def tell(name: str, tally: Tally) -> None:
     """Tell how much was compared, and see to it that no script was left out."""
     say(f"agreement: {name}: {tally}")
-    silent = [script.name for script in shipped() if not tally.calls[script.name]]
+    silent = [script.name for script in all_scripts() if not tally.calls[script.name]]
     assert not silent, f"never called: {silent}"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 
 import coord
-from coord.names import decoded, encoded
+from coord.names import percent_decode, percent_encode
 
 # --- one table of what is refused ----------------------------------------------------------------
 
@@ -264,7 +264,7 @@ def test_nasty_names_are_names(backend: Backend, c: Any) -> None:
     """Each of them is one entity of its own, under its own key, on every backend."""
     versions = {name: c.bump(name) for name in NASTY}
     assert {name: c.version(name) for name in NASTY} == versions
-    assert backend.stored.keys() == {f"coord:version:{{{encoded(name)}}}" for name in NASTY} | {
+    assert backend.stored.keys() == {f"coord:version:{{{percent_encode(name)}}}" for name in NASTY} | {
         key for key in backend.stored if ":op:" in key
     }
     assert [c.once(name) for name in NASTY] == [True] * len(NASTY)
@@ -290,15 +290,15 @@ any_name = st.text(st.characters(codec="utf-8"), min_size=1, max_size=60) | st.t
 @settings(deadline=None)
 @given(any_name)
 def test_an_encoded_name_can_be_read_back(name: str) -> None:
-    """``decoded`` undoes ``encoded``."""
-    assert decoded(encoded(name)) == name
+    """``percent_decode`` undoes ``percent_encode``."""
+    assert percent_decode(percent_encode(name)) == name
 
 
 @settings(deadline=None)
 @given(any_name, any_name)
 def test_different_names_never_share_a_key(one: str, other: str) -> None:
     """Encoding keeps names apart."""
-    assert (encoded(one) == encoded(other)) == (one == other)
+    assert (percent_encode(one) == percent_encode(other)) == (one == other)
 
 
 @settings(deadline=None)
@@ -307,7 +307,7 @@ def test_a_name_stays_inside_its_tag(name: str) -> None:
     """A key is prefix, kind, and the encoded name in braces; nothing in a name moves its slot, or breaks a line."""
     (key,) = coord.connect("memory://").calls.once(name).keys
     assert re.fullmatch(r"coord:once:\{[^{}:\x00-\x1f\x7f-\x9f]+\}", key)
-    assert key_slot(key.encode()) == key_slot(encoded(name).encode())
+    assert key_slot(key.encode()) == key_slot(percent_encode(name).encode())
 
 
 class Job(str, enum.Enum):  # noqa: UP042  # StrEnum prints its value, this one does not

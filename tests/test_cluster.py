@@ -332,7 +332,7 @@ def test_a_child_finds_a_moved_slot_although_its_parent_was_asking_for_it(place:
     with coord.connect(place.url) as c:
         assert c.kv.incr("x") == 1
         Move(place, "x").finish()
-        with c._runner._servers._refreshing.lock:
+        with c._runner._router._refreshing.lock:
             assert in_child(lambda: c.kv.incr("x")) == "2"
         assert c.kv.incr("x") == 3
 

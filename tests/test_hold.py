@@ -22,8 +22,8 @@ from live import SOON, Live, Thread, run, until, until_async, waiters
 
 import coord
 from coord import leases
-from coord.leases import _renewing, keeping
-from coord.plan import Pause, Within
+from coord.leases import _renewing, keep_renewed
+from coord.plan import Sleep, WithTimeout
 from coord.testing.servers import Engine, Server
 
 pytest_plugins = ("live_fixtures",)
@@ -40,11 +40,11 @@ UNHURRIED: dict[str, Any] = {"timeout": 60.0, "patience": 60.0, "remember": 300.
 def renew_every(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let leases be renewed after this pause, where a third of their TTL would be longer."""
 
-    def shorter(pause: float, late: float | None = None) -> Pause:
+    def shorter(pause: float, late: float | None = None) -> Sleep:
         # What nobody renews is followed to its end, in one pause that may not be late at all.
-        return Pause(min(pause, seconds) if late else pause, late)
+        return Sleep(min(pause, seconds) if late else pause, late)
 
-    monkeypatch.setattr(leases, "Pause", shorter)
+    monkeypatch.setattr(leases, "Sleep", shorter)
 
 
 @pytest.fixture
@@ -172,10 +172,10 @@ def drive(plan: Generator[Any, Any, None], backend: Backend, c: Any, steps: int)
         step = plan.send(result)
         result = None
         match step:
-            case Pause():
+            case Sleep():
                 backend.later(step.seconds)
                 passed += step.seconds
-            case Within():
+            case WithTimeout():
                 result = c.run(step.call)
     return passed
 
@@ -184,7 +184,7 @@ def test_renewal_keeps_a_lease_over_many_ttls(backend: Backend, c: Any) -> None:
     """At a third of its TTL the lease is renewed, again and again, and stays the same one."""
     with c.hold("job", ttl=30, renew=False) as lease:
         held = getattr(lease, "inner", lease)
-        plan = keeping(held, lambda: held)
+        plan = keep_renewed(held, lambda: held)
         assert drive(plan, backend, c, steps=40) > 6 * 30
         plan.close()
         assert c.holder("job").fence == lease.fence
@@ -619,7 +619,7 @@ def test_a_renewal_of_a_task_that_cannot_be_made_at_all_is_logged(live: Live, ca
 def assert_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """One line, by coord, with the error."""
     (record,) = caplog.records
-    assert (record.name, record.getMessage()) == ("coord", "coord: background work failed: keeping")
+    assert (record.name, record.getMessage()) == ("coord", "coord: background work failed: renew until over")
     assert "unforeseen" in caplog.text
 
 
@@ -825,7 +825,7 @@ def test_cancelled_anywhere_it_leaves_nothing_held(live: Live) -> None:
                     asyncio.get_running_loop().call_later(dice.uniform(0, 0.012), task.cancel)
                 await asyncio.wait(tasks)
                 await until_async(_nobody_holds(looker, f"job-{number}"), "the release")
-            channels = getattr(c._runner.notices, "_channels", {})
+            channels = getattr(c._runner.notifier, "_channels", {})
             assert not channels
 
     run(main())

@@ -281,7 +281,7 @@ def test_who_reads_may_leave(c: coord.Coordinator, live_server: Live) -> None:
         ("coord:stats:{id}:name%7B", Named("stats", "name{", "coord:stats:{id}:name%7B", id="id")),
         ("coord:stock:{item}:log", Named("stock", "item", "coord:stock:{item}:log", part="log")),
         ("coord:once:{op%3Ax}", Named("once", "op:x", "coord:once:{op%3Ax}")),
-        ("coord:claim:{a}:gone:nonce", None),
+        ("coord:claim:{a}:tombstone:nonce", None),
         ("coord:kv:{a}:op:", None),
         ("coord:stats:{id}:name:op:x", None),
         ("coord:stats:{id}:name:batch:x", None),

@@ -15,9 +15,9 @@ from operations import EXAMPLES, Example
 from redis.crc import key_slot
 
 import coord
-from coord.script import shipped
+from coord.script import all_scripts
 
-SHIPPED = {script.name: script for script in shipped()}
+SHIPPED = {script.name: script for script in all_scripts()}
 
 
 def test_a_former_owner_deletes_nothing(backend: Backend, c: Any) -> None:

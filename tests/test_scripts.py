@@ -16,7 +16,7 @@ from redis.retry import Retry
 import coord
 import coord.redis
 from coord.errors import ConfigError
-from coord.script import Argument, Script, folded, shipped
+from coord.script import Argument, Script, all_scripts, inline_includes
 from coord.testing.lint import lint
 from coord.testing.servers import Engine, Server, engines, free_port
 
@@ -25,7 +25,7 @@ FILES = sorted(LUA.glob("*.lua"))
 LIBRARY = sorted((LUA / "lib").glob("*.lua"))
 SERVERS = [pytest.param(engine, id=name) for name, engine in engines().items()]
 SHEBANG_SERVERS = [pytest.param(engine, id=name) for name, engine in engines().items() if engine.version >= (7,)]
-every_script = pytest.mark.parametrize("script", shipped(), ids=lambda script: script.name)
+every_script = pytest.mark.parametrize("script", all_scripts(), ids=lambda script: script.name)
 
 # --- what is shipped -----------------------------------------------------------------------------
 
@@ -33,7 +33,7 @@ every_script = pytest.mark.parametrize("script", shipped(), ids=lambda script: s
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_file_is_a_script_with_a_twin_and_a_header(file: Path) -> None:
     """What lies in lua/ is loaded when coord is imported, and is complete."""
-    found = {script.name: script for script in shipped()}
+    found = {script.name: script for script in all_scripts()}
     assert file.stem in found, f"{file.name} is not loaded by any module of coord"
     script = found[file.stem]
     assert script.header is not None, f"{file.name} has no header"
@@ -182,7 +182,7 @@ def test_a_circle_of_includes_is_shown() -> None:
     """Includes that include each other are refused, and the message shows the way round."""
     files = {"a": "-- include: b\nlocal function a() end", "b": "-- include: c", "c": "-- include: a"}
     with pytest.raises(ConfigError, match=r"^x\.lua: includes go round in a circle: x\.lua -> a -> b -> c -> a$"):
-        folded("-- include: a\nreturn 1", "x.lua", files.__getitem__)
+        inline_includes("-- include: a\nreturn 1", "x.lua", files.__getitem__)
 
 
 def test_a_missing_include_shows_who_asked_for_it() -> None:
@@ -194,7 +194,7 @@ def test_a_missing_include_shows_who_asked_for_it() -> None:
         raise FileNotFoundError
 
     with pytest.raises(ConfigError, match=r"^x\.lua -> a: there is no lua/lib/b\.lua to include$"):
-        folded("-- include: a\nreturn 1", "x.lua", read)
+        inline_includes("-- include: a\nreturn 1", "x.lua", read)
 
 
 def test_what_is_included_twice_stands_once() -> None:
@@ -204,7 +204,7 @@ def test_what_is_included_twice_stands_once() -> None:
         "b": "-- include: c\nlocal function b() return c() end",
         "c": "local function c() return 1 end",
     }
-    source = folded("-- include: a\n-- include: b\nreturn a() + b()", "x.lua", files.__getitem__)
+    source = inline_includes("-- include: a\n-- include: b\nreturn a() + b()", "x.lua", files.__getitem__)
     assert source.count("local function c()") == 1
     assert len(source.splitlines()) == 3
     assert lint(Script("x", source)) == []

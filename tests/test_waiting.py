@@ -18,11 +18,11 @@ from live import SOON, Live, Thread, run, servers, until, until_async, waiters
 import coord
 from coord import leases
 from coord.memory import keyspace
-from coord.notices import Notices
-from coord.redis import hub as hubs
+from coord.notifier import Notifier
+from coord.redis import subscriber as subscribers
 from coord.redis.dialing import from_url
-from coord.redis.hub import Hub
 from coord.redis.options import Options
+from coord.redis.subscriber import Subscriber
 from coord.testing.servers import Engine, Server, free_port
 
 pytest_plugins = ("live_fixtures",)
@@ -114,49 +114,49 @@ def test_a_release_before_the_subscription_is_not_missed(live: Live) -> None:
     """The name becomes free exactly when its waiter has been refused and does not listen yet."""
     with live.connect() as c, live.connect() as other:
         lease = other.claim("job", ttl=3600)
-        notices = c._runner.notices
-        listen = notices.listen
+        notifier = c._runner.notifier
+        subscribe = notifier.subscribe
 
-        def late(channel: str, ring: Any, **how: Any) -> Any:
+        def late(channel: str, wake: Any, **how: Any) -> Any:
             if how.get("in_turn") is True and lease is not None:
                 lease.release()
-            return listen(channel, ring, **how)
+            return subscribe(channel, wake, **how)
 
-        notices.listen = late  # type: ignore[method-assign]
+        notifier.subscribe = late  # type: ignore[method-assign]
         try:
             with c.hold("job", wait=SOON):
                 pass
         finally:
-            del notices.listen
+            del notifier.subscribe
 
 
 @pytest.mark.usefixtures("patient")
 def test_who_listens_first_is_told_when_notices_begin_to_arrive() -> None:
     """A waiter is rung once its channel is heard: what happened before that it has to look for."""
-    notices, rung = Notices(heard_at_once=False), []
-    place = notices.listen("x", lambda: rung.append("now"))
-    assert not rung
-    assert not place.is_heard
-    notices.begin_to_hear("x")
-    assert rung == ["now"]
-    assert place.is_heard
-    place.leave()
-    assert "x" not in notices
+    notifier, woken = Notifier(subscribed_at_once=False), []
+    waiter = notifier.subscribe("x", lambda: woken.append("now"))
+    assert not woken
+    assert not waiter.is_subscribed
+    notifier.mark_subscribed("x")
+    assert woken == ["now"]
+    assert waiter.is_subscribed
+    waiter.leave()
+    assert "x" not in notifier
 
 
 def test_a_notice_wakes_the_first_of_those_who_take_turns_and_all_of_the_others() -> None:
     """One waiter of a claim, every waiter of a barrier; who leaves wakes the next."""
-    notices, rung = Notices(), []
-    places = [notices.listen("x", lambda n=n: rung.append(n), in_turn=True) for n in range(3)]
-    notices.listen("x", lambda: rung.append("all"))
-    rung.clear()
-    notices.heard("x")
-    assert sorted(rung, key=str) == [0, "all"]
-    rung.clear()
-    places[1].leave()
-    assert rung == []
-    places[0].leave()
-    assert rung == [2]
+    notifier, woken = Notifier(), []
+    waiters = [notifier.subscribe("x", lambda n=n: woken.append(n), in_turn=True) for n in range(3)]
+    notifier.subscribe("x", lambda: woken.append("all"))
+    woken.clear()
+    notifier.notify("x")
+    assert sorted(woken, key=str) == [0, "all"]
+    woken.clear()
+    waiters[1].leave()
+    assert woken == []
+    waiters[0].leave()
+    assert woken == [2]
 
 
 # --- no storm ------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def test_a_release_wakes_one_of_a_thousand_waiters(live_server: Live) -> None:
             await until_async(lambda: waiters(c, JOB) == 1_000, "a thousand waiters")
             await until_async(lambda: live_server.subscriptions() == 1, "the subscription")
             # The first has looked once more, now that it is heard.
-            await until_async(lambda: c._runner.notices.is_heard(JOB), "notices")
+            await until_async(lambda: c._runner.notifier.is_subscribed(JOB), "notices")
             await c.holder("job")
             live_server.forget_calls()
             await lease.release()
@@ -208,7 +208,7 @@ def test_waiting_sends_nothing(live_server: Live) -> None:
             Thread(lambda: c.request("r").wait(SOON)),
         ]
         for channel in (JOB, "coord:barrier:{b}", "coord:request:{r}"):
-            until(lambda channel=channel: c._runner.notices.is_heard(channel), "notices")
+            until(lambda channel=channel: c._runner.notifier.is_subscribed(channel), "notices")
         # Each looks once more when it is heard; then there is silence.
         silent = _silence(live_server)
         assert silent == 0
@@ -246,10 +246,12 @@ def test_ten_thousand_waiters_in_one_process(name: str) -> None:
                     got.put_nowait(number)
 
             tasks = [asyncio.create_task(wait_for_it(number)) for number in range(count)]
-            hub = c._runner.notices
+            subscriber = c._runner.notifier
             # Not too often: each look takes the time of the thread that is to hear.
             channels = [f"coord:claim:{{job-{n}}}" for n in range(count)]
-            await until_async(lambda: all(map(hub.is_heard, channels)), "all notices", within=3 * SOON, every=0.2)
+            await until_async(
+                lambda: all(map(subscriber.is_subscribed, channels)), "all notices", within=3 * SOON, every=0.2
+            )
             assert live.subscriptions() == 1
             for number in range(count):
                 await held[number].release()
@@ -299,17 +301,17 @@ def test_threads_that_begin_to_wait_at_once_share_one_hub(live_server: Live) -> 
     """Each taking is matched by one giving back, so the connection ends with its last user."""
     both = threading.Barrier(2)
     with live_server.connect() as c:
-        listen = c._runner._servers.listen
+        subscribe = c._runner._router.subscribe
 
-        def slowly() -> Notices:
+        def slowly() -> Notifier:
             with contextlib.suppress(threading.BrokenBarrierError):
                 both.wait(0.3)
-            return listen()
+            return subscribe()
 
-        c._runner._servers.listen = slowly
-        threads = [Thread(lambda: c._runner.notices) for _ in range(2)]
+        c._runner._router.subscribe = slowly
+        threads = [Thread(lambda: c._runner.notifier) for _ in range(2)]
         assert threads[0].result() is threads[1].result()
-    assert not hubs._hubs
+    assert not subscribers._subscribers
 
 
 @pytest.mark.usefixtures("patient")
@@ -320,7 +322,7 @@ def test_a_dropped_connection_is_made_again(live_server: Live) -> None:
             lease = other.claim("job", ttl=3600)
             assert lease is not None
             waiter = Thread(lambda: c.hold("job", wait=SOON).__enter__().release())
-            until(lambda: c._runner.notices.is_heard(JOB), "notices")
+            until(lambda: c._runner.notifier.is_subscribed(JOB), "notices")
             with live_server.client.pipeline(transaction=True) as together:
                 # In one breath: the notice of the release goes to nobody.
                 together.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
@@ -338,9 +340,9 @@ def test_a_server_that_restarts_is_subscribed_to_anew(engine: Engine) -> None:
         waiter = Thread(lambda: c.hold("job", wait=SOON).__enter__().release())
         waits = Thread(lambda: c.barrier("b").wait(SOON))
         for channel in (JOB, "coord:barrier:{b}"):
-            until(lambda channel=channel: c._runner.notices.is_heard(channel), "notices")
+            until(lambda channel=channel: c._runner.notifier.is_subscribed(channel), "notices")
         server.kill()
-        until(lambda: not c._runner.notices.is_heard(JOB), "the end of the connection")
+        until(lambda: not c._runner.notifier.is_subscribed(JOB), "the end of the connection")
         server.start()
         assert waiter.result() is True
         with pytest.raises(coord.MissingBarrier):
@@ -350,7 +352,7 @@ def test_a_server_that_restarts_is_subscribed_to_anew(engine: Engine) -> None:
 def test_notices_that_are_lost_are_made_up_for(live_server: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any notice a waiter still comes to its name, its barrier and its request: it looks by itself."""
     monkeypatch.setattr(leases, "_LOOK_AGAIN", 0.2)
-    monkeypatch.setattr(Hub, "heard", lambda self, channel: None)
+    monkeypatch.setattr(Subscriber, "notify", lambda self, channel: None)
     with live_server.connect() as c:
         lease = c.claim("job", ttl=3600)
         assert lease is not None
@@ -400,13 +402,13 @@ def test_a_server_that_is_away_is_not_hammered() -> None:
             client.close()
 
     door = Thread(refuse)
-    hub = Hub(from_url(f"redis://127.0.0.1:{listener.getsockname()[1]}", Options(), asynchronous=False))
-    places = [hub.listen(f"channel-{number}", lambda: None) for number in range(50)]
+    subscriber = Subscriber(from_url(f"redis://127.0.0.1:{listener.getsockname()[1]}", Options(), asynchronous=False))
+    waiters = [subscriber.subscribe(f"channel-{number}", lambda: None) for number in range(50)]
     until(lambda: len(tries) >= 5, "some tries")
     assert tries[4] - tries[0] > 0.05
-    for place in places:
-        place.leave()
-    ending = hub.close()
+    for waiter in waiters:
+        waiter.leave()
+    ending = subscriber.close()
     if ending is not None:
         ending.join(SOON)
     listener.shutdown(socket.SHUT_RDWR)
@@ -433,7 +435,7 @@ def test_a_waiter_outlives_a_paused_server(engine: Engine) -> None:
         lease = c.claim("job", ttl=60)
         assert lease is not None
         waiter = Thread(lambda: c.hold("job", wait=SOON).__enter__().release())
-        until(lambda: c._runner.notices.is_heard(JOB), "notices")
+        until(lambda: c._runner.notifier.is_subscribed(JOB), "notices")
         server.signal(signal.SIGSTOP)
         release = Thread(lease.release)
         server.signal(signal.SIGCONT)
@@ -496,9 +498,9 @@ def test_notices_of_many_threads_at_once() -> None:
     """Threads that release and arrive at the same time deliver each other's notices, and none is delivered twice."""
     space = keyspace("many-threads")
     with coord.connect("memory://many-threads") as c:
-        rung = []
-        places = [space.notices.listen(f"coord:claim:{{job-{n}}}", lambda: rung.append(1)) for n in range(8)]
-        rung.clear()
+        woken = []
+        waiters = [space.notifier.subscribe(f"coord:claim:{{job-{n}}}", lambda: woken.append(1)) for n in range(8)]
+        woken.clear()
 
         def work(number: int) -> None:
             for _ in range(300):
@@ -509,6 +511,6 @@ def test_notices_of_many_threads_at_once() -> None:
         threads = [Thread(lambda number=number: work(number)) for number in range(8)]
         for thread in threads:
             thread.result()
-        assert len(rung) == 8 * 300
-        for place in places:
-            place.leave()
+        assert len(woken) == 8 * 300
+        for waiter in waiters:
+            waiter.leave()

@@ -17,7 +17,7 @@ from benchmarks.bench import PREFIX, Bench, Case, Place
 from benchmarks.measure import Contender, Figure, Operation, in_threads
 from benchmarks.peers import installed
 from coord import claims
-from coord.script import Call, Script, shipped
+from coord.script import Call, Script, all_scripts
 
 THREADS = (1, 8)
 
@@ -64,7 +64,7 @@ class Template:
         self.script = call.script
         self._keys = [key.partition(NAME) for key in call.keys]
         self._argv = list(call.argv)
-        self._sequence_at = call.script.turn_at
+        self._sequence_at = call.script.sequence_at
         if self._sequence_at >= 0:
             # The last key is that of the operation id: a connection of coord adds the number of a slot.
             *others, (head, _, tail) = self._keys
@@ -82,7 +82,7 @@ class Template:
 
 def source(name: str) -> Script:
     """Return a script that coord ships."""
-    return next(script for script in shipped() if script.name == name)
+    return next(script for script in all_scripts() if script.name == name)
 
 
 def measured(name: str, ways: Ways, bench: Bench) -> Iterator[Figure]:

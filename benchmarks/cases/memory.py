@@ -15,7 +15,7 @@ from benchmarks.peers import installed
 from benchmarks.plain import NeverCleaned, Plain
 from coord import barriers, claims, kv
 from coord.coordinator import CallMaker
-from coord.script import Call, shipped
+from coord.script import Call, all_scripts
 
 Pair = tuple[Operation, Operation]
 """The same job with coord, and with dicts and a lock."""
@@ -175,7 +175,7 @@ PREPARATIONS: tuple[Anywhere, ...] = (
 
 def beside_fakes(bench: Bench) -> Iterator[Figure]:
     """Every script: its twin in memory, and its Lua in fakeredis and burner-redis, if they can run it."""
-    missing = {script.name for script in shipped()} - {*SCRIPTS, "permitted"}
+    missing = {script.name for script in all_scripts()} - {*SCRIPTS, "permitted"}
     assert not missing, f"no operation here runs {missing}"
     with ExitStack() as held:
         runs = [run for run in (_fakeredis(), _burner(held)) if run is not None]
@@ -204,7 +204,7 @@ def _fakeredis() -> Fake | None:
     import fakeredis  # noqa: PLC0415  # a peer that may be missing
 
     client = fakeredis.FakeRedis()
-    scripts = {script: client.register_script(script.source) for script in shipped()}
+    scripts = {script: client.register_script(script.source) for script in all_scripts()}
     calls = CallMaker()
     for prepare in PREPARATIONS:
         call: Call[Any] = prepare(calls, 0)
@@ -229,7 +229,7 @@ def _burner(held: ExitStack) -> Fake | None:
     loop = held.enter_context(asyncio.Runner())
     client: Any = loop.run(_made(BurnerRedis))
     calls = CallMaker()
-    for script in shipped():
+    for script in all_scripts():
         loop.run(_loaded(client, script.source))
 
     async def prepared() -> None:

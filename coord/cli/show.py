@@ -12,7 +12,7 @@ from coord.cli.entities.reading import Place, Wanted
 from coord.cli.entities.shown import as_json, full
 from coord.cli.place import server_url
 from coord.errors import ConfigError
-from coord.names import text
+from coord.names import check_name
 
 __all__ = ["declare"]
 
@@ -35,7 +35,7 @@ def declare(commands: Any) -> None:
 
 def _show(args: argparse.Namespace) -> int:
     try:
-        text(args.name, "NAME")
+        check_name(args.name, "NAME")
     except ValueError as error:
         raise ConfigError(str(error)) from None
     with closing(Place(server_url(args.url, args.prefix), args.prefix)) as place:

@@ -18,9 +18,9 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from coord.errors import ConfigError, ReplyError, script_failed
-from coord.forks import anew_in_children
+from coord.fork import register
 from coord.names import INT64_MAX, INT64_MIN
-from coord.notices import Notices
+from coord.notifier import Notifier
 
 if TYPE_CHECKING:
     from coord.script import Script
@@ -99,9 +99,9 @@ class Keyspace:
         self._places = 0
         self._sweep_at = NEVER
         self._due: list[str] = []
-        self.notices = Notices()
+        self.notifier = Notifier()
         self._published: deque[str] = deque()
-        anew_in_children(self)
+        register(self)
 
     def call(self, twin: Callable[..., Any], *words: str | int) -> Any:
         """Run ``twin(self, *words)`` atomically and return its reply."""
@@ -147,17 +147,17 @@ class Keyspace:
         # While there is more to clear away, every call takes its part.
         self._next_ms = (ms + 1) * 1_000_000 if self._may_skip and now < self._sweep_at else 0
 
-    def begin_in_child(self) -> None:
+    def reset_after_fork(self) -> None:
         """A lock that another thread held would stay shut; who waits is not here."""
         self._lock = threading.Lock()
-        self.notices = Notices()
+        self.notifier = Notifier()
 
     def _deliver(self) -> None:
         """Wake who waits, after the lock is free: who is woken comes back to look."""
         # Another thread may take the last one between a look and a taking.
         with contextlib.suppress(IndexError):
             while True:
-                self.notices.heard(self._published.popleft())
+                self.notifier.notify(self._published.popleft())
 
     # --- keys ------------------------------------------------------------------------------------
 
@@ -192,7 +192,7 @@ class Keyspace:
 
     def publish(self, channel: str, _message: str) -> None:
         """PUBLISH and SPUBLISH: wake who waits on a channel, once the twin has finished."""
-        if channel in self.notices:
+        if channel in self.notifier:
             self._published.append(channel)
 
     # --- time to live ----------------------------------------------------------------------------
@@ -505,12 +505,12 @@ class Keyspace:
             del self._entries[key]
         return before - len(value)
 
-    def _pop(self, key: str, place: Literal[0, -1]) -> str | None:
+    def _pop(self, key: str, waiter: Literal[0, -1]) -> str | None:
         values = self._read(key, list)
         if values is None:
             return None
-        taken: str = values[place]
-        self._shrink(key, list, lambda found: found.pop(place))
+        taken: str = values[waiter]
+        self._shrink(key, list, lambda found: found.pop(waiter))
         return taken
 
     def _put(self, key: str, value: Any, deadline: int, before: Entry | None) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any, TypeVar
 
-from coord.forks import Guard
+from coord.fork import ForkSafeLock
 from coord.memory.keyspace import Keyspace
-from coord.notices import Notices
+from coord.notifier import Notifier
 from coord.script import Call, Script
 
 __all__ = ["AsyncMemory", "Memory", "keyspace"]
@@ -22,7 +22,7 @@ _CALLS_IN_A_ROW = 64
 _nonce = map(hex, count(1)).__next__
 
 _keyspaces: dict[str, Keyspace] = {}
-_finding = Guard()
+_finding = ForkSafeLock()
 
 
 def keyspace(name: str = "") -> Keyspace:
@@ -46,9 +46,9 @@ class _Memory:
         return f"memory, {len(self.space):,} keys"
 
     @property
-    def notices(self) -> Notices:
+    def notifier(self) -> Notifier:
         """Where notices of the keyspace arrive; a child of a fork has its own."""
-        return self.space.notices
+        return self.space.notifier
 
     def _answers(self, calls: Iterable[Call[Any]]) -> list[Any]:
         answers: list[Any] = []

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from coord.errors import ConfigError
-from coord.redis.asyncservers import AsyncCluster, AsyncServer, AsyncServers
+from coord.redis.asyncrouter import AsyncClusterRouter, AsyncRouter, AsyncServerRouter
 from coord.redis.awaited import AsyncRedis
 from coord.redis.blocking import Redis
 from coord.redis.dialing import Dialer, cluster_from_client, cluster_from_url, from_client, from_url, is_cluster
 from coord.redis.options import Options
-from coord.redis.servers import Cluster, Server, Servers
+from coord.redis.router import ClusterRouter, Router, ServerRouter
 from coord.redis.topology import Address
 
 __all__ = ["AsyncRedis", "Options", "Redis", "connect", "connect_async"]
@@ -20,21 +20,21 @@ def connect(url: str, client: Any, **options: Any) -> Redis:
     """Connect to a server or a cluster, by URL or with the settings of a client."""
     opts = _options(options)
     dialer, seeds = _dialer(url, client, opts, asynchronous=False)
-    servers: Servers = Cluster(dialer, seeds, opts) if seeds else Server(dialer, opts)
-    return Redis(servers, opts)
+    router: Router = ClusterRouter(dialer, seeds, opts) if seeds else ServerRouter(dialer, opts)
+    return Redis(router, opts)
 
 
 async def connect_async(url: str, client: Any, **options: Any) -> AsyncRedis:
     """Connect to a server or a cluster, by URL or with the settings of a client."""
     opts = _options(options)
     dialer, seeds = _dialer(url, client, opts, asynchronous=True)
-    servers: AsyncServers = AsyncCluster(dialer, seeds, opts) if seeds else AsyncServer(dialer, opts)
+    router: AsyncRouter = AsyncClusterRouter(dialer, seeds, opts) if seeds else AsyncServerRouter(dialer, opts)
     try:
-        await servers.open()
+        await router.open()
     except BaseException:
-        await servers.close()
+        await router.close()
         raise
-    return AsyncRedis(servers, opts)
+    return AsyncRedis(router, opts)
 
 
 def _dialer(url: str, client: Any, options: Options, *, asynchronous: bool) -> tuple[Dialer, list[Address]]:

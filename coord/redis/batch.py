@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from coord.errors import ReplyError
-from coord.redis.outcome import Attempts
+from coord.redis.retry import CallState
 from coord.script import Script
 
 __all__ = ["Batch"]
@@ -22,25 +22,25 @@ class Batch:
     it in between: LOAD and not EVAL, since what EVAL brought may be evicted again.
     """
 
-    def __init__(self, stories: Sequence[Attempts]) -> None:
+    def __init__(self, states: Sequence[CallState]) -> None:
         self.commands: list[tuple[str | int, ...]] = []
-        self._whose: list[Attempts | Script | None] = []
+        self._whose: list[CallState | Script | None] = []
         self._refused: dict[Script, ReplyError] = {}
-        for script in dict.fromkeys(story.script for story in stories if story.needs_script):
+        for script in dict.fromkeys(state.script for state in states if state.needs_script):
             self._add(script, ("SCRIPT", "LOAD", script.source))
-        for story in stories:
-            if story.asking:
+        for state in states:
+            if state.asking:
                 self._add(None, _ASKING)
-            self._add(story, story.words)
+            self._add(state, state.words)
 
-    def _add(self, whose: Attempts | Script | None, words: tuple[str | int, ...]) -> None:
+    def _add(self, whose: CallState | Script | None, words: tuple[str | int, ...]) -> None:
         self._whose.append(whose)
         self.commands.append(words)
 
     def answered(self, place: int, reply: Any) -> None:
         """The server answered a command."""
         whose = self._whose[place]
-        if isinstance(whose, Attempts):
+        if isinstance(whose, CallState):
             if isinstance(reply, ReplyError) and reply.code == "NOSCRIPT":
                 # Why it could not be loaded says more than that it is missing.
                 reply = self._refused.get(whose.script, reply)
@@ -51,11 +51,11 @@ class Batch:
     def lost(self, place: int, error: BaseException) -> None:
         """A command was sent, and no answer came."""
         whose = self._whose[place]
-        if isinstance(whose, Attempts):
+        if isinstance(whose, CallState):
             whose.lost(error)
 
     def unreached(self, place: int, error: BaseException) -> None:
         """A command was not sent."""
         whose = self._whose[place]
-        if isinstance(whose, Attempts):
+        if isinstance(whose, CallState):
             whose.unreached(error)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from coord.errors import CoordError
+from coord.redis.connection import opened
 from coord.redis.dialing import LOST, Dialer, cluster_from_url, from_url
-from coord.redis.links import opened
+from coord.redis.handshake import scratch_keys
 from coord.redis.options import Options
-from coord.redis.outcome import refuse
-from coord.redis.survey import scratch_keys
+from coord.redis.retry import refuse
 from coord.redis.topology import Address, SlotMap, nobody_answers
 
 __all__ = ["Node", "Primary", "primaries"]
@@ -48,8 +48,8 @@ class Node:
     @property
     def where(self) -> str:
         """The address in words; behind Sentinel, that of the primary which was found."""
-        connection = self._link._connection
-        host, port = getattr(connection, "host", None), getattr(connection, "port", None)
+        redis_py = self._link._redis_py
+        host, port = getattr(redis_py, "host", None), getattr(redis_py, "port", None)
         return f"the server at {host}:{port}" if host and port else self._dialer.where
 
     def ask(self, *words: Any) -> Any:

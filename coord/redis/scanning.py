@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from coord.errors import ReplyError
-from coord.names import literal
+from coord.names import escape_glob
 
 if TYPE_CHECKING:
     from coord.redis.primaries import Node
@@ -21,7 +21,7 @@ def keys_under(node: Node, prefix: str, within: str = "") -> Iterator[list[str]]
 
     Keys that come or go meanwhile may be told or not. ``ReplyError`` when the user may not SCAN.
     """
-    match = f"{literal(prefix)}*{literal(within)}*" if within else f"{literal(prefix)}*"
+    match = f"{escape_glob(prefix)}*{escape_glob(within)}*" if within else f"{escape_glob(prefix)}*"
     cursor, seen = "0", set[str]()
     while True:
         reply = node.ask("SCAN", cursor, "MATCH", match, "COUNT", _AT_ONCE)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from coord.errors import ConfigError, CoordError, ReplyError, Unavailable
-from coord.redis.outcome import could_not_connect
+from coord.redis.retry import could_not_connect
 
 __all__ = ["Address", "SlotMap", "nobody_answers", "slot"]
 

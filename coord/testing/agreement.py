@@ -32,22 +32,22 @@ from redis.retry import Retry
 
 from coord.errors import ConfigError, ReplyError
 from coord.memory import Keyspace
-from coord.names import INT64_MAX, INT64_MIN, encoded
+from coord.names import INT64_MAX, INT64_MIN, percent_encode
 from coord.script import Argument, Key, Script
 from coord.testing.clock import START_US, Clock, VirtualClock, VirtualServer, why_not
 from coord.testing.servers import Engine, Server
 
 __all__ = [
     "AgedSide",
+    "Agreeing",
     "Answer",
     "Disagreement",
     "Failed",
     "ServerSide",
-    "Side",
     "Tally",
     "TwinSide",
-    "agree",
     "check",
+    "check_agreement",
     "machine",
     "serving",
 ]
@@ -80,7 +80,7 @@ class Answer(NamedTuple):
 # --- sides ---------------------------------------------------------------------------------------
 
 
-class Side(Protocol):
+class Agreeing(Protocol):
     """One who runs the scripts.
 
     ``unit_us`` is the smallest step of time that it follows exactly; 1: it is exact also at the very moment of a
@@ -393,7 +393,7 @@ def _stranger(space: Keyspace, key: str, ttl_ms: int, command: str, *words: str)
 
 
 _STRANGER = Script(
-    "stranger",
+    "foreign_writer",
     """
     redis.call("DEL", KEYS[1])
     redis.call(ARGV[2], KEYS[1], unpack(ARGV, 3))
@@ -433,9 +433,9 @@ class _Draws:
         steps: Mapping[str, st.SearchStrategy[Step | Again]] = {
             "call": calls,
             "again": again,
-            "stranger": strangers.flatmap(lambda visit: visit),
+            "foreign_writer": strangers.flatmap(lambda visit: visit),
         }
-        return st.sampled_from(("call",) * 7 + ("again", "again", "stranger")).flatmap(steps.__getitem__)
+        return st.sampled_from(("call",) * 7 + ("again", "again", "foreign_writer")).flatmap(steps.__getitem__)
 
     def _calls(self, script: Script) -> st.SearchStrategy[Step]:
         header = script.header
@@ -513,7 +513,7 @@ class History(RuleBasedStateMachine):
     """One history. ``machine`` makes the subclass that knows what to compare."""
 
     twin: TwinSide
-    sides: Sequence[Side]
+    backends: Sequence[Agreeing]
     clock: Clock
     tally: Tally
     unit_us: int
@@ -527,7 +527,7 @@ class History(RuleBasedStateMachine):
         self.made: list[Made] = []
         self.due_ms: set[int] = set()
         self.stored: Stored = {}
-        for side in (self.twin, *self.sides):
+        for side in (self.twin, *self.backends):
             side.begin()
 
     @initialize(family=st.runner().flatmap(lambda history: st.sampled_from(history.turns)))
@@ -543,7 +543,7 @@ class History(RuleBasedStateMachine):
         made = self._made(step)
         if made is None:
             return
-        answer = check(self.twin, self.sides, *made)
+        answer = check(self.twin, self.backends, *made)
         self.stored = answer.stored
         if made.script is _STRANGER:
             self.tally.visits += 1
@@ -592,30 +592,30 @@ def _is_count(word: str) -> bool:
 
 def _filled(hole: re.Match[str], drawn: Mapping[str, Word]) -> str:
     if hole[1]:
-        return "{" + encoded(str(drawn[hole[1]])) + "}"
+        return "{" + percent_encode(str(drawn[hole[1]])) + "}"
     return str(drawn[hole[2]])
 
 
 def machine(
     scripts: Iterable[Script],
-    sides: Iterable[Side],
+    backends: Iterable[Agreeing],
     clock: Clock,
     *,
     words: Mapping[str, Sequence[Word]] | None = None,
     tally: Tally | None = None,
 ) -> type[History]:
-    """Return a state machine whose runs are histories of all ``scripts``, compared on all ``sides``.
+    """Return a state machine whose runs are histories of all ``scripts``, compared on all ``backends``.
 
     Every side lives in the time of ``clock``. ``words`` gives some arguments, or parts of keys, pools of their own.
     ``tally`` counts what was compared.
     """
-    sides = list(sides)
-    unit_us = max((side.unit_us for side in sides), default=1)
+    backends = list(backends)
+    unit_us = max((side.unit_us for side in backends), default=1)
     draws = _Draws(unit_us, words or {})
     families = _families(list(scripts))
     members = {
         "twin": TwinSide(clock),
-        "sides": sides,
+        "backends": backends,
         "clock": clock,
         "tally": Tally() if tally is None else tally,
         "unit_us": unit_us,
@@ -626,9 +626,9 @@ def machine(
     return type("History", (History,), members)
 
 
-def agree(
+def check_agreement(
     scripts: Iterable[Script],
-    sides: Iterable[Side],
+    backends: Iterable[Agreeing],
     clock: Clock,
     *,
     histories: int = 200,
@@ -652,7 +652,7 @@ def agree(
         phases=(Phase.generate, Phase.shrink) if shorten else (Phase.generate,),
         suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example),
     )
-    run_state_machine_as_test(machine(scripts, sides, clock, words=words, tally=tally), settings=how)
+    run_state_machine_as_test(machine(scripts, backends, clock, words=words, tally=tally), settings=how)
     return tally
 
 
@@ -675,20 +675,22 @@ def serving(engine: Engine) -> Generator[tuple[ServerSide, Clock]]:
 # --- comparing -----------------------------------------------------------------------------------
 
 
-def check(twin: TwinSide, sides: Iterable[Side], script: Script, keys: Sequence[str], argv: Sequence[Word]) -> Answer:
+def check(
+    twin: TwinSide, backends: Iterable[Agreeing], script: Script, keys: Sequence[str], argv: Sequence[Word]
+) -> Answer:
     """Make one call everywhere; return the twin's answer, or raise ``Disagreement``."""
-    sides = list(sides)
-    for side in sides:
+    backends = list(backends)
+    for side in backends:
         side.ask(script, keys, argv)
     twin.ask(script, keys, argv)
     mine = twin.answer()
-    for side in sides:
+    for side in backends:
         _compare(script, keys, argv, mine, side, side.answer())
     return mine
 
 
 def _compare(
-    script: Script, keys: Sequence[str], argv: Sequence[Word], twin: Answer, side: Side, other: Answer
+    script: Script, keys: Sequence[str], argv: Sequence[Word], twin: Answer, side: Agreeing, other: Answer
 ) -> None:
     mine, theirs = twin.reply, other.reply
     if _ANY_PAIRS.search(script.source):

@@ -20,7 +20,7 @@ from typing import Any
 
 from coord.coordinator import Coordinator
 from coord.memory.runner import Memory
-from coord.names import literal
+from coord.names import escape_glob
 
 __all__ = ["assert_no_leaks", "leaked_keys", "nothing_left_behind", "open_sockets"]
 
@@ -58,7 +58,7 @@ def _forever_in_memory(c: Coordinator) -> Iterator[str]:
 
 
 def _forever_on_server(client: Any, prefix: str) -> Iterator[str]:
-    for key in client.scan_iter(match=f"{literal(prefix)}*", count=1000):
+    for key in client.scan_iter(match=f"{escape_glob(prefix)}*", count=1000):
         # -1: it is there and never expires; -2: it has gone since.
         if client.pttl(key) == -1:
             yield key.decode(errors="surrogateescape") if isinstance(key, bytes) else key

@@ -30,7 +30,7 @@ from coord.memory.keyspace import Keyspace
 from coord.operation import with_id
 from coord.script import Script
 
-__all__ = ["History", "Operation", "Verdict", "judge", "judge_entity", "record"]
+__all__ = ["History", "Operation", "Verdict", "check_history", "judge_entity", "record"]
 
 T = TypeVar("T")
 
@@ -157,7 +157,7 @@ class _Note:
 # --- judging -------------------------------------------------------------------------------------
 
 
-def judge(history: History, steps: int = _STEPS) -> Verdict:
+def check_history(history: History, steps: int = _STEPS) -> Verdict:
     """Say whether a history is linearizable; ``steps`` bounds the search for each entity.
 
     Keys are taken to hold nothing before, and to live through it: use TTLs longer than the recording.

@@ -18,7 +18,7 @@ from live import until, waiters
 from machines import chosen, client_of, start
 
 import coord
-from coord.redis import asyncservers
+from coord.redis import asyncrouter
 from coord.testing.proxy import LossyProxy
 from coord.testing.servers import Server
 
@@ -108,7 +108,7 @@ def test_a_claim_whose_answer_came_too_late_is_taken_back(mortal: Server, world:
         def is_undone() -> bool:
             if world.loop is not None:
                 world.loop.run_until_complete(asyncio.sleep(0.01))
-            return bool(look.keys("coord:claim:{job}:gone:*")) and c.holder("job") is None
+            return bool(look.keys("coord:claim:{job}:tombstone:*")) and c.holder("job") is None
 
         until(is_undone, "the release")
         assert look.get("coord:claim:{job}").startswith("||"), "it was granted, and let go"
@@ -161,7 +161,7 @@ def test_a_connection_that_is_doubted_is_not_taken_from_others(line: LossyProxy)
 
 def test_a_moment_of_silence_is_no_reason_to_leave(line: LossyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that had too little time says nothing of its connection."""
-    monkeypatch.setattr(asyncservers, "_SILENT_SECONDS", LATE)
+    monkeypatch.setattr(asyncrouter, "_SILENT_SECONDS", LATE)
 
     async def run() -> None:
         async with coord.connect_async(line.url, **PATIENT) as c:

@@ -25,7 +25,7 @@ from reporting import say
 
 import coord
 from coord.claims import CLAIM, RELEASE
-from coord.testing.linearizable import History, Operation, judge, record
+from coord.testing.linearizable import History, Operation, check_history, record
 from coord.testing.proxy import MIXED, LossyProxy
 from coord.testing.servers import Server
 from coord.versions import BUMP
@@ -108,7 +108,7 @@ def test_threads_on_claims_versions_and_numbers_are_linearizable(one_server: Ser
         history = threads_race(line.url)
         faults = line.faults.total()
     began = time.monotonic()
-    assert judge(history) == "ok"
+    assert check_history(history) == "ok"
     assert len(history) > 8 * TURNS
     assert faults > len(history) // 40
     say(
@@ -141,7 +141,7 @@ def test_tasks_on_claims_versions_and_numbers_are_linearizable(one_server: Serve
         with meddling(one_server):
             history = asyncio.run(race(line.url))
         faults = line.faults.total()
-    assert judge(history) == "ok"
+    assert check_history(history) == "ok"
     say(f"histories: {len(history):,} operations of 60 tasks under {faults:,} faults are linearizable")
 
 
@@ -180,15 +180,18 @@ def edited(script: coord.Script, *edits: tuple[str, str]) -> coord.Script:
 
 NO_TOMBSTONE = edited(
     RELEASE,
-    ('local answered = redis.call("GET", gone)', "local answered = false"),
+    ('local answered = redis.call("GET", tombstone)', "local answered = false"),
 )
 """It forgets that it has let the claim go: its repetition is told that the claim was not held."""
 
 LAST_SLOT = edited(
     RELEASE,
-    ('redis.call("SET", gone, "1", "PX", gone_ms)', 'redis.call("SET", claim .. ":last", nonce, "PX", gone_ms)'),
     (
-        'local answered = redis.call("GET", gone)',
+        'redis.call("SET", tombstone, "1", "PX", tombstone_ms)',
+        'redis.call("SET", claim .. ":last", nonce, "PX", tombstone_ms)',
+    ),
+    (
+        'local answered = redis.call("GET", tombstone)',
         'local answered = redis.call("GET", claim .. ":last") == nonce and "1"',
     ),
 )
@@ -206,17 +209,17 @@ COUNTED_VERSION = edited(
 def test_a_release_that_forgets_is_caught(one_server: Server, broken: coord.Script) -> None:
     with LossyProxy("127.0.0.1", one_server.port, every=6, mix={"reset_reply": 1}, seed=3) as line:
         history = threads_race(line.url, turns=250, sabotage=sabotaged(broken))
-    assert judge(history) == "illegal"
+    assert check_history(history) == "illegal"
 
 
 def test_fences_that_are_counted_are_caught(one_server: Server) -> None:
     history = threads_race(one_server.url, turns=100, losing=True, sabotage=sabotaged(COUNTED_FENCE))
-    assert judge(history) == "illegal"
+    assert check_history(history) == "illegal"
 
 
 def test_fences_of_the_clock_survive_the_loss_of_their_key(one_server: Server) -> None:
     """The same race, without the sabotage."""
-    assert judge(threads_race(one_server.url, turns=100, losing=True)) == "ok"
+    assert check_history(threads_race(one_server.url, turns=100, losing=True)) == "ok"
 
 
 def test_sends_that_the_client_repeats_by_itself_are_caught(one_server: Server) -> None:
@@ -230,7 +233,7 @@ def test_sends_that_the_client_repeats_by_itself_are_caught(one_server: Server) 
 
     with LossyProxy("127.0.0.1", one_server.port, every=6, mix={"reset_reply": 1}, seed=3) as line:
         history = threads_race(line.url, turns=100, sabotage=forget_ids)
-    assert judge(history) == "illegal"
+    assert check_history(history) == "illegal"
 
 
 def _repeatable(body: str) -> str:
@@ -241,7 +244,7 @@ def _repeatable(body: str) -> str:
 # --- small histories, by hand --------------------------------------------------------------------
 
 VERSION = ("coord:version:{x}", "coord:version:{x}:op:")
-ASK = ("coord:claim:{x}", "coord:claim:{x}:gone:a"), ("coord:claim:{x}", "coord:claim:{x}:gone:b")
+ASK = ("coord:claim:{x}", "coord:claim:{x}:tombstone:a"), ("coord:claim:{x}", "coord:claim:{x}:tombstone:b")
 
 
 def _bumped(began: float, ended: float, version: int) -> Operation:
@@ -290,8 +293,8 @@ def _released(who: str, began: float, ended: float, answer: int | None) -> Opera
     ],
 )
 def test_the_judge_knows_right_from_wrong(operations: list[Operation], verdict: str) -> None:
-    assert judge(History(operations)) == verdict
+    assert check_history(History(operations)) == verdict
 
 
 def test_the_judge_says_when_it_gives_up() -> None:
-    assert judge(History([_bumped(0, 1, n) for n in range(1, 9)]), steps=3) == "unknown"
+    assert check_history(History([_bumped(0, 1, n) for n in range(1, 9)]), steps=3) == "unknown"

@@ -150,13 +150,13 @@ def test_a_thread_in_a_hurry_does_not_starve_the_others(line: LossyProxy) -> Non
 
 def test_who_waits_too_long_for_a_connection_is_told_so(line: LossyProxy) -> None:
     with coord.connect(line.url, timeout=3, patience=0.3, remember=10, max_connections=1) as c:
-        c._runner._servers._links.dialer._settings["socket_timeout"] = 5
-        link = c._runner._servers._links.take()
+        c._runner._router._pool.dialer._settings["socket_timeout"] = 5
+        link = c._runner._router._pool.take()
         try:
             with pytest.raises(coord.Unavailable, match=r"all 1 connections to .* are in use"):
                 c.kv.incr("x")
         finally:
-            c._runner._servers._links.give(link)
+            c._runner._router._pool.give(link)
         assert c.kv.incr("x") == 1
 
 

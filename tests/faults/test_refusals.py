@@ -252,14 +252,14 @@ def test_connecting_with_rights_to_other_keys_says_so(world: Backend, any_server
 def _does_half(example: Example, free: Any, c: Any, look: Any) -> bool:
     """Whether an operation is refused to a user after it has changed something; another user prepares it."""
     look.flushall()
-    at = example.prepare(free)
-    if at is free:
-        at = c
+    ops = example.prepare(free)
+    if ops is free:
+        ops = c
     else:
-        setattr(at, "at" if hasattr(at, "at") else "_at", c)
+        setattr(ops, "ops" if hasattr(ops, "ops") else "_ops", c)
     before = _kept(look)
     try:
-        example.run(at)
+        example.run(ops)
     except coord.ConfigError:
         return _kept(look) != before
     return False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from coord.cli.doctor.findings import Finding, ok, problem, unchecked, warning
 from coord.errors import ReplyError
 from coord.permissions import PERMITTED
-from coord.script import shipped
+from coord.script import all_scripts
 
 if TYPE_CHECKING:
     from coord.redis.primaries import Node, Primary
@@ -20,7 +20,7 @@ _GRANT = "grant what is missing: coord doctor --acl prints the smallest line"
 
 def scripts(node: Node, scratch: str, *, sharded: bool) -> Iterator[Finding]:
     """Load every script, and try every command that they use, on a key that is gone afterwards."""
-    sources = [("SCRIPT", "LOAD", script.source) for script in shipped()]
+    sources = [("SCRIPT", "LOAD", script.source) for script in all_scripts()]
     refused = [reply for reply in node.ask_many(sources) if isinstance(reply, ReplyError)]
     if refused:
         yield problem("scripts", f"cannot be loaded: {refused[0]}", _GRANT)
@@ -44,7 +44,7 @@ def _rights(refused: Any, user: str) -> Finding:
 
 
 def _no_answer(error: ReplyError, user: str) -> Finding:
-    from coord.redis.outcome import denied  # noqa: PLC0415  # the other commands run without redis-py
+    from coord.redis.retry import denied  # noqa: PLC0415  # the other commands run without redis-py
 
     if denied(error):
         return problem("rights", f"{user} may not run scripts under this prefix: {error}", _GRANT)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from coord.names import decoded, encoded
+from coord.names import percent_decode, percent_encode
 
 __all__ = ["Named", "named"]
 
 _SHAPE = re.compile(r"(?P<kind>[^:{}]+):\{(?P<tag>[^{}]*)\}(?::(?P<rest>.*))?", re.DOTALL)
-_NOTE = re.compile(r"(^|:)(op|gone|batch):")
+_NOTE = re.compile(r"(^|:)(op|tombstone|batch):")
 
 
 class Named(NamedTuple):
@@ -39,13 +39,13 @@ def named(key: str, prefix: str) -> Named | None:
     if kind == "stats":
         name = _name(rest or "")
         return None if name is None else Named(kind, name, key, id=tag)
-    return Named(kind, tag, key, part=None if rest is None else decoded(rest))
+    return Named(kind, tag, key, part=None if rest is None else percent_decode(rest))
 
 
 def _name(part: str) -> str | None:
     """Return the name that became this part of a key; None when no name does."""
-    name = decoded(part)
+    name = percent_decode(part)
     try:
-        return name if encoded(name) == part else None
+        return name if percent_encode(name) == part else None
     except ValueError:
         return None

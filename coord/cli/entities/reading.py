@@ -11,7 +11,7 @@ from coord.cli.entities.kinds import Kind, Told, kind_of
 from coord.cli.place import found_primaries
 from coord.config import connect
 from coord.errors import ConfigError, CoordError, ReplyError
-from coord.names import encoded
+from coord.names import percent_encode
 
 if TYPE_CHECKING:
     from coord.coordinator import Coordinator
@@ -86,7 +86,7 @@ class Place:
     def _read(self, wanted: Wanted) -> Iterator[Entity]:
         from coord.redis.scanning import keys_under  # noqa: PLC0415  # the other commands run without redis-py
 
-        within = encoded(wanted.pattern) if wanted.exactly else ""
+        within = percent_encode(wanted.pattern) if wanted.exactly else ""
         # A slot that moves meanwhile is on two nodes.
         seen: set[str] = set()
         for primary in found_primaries(self._url, self._prefix):

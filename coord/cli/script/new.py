@@ -12,12 +12,12 @@ from typing import Any
 
 from coord.cli.script.template import LUA, PYTHON, TEST
 from coord.errors import ConfigError
-from coord.script import shipped
+from coord.script import all_scripts
 
 __all__ = ["declare"]
 
 _NAME = re.compile(r"(?=.{1,24}$)[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_IN_USE = ("agree", "c", "engines", "lint", "named_tuple", "path", "serving")
+_IN_USE = ("check_agreement", "c", "engines", "lint", "named_tuple", "path", "serving")
 """What the module and the test call other things."""
 
 
@@ -66,8 +66,8 @@ def _usable(name: str) -> str:
         raise ConfigError(f"{name!r} is no name for a script: 1 to 24 small letters, digits and _, such as move_item")
     if keyword.iskeyword(name) or hasattr(builtins, name) or name in _IN_USE:
         raise ConfigError(f"{name!r} is in use for something else in Python, or in what would be written")
-    own = {key.shape.split(":")[1] for script in shipped() if script.header for key in script.header.keys}
-    if name in own or name in {script.name for script in shipped()}:
+    own = {key.shape.split(":")[1] for script in all_scripts() if script.header for key in script.header.keys}
+    if name in own or name in {script.name for script in all_scripts()}:
         raise ConfigError(f"{name!r} is one of coord's own, and their keys would meet")
     if find_spec(name) is not None:
         raise ConfigError(f"there is a module {name!r} already, which would be imported instead")

@@ -10,17 +10,17 @@ from time import monotonic
 from typing import Protocol
 
 from coord.errors import ConfigError, CoordError, Unavailable
-from coord.notices import Notices
-from coord.redis.asynclinks import AsyncLink, opened
-from coord.redis.clusterhub import ClusterHub
+from coord.notifier import Notifier
+from coord.redis.asyncconnection import AsyncConnection, opened
+from coord.redis.clustersubscriber import ClusterSubscriber
 from coord.redis.dialing import LOST, Dialer
-from coord.redis.hub import hub, leave_hub
+from coord.redis.handshake import handshake_commands, read_handshake, scratch_keys
 from coord.redis.options import Options
-from coord.redis.outcome import Attempts, Closed, could_not_connect, of_one_server, refuse
-from coord.redis.survey import questions, scratch_keys, survey
+from coord.redis.retry import CallState, Closed, could_not_connect, refuse, settle_redirected
+from coord.redis.subscriber import release_subscriber, subscriber
 from coord.redis.topology import Address, SlotMap, nobody_answers
 
-__all__ = ["AsyncCluster", "AsyncServer", "AsyncServers", "Node"]
+__all__ = ["AsyncClusterRouter", "AsyncRouter", "AsyncServerRouter", "Node"]
 
 _REFRESH_SECONDS = 0.05
 _SILENT_SECONDS = 0.1
@@ -28,7 +28,7 @@ _SILENT_SECONDS = 0.1
 _ASK_SECONDS = 1.0
 """The most that one node is waited for when it is asked for the topology: another may answer at once."""
 
-Group = tuple["Node", list[Attempts]]
+Group = tuple["Node", list[CallState]]
 
 
 async def _ended(threads: Iterable[threading.Thread | None]) -> None:
@@ -43,13 +43,13 @@ class Node:
 
     def __init__(self, dialer: Dialer) -> None:
         self.dialer = dialer
-        self.link: AsyncLink | None = None
+        self.connection: AsyncConnection | None = None
         self._loop = asyncio.get_running_loop()
-        self._opening: asyncio.Task[AsyncLink] | None = None
+        self._opening: asyncio.Task[AsyncConnection] | None = None
         self._parting: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    async def connected(self) -> AsyncLink:
+    async def connected(self) -> AsyncConnection:
         """Return the connection, opened if need be."""
         if asyncio.get_running_loop() is not self._loop:
             raise ConfigError(
@@ -57,61 +57,61 @@ class Node:
             )
         if self._closed:
             raise Closed("the coordinator is closed")
-        if self.link is not None and not self.link.closed:
-            return self.link
+        if self.connection is not None and not self.connection.closed:
+            return self.connection
         if self._opening is None:
             self._opening = self._loop.create_task(opened(self.dialer))
             self._opening.add_done_callback(self._take)
         # Shielded: one caller that leaves does not take the others' connection away.
         return await asyncio.shield(self._opening)
 
-    async def leave(self, link: AsyncLink) -> None:
+    async def leave(self, connection: AsyncConnection) -> None:
         """Have the calls from now on use another connection, and close this one once those before are answered."""
-        if self.link is link:
-            self.link = None
-        await link.drain(self.dialer.timeout)
-        await link.close()
+        if self.connection is connection:
+            self.connection = None
+        await connection.drain(self.dialer.timeout)
+        await connection.close()
 
     def doubt(self) -> None:
         """A call ran out of time: have those from now on use another connection, if this one is silent altogether.
 
         Calls of other tasks that wait on it go on waiting, until it is noticed to be broken.
         """
-        link = self.link
-        if link is not None and link.silent_for >= _SILENT_SECONDS:
-            self.link = None
-            parting = self._loop.create_task(self._part(link))
+        connection = self.connection
+        if connection is not None and connection.silent_for >= _SILENT_SECONDS:
+            self.connection = None
+            parting = self._loop.create_task(self._part(connection))
             self._parting.add(parting)
             parting.add_done_callback(self._parting.discard)
 
-    async def _part(self, link: AsyncLink) -> None:
+    async def _part(self, connection: AsyncConnection) -> None:
         try:
-            await link.drain(None)
+            await connection.drain(None)
         finally:
-            await link.close()
+            await connection.close()
 
-    async def survey(self, options: Options, scratch: str, publish: str) -> int:
+    async def read_handshake(self, options: Options, scratch: str, publish: str) -> int:
         """Look at the server, and return its major version."""
-        link = await self.connected()
+        connection = await self.connected()
         try:
-            answers = [await answer for answer in link.ask_many(questions(scratch, publish))]
-            return survey(answers, self.dialer.where, options)
+            answers = [await answer for answer in connection.ask_many(handshake_commands(scratch, publish))]
+            return read_handshake(answers, self.dialer.where, options)
         except LOST as error:
             refuse(error, self.dialer.where)
 
-    def _take(self, opening: asyncio.Task[AsyncLink]) -> None:
+    def _take(self, opening: asyncio.Task[AsyncConnection]) -> None:
         self._opening = None
         if not opening.cancelled() and opening.exception() is None:
-            self.link = opening.result()
+            self.connection = opening.result()
 
     async def close(self, seconds: float) -> None:
         """Wait for what is in flight, no longer than so many seconds, and close the connection."""
         self._closed = True
         if self._opening is not None:
             await asyncio.wait([self._opening])
-        link, self.link = self.link, None
-        if link is not None:
-            self._parting.add(self._loop.create_task(self._part(link)))
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            self._parting.add(self._loop.create_task(self._part(connection)))
         if self._parting:
             _, late = await asyncio.wait(self._parting, timeout=seconds)
             for parting in late:
@@ -119,7 +119,7 @@ class Node:
             await asyncio.gather(*self._parting, return_exceptions=True)
 
 
-class AsyncServers(Protocol):
+class AsyncRouter(Protocol):
     """Where calls go."""
 
     publish: str
@@ -132,15 +132,15 @@ class AsyncServers(Protocol):
         """Return the server that has the keys."""
         ...
 
-    async def groups(self, stories: Sequence[Attempts]) -> Iterable[Group]:
+    async def group_by_node(self, states: Sequence[CallState]) -> Iterable[Group]:
         """Return calls by the server that each goes to."""
         ...
 
-    def listen(self) -> Notices:
-        """Return where notices arrive; each call is matched by one of ``deafen``."""
+    def subscribe(self) -> Notifier:
+        """Return where notices arrive; each call is matched by one of ``unsubscribe``."""
         ...
 
-    async def deafen(self) -> None:
+    async def unsubscribe(self) -> None:
         """Give the notices back."""
         ...
 
@@ -149,7 +149,7 @@ class AsyncServers(Protocol):
         ...
 
 
-class AsyncServer:
+class AsyncServerRouter:
     """One server, or whichever is the primary of a Sentinel service."""
 
     publish = "PUBLISH"
@@ -163,30 +163,30 @@ class AsyncServer:
 
     async def open(self) -> None:
         """Connect, and look at the server."""
-        await self._node.survey(self._options, next(scratch_keys(self._options.prefix)), self.publish)
+        await self._node.read_handshake(self._options, next(scratch_keys(self._options.prefix)), self.publish)
 
     def route(self, _keys: tuple[str, ...], /) -> Node:
         """Return the server."""
         return self._node
 
-    async def groups(self, stories: Sequence[Attempts]) -> Iterable[Group]:
+    async def group_by_node(self, states: Sequence[CallState]) -> Iterable[Group]:
         """All calls go to the one server."""
-        return [(self._node, of_one_server(stories, self._node.dialer.where))]
+        return [(self._node, settle_redirected(states, self._node.dialer.where))]
 
-    def listen(self) -> Notices:
+    def subscribe(self) -> Notifier:
         """Return this process's hub for the server."""
-        return hub(self._node.dialer)
+        return subscriber(self._node.dialer)
 
-    async def deafen(self) -> None:
+    async def unsubscribe(self) -> None:
         """Give the hub back."""
-        await _ended([leave_hub(self._node.dialer)])
+        await _ended([release_subscriber(self._node.dialer)])
 
     async def close(self) -> None:
         """Finish what is in flight and close the connection."""
         await self._node.close(self._node.dialer.timeout)
 
 
-class AsyncCluster:
+class AsyncClusterRouter:
     """The primaries of a cluster, found through any of its nodes, and found again when they change."""
 
     publish = "PUBLISH"
@@ -217,7 +217,7 @@ class AsyncCluster:
         for address in self._slots.primaries:
             try:
                 own = self._slots.first_at(address, scratch_keys(self._options.prefix))
-                versions.append(await self._node(address).survey(self._options, own, "SPUBLISH"))
+                versions.append(await self._node(address).read_handshake(self._options, own, "SPUBLISH"))
             except Unavailable as error:
                 troubles.append(error)
         if not versions:
@@ -241,21 +241,21 @@ class AsyncCluster:
         """Return a dialer to the primary that has a key."""
         return self._dialer.elsewhere(*(self._slots.owner(key) or self._any()))
 
-    async def groups(self, stories: Sequence[Attempts]) -> Iterable[Group]:
+    async def group_by_node(self, states: Sequence[CallState]) -> Iterable[Group]:
         """Return calls by node, once what was learnt of the topology is taken in."""
         sent_to = [
-            self._slots.sent_to(story.keys[0], story.sent_to, once=story.asking) if story.sent_to else None
-            for story in stories
+            self._slots.sent_to(state.keys[0], state.sent_to, once=state.asking) if state.sent_to else None
+            for state in states
         ]
-        if any(story.stray for story in stories):
+        if any(state.topology_changed for state in states):
             if self._refreshing is None:
                 self._refreshing = self._loop.create_task(self._refresh())
             await asyncio.shield(self._refreshing)
-        groups: dict[int, Group] = {}
-        for story, address in zip(stories, sent_to, strict=True):
-            node = self._node(address) if address else self.route(story.keys)
-            groups.setdefault(id(node), (node, []))[1].append(story)
-        return groups.values()
+        group_by_node: dict[int, Group] = {}
+        for state, address in zip(states, sent_to, strict=True):
+            node = self._node(address) if address else self.route(state.keys)
+            group_by_node.setdefault(id(node), (node, []))[1].append(state)
+        return group_by_node.values()
 
     async def _refresh(self) -> list[CoordError]:
         """Ask the nodes in turn which slots are where, until one answers; at most every few milliseconds.
@@ -287,14 +287,14 @@ class AsyncCluster:
             return could_not_connect(error, node.dialer.where)
         return self._slots.read(reply, address)
 
-    def listen(self) -> Notices:
+    def subscribe(self) -> Notifier:
         """Return where the notices of all nodes arrive."""
-        self._hub = ClusterHub(self, sharded=self._sharded)
-        return self._hub
+        self._subscriber = ClusterSubscriber(self, sharded=self._sharded)
+        return self._subscriber
 
-    async def deafen(self) -> None:
+    async def unsubscribe(self) -> None:
         """End the subscriptions."""
-        await _ended(self._hub.close())
+        await _ended(self._subscriber.close())
 
     async def close(self) -> None:
         """Finish what is in flight and close all connections."""

@@ -11,9 +11,9 @@ from coord.errors import ConfigError, ReplyError
 from coord.operation import nonce
 from coord.permissions import PERMITTED
 from coord.redis.options import Options
-from coord.redis.outcome import could_not_connect, denied
+from coord.redis.retry import could_not_connect, denied
 
-__all__ = ["questions", "scratch_keys", "survey"]
+__all__ = ["handshake_commands", "read_handshake", "scratch_keys"]
 
 
 def scratch_keys(prefix: str) -> Iterator[str]:
@@ -22,7 +22,7 @@ def scratch_keys(prefix: str) -> Iterator[str]:
         yield f"{prefix}permitted:{{{nonce()}}}"
 
 
-def questions(scratch: str, publish: str) -> list[tuple[str | int, ...]]:
+def handshake_commands(scratch: str, publish: str) -> list[tuple[str | int, ...]]:
     """What to ask a server, in one write, with a key of its own to try commands on."""
     return [
         ("INFO",),
@@ -31,7 +31,7 @@ def questions(scratch: str, publish: str) -> list[tuple[str | int, ...]]:
     ]
 
 
-def survey(answers: Iterable[Any], where: str, options: Options) -> int:
+def read_handshake(answers: Iterable[Any], where: str, options: Options) -> int:
     """Return the server's major version.
 
     Warns, or refuses, when INFO tells that the server may evict live claims; ``ConfigError`` when the user may not do

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 from coord.errors import Unavailable
+from coord.redis.connection import Unsent, reply_error
 from coord.redis.dialing import CONNECT_ERRORS, Dialer
-from coord.redis.links import Unsent, reply_error
-from coord.redis.outcome import refuse
-from coord.redis.seats import Seats
+from coord.redis.retry import refuse
+from coord.redis.slots import Slots
 from coord.redis.wire import new_reader, pack
 
-__all__ = ["AsyncLink", "Lost", "Unsent", "opened"]
+__all__ = ["AsyncConnection", "Lost", "Unsent", "opened"]
 
 Words = tuple[Any, ...]
 
@@ -29,10 +29,10 @@ class Lost(ConnectionError):
     """The connection broke after the command was sent, and before its reply."""
 
 
-class AsyncLink(Protocol):
+class AsyncConnection(Protocol):
     """One connection, shared by all callers of a loop."""
 
-    seats: Seats
+    slots: Slots
 
     @property
     def closed(self) -> bool:
@@ -66,23 +66,23 @@ class AsyncLink(Protocol):
         ...
 
 
-class BatchingLink(asyncio.Protocol):
+class PipelinedConnection(asyncio.Protocol):
     """A connection that redis-py opened, and whose transport this protocol took over."""
 
-    def __init__(self, connection: Any, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
-        self._connection = connection
+    def __init__(self, redis_py: Any, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
+        self._redis_py = redis_py
         self._loop = loop
         self._timeout = timeout
         self._reader = new_reader()
         self._unsent: list[bytes] = []
         self._pending: deque[asyncio.Future[Any]] = deque()
         self._new_future = loop.create_future
-        self.seats = Seats()
+        self.slots = Slots()
         self._answered = 0
         self._silent_since = 0.0
         self._gone = loop.create_future()
         self.closed = False
-        self._transport: asyncio.Transport = connection._writer.transport
+        self._transport: asyncio.Transport = redis_py._writer.transport
         self._before: Any = self._transport.get_protocol()
         self._transport.set_protocol(self)
         self._watch = loop.call_later(timeout / 4, self._look_for_silence, 0, 0)
@@ -151,7 +151,7 @@ class BatchingLink(asyncio.Protocol):
         """Tell all that wait, and let go of what redis-py keeps."""
         self._break(str(exc) if exc else "the server closed the connection")
         self._before.connection_lost(exc)
-        self._connection._reader = self._connection._writer = None
+        self._redis_py._reader = self._redis_py._writer = None
         if not self._gone.done():
             self._gone.set_result(None)
 
@@ -194,15 +194,15 @@ class BatchingLink(asyncio.Protocol):
         self._transport.abort()
 
 
-class ClientLink:
+class ClientConnection:
     """A connection that is no socket, such as one of fakeredis: redis-py sends and receives, one at a time."""
 
     closed = False
 
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
+    def __init__(self, redis_py: Any) -> None:
+        self._redis_py = redis_py
         self._turn = asyncio.Lock()
-        self.seats = Seats()
+        self.slots = Slots()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
@@ -228,9 +228,9 @@ class ClientLink:
 
     async def _asked(self, words: Words) -> Any:
         async with self._turn:
-            await self._connection.send_command(*words)
+            await self._redis_py.send_command(*words)
             try:
-                return await self._connection.read_response()
+                return await self._redis_py.read_response()
             except Exception as error:
                 return reply_error(error)
 
@@ -242,22 +242,22 @@ class ClientLink:
     async def close(self) -> None:
         """Close it."""
         self.closed = True
-        await self._connection.disconnect()
+        await self._redis_py.disconnect()
 
 
-async def opened(dialer: Dialer) -> AsyncLink:
+async def opened(dialer: Dialer) -> AsyncConnection:
     """Open a connection, with redis-py in between only where there is no socket."""
-    connection = dialer.dial()
+    redis_py = dialer.dial()
     try:
-        await connection.connect()
+        await redis_py.connect()
     except CONNECT_ERRORS as error:
         refuse(error, dialer.where)
-    transport = getattr(getattr(connection, "_writer", None), "transport", None)
+    transport = getattr(getattr(redis_py, "_writer", None), "transport", None)
     if transport is None:
-        return cast("AsyncLink", ClientLink(connection))
+        return cast("AsyncConnection", ClientConnection(redis_py))
     raw = transport.get_extra_info("socket")
     if raw is None:
         raise Unavailable(f"{dialer.where}: the connection has no socket")
     with contextlib.suppress(OSError):
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return BatchingLink(connection, asyncio.get_running_loop(), dialer.timeout)
+    return PipelinedConnection(redis_py, asyncio.get_running_loop(), dialer.timeout)

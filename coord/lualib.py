@@ -20,24 +20,24 @@ __all__ = [
 ]
 
 
-def recall(space: Keyspace, op: str, turn: int, remember_ms: int) -> str | None:
+def recall(space: Keyspace, op: str, sequence: int, remember_ms: int) -> str | None:
     """Return the answer that this operation was given the first time; None when it has not run."""
     kept = space.get(op) if remember_ms else None
-    return kept.removeprefix(f"{turn}|") if kept is not None and kept.startswith(f"{turn}|") else None
+    return kept.removeprefix(f"{sequence}|") if kept is not None and kept.startswith(f"{sequence}|") else None
 
 
-def remember(space: Keyspace, op: str, turn: int, remember_ms: int, answer: str) -> None:
+def remember(space: Keyspace, op: str, sequence: int, remember_ms: int, answer: str) -> None:
     """Keep an operation's answer for its repetitions; 0 ms: it has no id."""
     if remember_ms:
-        space.set(op, f"{turn}|{answer}", px=remember_ms)
+        space.set(op, f"{sequence}|{answer}", px=remember_ms)
 
 
-def first_answer(space: Keyspace, op: str, turn: int, remember_ms: int, answer: str) -> str | None:
+def first_answer(space: Keyspace, op: str, sequence: int, remember_ms: int, answer: str) -> str | None:
     """Keep an answer before anything else is written; of a repetition, return that of the first time."""
     if not remember_ms:
         return None
-    answered = recall(space, op, turn, remember_ms)
-    remember(space, op, turn, remember_ms, answer if answered is None else answered)
+    answered = recall(space, op, sequence, remember_ms)
+    remember(space, op, sequence, remember_ms, answer if answered is None else answered)
     return answered
 
 

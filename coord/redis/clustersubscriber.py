@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from coord.errors import ReplyError
-from coord.notices import InTurn, Notices, Place
+from coord.notifier import InTurn, Notifier, Waiter
 from coord.redis.dialing import Dialer
-from coord.redis.hub import Hub
+from coord.redis.subscriber import Subscriber
 
-__all__ = ["ClusterHub"]
+__all__ = ["ClusterSubscriber"]
 
 
 class Owners(Protocol):
@@ -26,16 +26,16 @@ class Owners(Protocol):
         ...
 
 
-class _NodeHub(Hub):
+class _NodeSubscriber(Subscriber):
     """The waiters at one node, which may cease to be the one to listen to."""
 
-    def stop_hearing(self, channel: str | None = None) -> None:
+    def mark_unsubscribed(self, channel: str | None = None) -> None:
         """Notices do not arrive for now, and perhaps never again: those that rely on them look by themselves."""
         with self._lock:
-            relied = [name for name, each in self._channels.items() if each.heard and channel in (None, name)]
-        super().stop_hearing(channel)
+            relied = [name for name, each in self._channels.items() if each.notify and channel in (None, name)]
+        super().mark_unsubscribed(channel)
         for name in relied:
-            self.heard(name)
+            self.notify(name)
 
     def _take(self, message: Any) -> None:
         # A channel whose slot has moved is subscribed to nowhere else: see above.
@@ -43,33 +43,33 @@ class _NodeHub(Hub):
             super()._take(message)
 
 
-class ClusterHub(Notices):
+class ClusterSubscriber(Notifier):
     """Waiters of one coordinator on the notices of a cluster.
 
     Sharded notices (7.0 and newer) reach the node that has the channel's slot; plain ones reach every node.
     """
 
     def __init__(self, cluster: Owners, *, sharded: bool) -> None:
-        super().__init__(heard_at_once=False)
+        super().__init__(subscribed_at_once=False)
         self._cluster = cluster
         self._sharded = sharded
-        self._hubs: dict[object, Hub] = {}
+        self._subscribers: dict[object, Subscriber] = {}
         self._making = threading.Lock()
 
-    def listen(self, channel: str, ring: Callable[[], None], *, in_turn: InTurn = False) -> Place:
+    def subscribe(self, channel: str, wake: Callable[[], None], *, in_turn: InTurn = False) -> Waiter:
         """Take a place on a channel."""
-        return self._hub(channel).listen(channel, ring, in_turn=in_turn)
+        return self._subscriber(channel).subscribe(channel, wake, in_turn=in_turn)
 
-    def _hub(self, channel: str) -> Hub:
+    def _subscriber(self, channel: str) -> Subscriber:
         dialer = self._cluster.owner(channel).blocking()
         with self._making:
-            hub = self._hubs.get(dialer.identity)
-            if hub is None:
-                hub = self._hubs[dialer.identity] = _NodeHub(dialer, sharded=self._sharded)
-            return hub
+            subscriber = self._subscribers.get(dialer.identity)
+            if subscriber is None:
+                subscriber = self._subscribers[dialer.identity] = _NodeSubscriber(dialer, sharded=self._sharded)
+            return subscriber
 
     def close(self) -> list[threading.Thread]:
         """End all connections; return the threads that are ending."""
-        ending = [hub.close() for hub in self._hubs.values()]
-        self._hubs.clear()
+        ending = [subscriber.close() for subscriber in self._subscribers.values()]
+        self._subscribers.clear()
         return [thread for thread in ending if thread is not None]

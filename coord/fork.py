@@ -7,43 +7,43 @@ import threading
 import weakref
 from typing import Protocol
 
-__all__ = ["Guard", "anew_in_children"]
+__all__ = ["ForkSafeLock", "register"]
 
 
-class BeginsAnew(Protocol):
+class ResetsAfterFork(Protocol):
     """Something that cannot be used in a child as the parent left it."""
 
-    def begin_in_child(self) -> None:
+    def reset_after_fork(self) -> None:
         """Begin anew, in a child that has this thread alone."""
         ...
 
 
-_all: weakref.WeakSet[BeginsAnew] = weakref.WeakSet()
+_all: weakref.WeakSet[ResetsAfterFork] = weakref.WeakSet()
 
 
-def anew_in_children(each: BeginsAnew) -> None:
+def register(each: ResetsAfterFork) -> None:
     """Let every child of this process begin something anew, for as long as it is there."""
     _all.add(each)
 
 
-def _begin_all() -> None:
+def _reset_all() -> None:
     for each in list(_all):
-        each.begin_in_child()
+        each.reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_all)
+    os.register_at_fork(after_in_child=_reset_all)
 
 
-class Guard:
+class ForkSafeLock:
     """A lock that no child inherits shut: ``with guard.lock``."""
 
     lock: threading.Lock
 
     def __init__(self) -> None:
-        self.begin_in_child()
-        anew_in_children(self)
+        self.reset_after_fork()
+        register(self)
 
-    def begin_in_child(self) -> None:
+    def reset_after_fork(self) -> None:
         """Nobody holds it."""
         self.lock = threading.Lock()

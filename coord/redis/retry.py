@@ -14,10 +14,10 @@ from time import monotonic
 from typing import Any, NoReturn
 
 from coord.errors import ConfigError, CoordError, OutcomeUnknown, ReplyError, Unavailable, script_failed
-from coord.names import decoded
+from coord.names import percent_decode
 from coord.script import Script
 
-__all__ = ["Attempts", "Closed", "answer", "could_not_connect", "denied", "of_one_server", "refuse"]
+__all__ = ["CallState", "Closed", "answer", "could_not_connect", "denied", "refuse", "settle_redirected"]
 
 # What a command inside a script was refused with, as 6.2 tells it.
 _INNER = re.compile(r"@user_script: \d+: -([A-Z]+) ")
@@ -57,13 +57,13 @@ class Closed(Unavailable):
     """The coordinator was closed: another attempt would not find it open."""
 
 
-class Attempts:
+class CallState:
     """The story of one call, from its first attempt until it is settled.
 
     ``settled`` tells whether ``outcome`` is known: the raw reply, or the error that its caller gets.
-    ``needs_script`` tells that the server asked for the source first, ``needs_connection`` that it asked to be left.
+    ``needs_script`` tells that the server asked for the source first, ``reconnect`` that it asked to be left.
     ``sent_to`` is the node of a cluster that the server sent it to, for once when ``asking``.
-    ``stray`` tells that the topology may have changed.
+    ``topology_changed`` tells that the topology may have changed.
     """
 
     __slots__ = (
@@ -76,13 +76,13 @@ class Attempts:
         "_why",
         "asking",
         "keys",
-        "needs_connection",
         "needs_script",
         "outcome",
+        "reconnect",
         "script",
         "sent_to",
         "settled",
-        "stray",
+        "topology_changed",
         "words",
     )
 
@@ -92,10 +92,10 @@ class Attempts:
         self.settled = False
         self.outcome: Any = None
         self.needs_script = False
-        self.needs_connection = False
+        self.reconnect = False
         self.keys = keys
         self.sent_to: tuple[str, int] | None = None
-        self.asking = self.stray = False
+        self.asking = self.topology_changed = False
         self._repeatable = script.repeats == "safe" or (
             script.repeats == "remembered" and bool(argv[script.remember_at])
         )
@@ -107,7 +107,7 @@ class Attempts:
 
     def answered(self, reply: Any) -> None:
         """The server answered; an error reply may mean that the call has to be made again."""
-        self.needs_script = self.needs_connection = self.stray = False
+        self.needs_script = self.reconnect = self.topology_changed = False
         if isinstance(reply, ReplyError) and reply.code == "NOSCRIPT":
             # Asked again where it was: a node that keys are on their way to may never have seen the script.
             self._unknown_script(str(reply))
@@ -139,7 +139,7 @@ class Attempts:
             self._why = error
             self._give_up()
 
-    def out_of_time(self) -> None:
+    def timed_out(self) -> None:
         """Nobody waits for it any longer."""
         if not self.settled:
             self._give_up()
@@ -149,7 +149,7 @@ class Attempts:
         return self._pause
 
     def _leave(self) -> None:
-        self.sent_to, self.asking, self.stray = None, False, True
+        self.sent_to, self.asking, self.topology_changed = None, False, True
 
     # --- what follows ----------------------------------------------------------------------------
 
@@ -165,13 +165,13 @@ class Attempts:
         code = text.partition(" ")[0]
         if code in ("MOVED", "ASK"):
             # Nothing ran: the keys are on another node, or on their way to it.
-            self.sent_to, self.asking, self.stray = _address(text), code == "ASK", code == "MOVED"
+            self.sent_to, self.asking, self.topology_changed = _address(text), code == "ASK", code == "MOVED"
             self._redirects += 1
             if self._redirects > _MOST_REDIRECTS:
                 self._again(f"the cluster sends it round in a circle: {text}")
         elif passing := _named(text, _PASSING):
-            self.needs_connection = passing in ("READONLY", "MASTERDOWN")
-            self.stray = True
+            self.reconnect = passing in ("READONLY", "MASTERDOWN")
+            self.topology_changed = True
             self._again(f"{passing}: {_PASSING[passing]}")
         elif (lasting := _named(text, _LASTING)) or text.startswith("ERR max number of clients"):
             self._why = f"{lasting}: {_LASTING[lasting]}" if lasting else text
@@ -212,28 +212,28 @@ class Attempts:
                 # Behind the hash tag: a prefix may say anything.
                 _, found, op_id = key.rpartition("}")[2].rpartition(mark)
                 if found and op_id:
-                    turn = self.script.turn_at >= 0 and self.words[3 + len(self.keys) + self.script.turn_at]
-                    return f"{op_id}~{turn}" if turn else decoded(op_id)
+                    sequence = self.script.sequence_at >= 0 and self.words[3 + len(self.keys) + self.script.sequence_at]
+                    return f"{op_id}~{sequence}" if sequence else percent_decode(op_id)
         return None
 
     def _settle(self, outcome: Any) -> None:
         self.settled, self.outcome = True, outcome
 
 
-def of_one_server(stories: Iterable[Attempts], where: str) -> list[Attempts]:
+def settle_redirected(states: Iterable[CallState], where: str) -> list[CallState]:
     """Settle the calls that a server sends to other nodes, although it was connected to alone; return the rest."""
-    for story in stories:
-        if story.sent_to:
-            story.unreached(ConfigError(f"{where} is a node of a cluster: connect with redis+cluster://"))
-    return [story for story in stories if not story.settled]
+    for state in states:
+        if state.sent_to:
+            state.unreached(ConfigError(f"{where} is a node of a cluster: connect with redis+cluster://"))
+    return [state for state in states if not state.settled]
 
 
-def answer(story: Attempts, read: Callable[[Any], Any]) -> Any:
+def answer(state: CallState, read: Callable[[Any], Any]) -> Any:
     """What a call of many gives its caller: the result, or the error."""
-    if isinstance(story.outcome, CoordError):
-        return story.outcome
+    if isinstance(state.outcome, CoordError):
+        return state.outcome
     try:
-        return read(story.outcome)
+        return read(state.outcome)
     except Exception as error:
         # One reader that stumbles does not take the others' answers with it.
         return error

@@ -19,13 +19,13 @@ from time import monotonic
 from typing import Any, cast
 
 from coord.errors import CoordError, ReplyError
-from coord.forks import Guard
-from coord.notices import Notices
+from coord.fork import ForkSafeLock
+from coord.notifier import Notifier
+from coord.redis.connection import Connection
 from coord.redis.dialing import LOST, Dialer
-from coord.redis.links import Link
 from coord.redis.wire import pack
 
-__all__ = ["Hub", "hub", "leave_hub"]
+__all__ = ["Subscriber", "release_subscriber", "subscriber"]
 
 _PING_SECONDS = 5.0
 _FIRST_PAUSE = 0.02
@@ -37,11 +37,11 @@ _SHARDED = "SSUBSCRIBE", "SUNSUBSCRIBE"
 _log = logging.getLogger("coord")
 
 
-class Hub(Notices):
+class Subscriber(Notifier):
     """Waiters of this process on the notices of one server."""
 
     def __init__(self, dialer: Dialer, *, sharded: bool = False) -> None:
-        super().__init__(heard_at_once=False)
+        super().__init__(subscribed_at_once=False)
         self._dialer = dialer
         self._subscribe, self._unsubscribe = _SHARDED if sharded else _PLAIN
         # A cluster takes sharded channels of one slot at a time.
@@ -79,10 +79,10 @@ class Hub(Notices):
         with self._lock:
             self._closed = True
             thread = self._thread
-            left = [place for channel in self._channels.values() for place in (*channel.all, *channel.turns)]
-        for place in left:
+            left = [waiter for channel in self._channels.values() for waiter in (*channel.all, *channel.turns)]
+        for waiter in left:
             # Who still waits finds the coordinator closed.
-            place.ring()
+            waiter.wake()
         self._wake()
         if thread is None:
             self._hang_up()
@@ -102,10 +102,10 @@ class Hub(Notices):
     def _serve(self) -> None:
         pause = _FIRST_PAUSE
         while not self._idle():
-            link = None
+            connection = None
             try:
-                link = Link(self._dialer)
-                self._listen_on(link)
+                connection = Connection(self._dialer)
+                self._listen_on(connection)
                 pause = _FIRST_PAUSE
             except (CoordError, *LOST) as error:
                 _log.debug("coord: the subscription connection to %s broke: %s", self._dialer.where, error)
@@ -113,9 +113,9 @@ class Hub(Notices):
                 # Whatever it is, the waiters need the next connection.
                 _log.exception("coord: the subscription connection to %s failed", self._dialer.where)
             finally:
-                self.stop_hearing()
-                if link is not None:
-                    link.close()
+                self.mark_unsubscribed()
+                if connection is not None:
+                    connection.close()
             if not self._closed and self._channels:
                 self._rest(random.uniform(pause / 2, pause))
                 pause = min(2 * pause, _LONGEST_PAUSE)
@@ -140,34 +140,34 @@ class Hub(Notices):
                 return True
             return False
 
-    def _listen_on(self, link: Link) -> None:
+    def _listen_on(self, connection: Connection) -> None:
         """Subscribe to what is wanted, and ring, until the connection breaks or nobody waits."""
         with self._lock:
             self._wanted.clear()
             channels = list(self._channels)
-        self._send(link, self._subscribe, channels)
+        self._send(connection, self._subscribe, channels)
         with selectors.DefaultSelector() as watch:
-            watch.register(link.socket, selectors.EVENT_READ)
+            watch.register(connection.socket, selectors.EVENT_READ)
             watch.register(self._awake, selectors.EVENT_READ)
-            self._serve_waiters(link, watch)
+            self._serve_waiters(connection, watch)
 
-    def _serve_waiters(self, link: Link, watch: selectors.BaseSelector) -> None:
+    def _serve_waiters(self, connection: Connection, watch: selectors.BaseSelector) -> None:
         heard_at = pinged_at = monotonic()
         idle_since: float | None = None
         while not self._closed:
-            readable = [key.fileobj for key, _ in watch.select(0 if link.has_more else _PING_SECONDS / 5)]
+            readable = [key.fileobj for key, _ in watch.select(0 if connection.has_more else _PING_SECONDS / 5)]
             now = monotonic()
             if self._awake in readable:
                 self._drain()
-                self._send_wanted(link)
-            if link.socket in readable or link.has_more:
+                self._send_wanted(connection)
+            if connection.socket in readable or connection.has_more:
                 heard_at = now
-                for message in link.receive_some():
+                for message in connection.receive_some():
                     self._take(message)
             if now - heard_at > 3 * _PING_SECONDS:
                 raise ConnectionError("no sign of life")
             if now - max(heard_at, pinged_at) > _PING_SECONDS:
-                link.socket.sendall(pack(("PING",)))
+                connection.socket.sendall(pack(("PING",)))
                 pinged_at = now
             idle_since = None if self._channels else idle_since or now
             if idle_since is not None and now - idle_since > _LINGER:
@@ -179,30 +179,30 @@ class Hub(Notices):
         if isinstance(message, list):
             kind, channel = cast("list[str]", message)[:2]
             if kind in ("message", "smessage"):
-                self.heard(channel)
+                self.notify(channel)
             elif kind in ("subscribe", "ssubscribe"):
-                self.begin_to_hear(channel)
+                self.mark_subscribed(channel)
             elif kind == "sunsubscribe":
                 # Not asked for when its slot has moved to another node: those that wait look by themselves.
-                self.stop_hearing(channel)
+                self.mark_unsubscribed(channel)
 
-    def _send_wanted(self, link: Link) -> None:
+    def _send_wanted(self, connection: Connection) -> None:
         """Send what waiters asked for since, in the order in which they did."""
         run: list[str] = []
         command = ""
         while self._wanted:
             wanted, channel = self._wanted.popleft()
             if wanted != command and run:
-                self._send(link, command, run)
+                self._send(connection, command, run)
                 run = []
             command = wanted
             run.append(channel)
         if run:
-            self._send(link, command, run)
+            self._send(connection, command, run)
 
-    def _send(self, link: Link, command: str, channels: list[str]) -> None:
+    def _send(self, connection: Connection, command: str, channels: list[str]) -> None:
         for start in range(0, len(channels), self._at_once):
-            link.socket.sendall(pack((command, *channels[start : start + self._at_once])))
+            connection.socket.sendall(pack((command, *channels[start : start + self._at_once])))
 
     def _drain(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -210,33 +210,33 @@ class Hub(Notices):
                 pass
 
 
-_hubs: dict[tuple[int, object], tuple[Hub, set[Dialer]]] = {}
-_entering = Guard()
+_subscribers: dict[tuple[int, object], tuple[Subscriber, set[Dialer]]] = {}
+_entering = ForkSafeLock()
 
 
-def hub(dialer: Dialer) -> Notices:
-    """Return this process's hub for a server; a dialer that took it, however often, gives it back by ``leave_hub``.
+def subscriber(dialer: Dialer) -> Notifier:
+    """Return the subscriber of this process for a server; every dialer that took it calls ``release_subscriber``.
 
     What is no socket, such as fakeredis, has no notices: its waiters look by themselves.
     """
     if not dialer.is_socket:
-        return Notices(heard_at_once=False)
-    place = os.getpid(), dialer.identity
+        return Notifier(subscribed_at_once=False)
+    waiter = os.getpid(), dialer.identity
     with _entering.lock:
-        if place not in _hubs:
-            _hubs[place] = Hub(dialer.blocking()), set()
-        found, users = _hubs[place]
+        if waiter not in _subscribers:
+            _subscribers[waiter] = Subscriber(dialer.blocking()), set()
+        found, users = _subscribers[waiter]
         users.add(dialer)
         return found
 
 
-def leave_hub(dialer: Dialer) -> threading.Thread | None:
+def release_subscriber(dialer: Dialer) -> threading.Thread | None:
     """Give a hub back; with its last user it is closed, and the thread returned that is ending."""
-    place = os.getpid(), dialer.identity
+    waiter = os.getpid(), dialer.identity
     with _entering.lock:
-        found, users = _hubs.get(place, (None, {dialer}))
+        found, users = _subscribers.get(waiter, (None, {dialer}))
         users.discard(dialer)
         if found is None or users:
             return None
-        del _hubs[place]
+        del _subscribers[waiter]
     return found.close()

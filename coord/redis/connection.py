@@ -15,13 +15,13 @@ from time import monotonic
 from typing import Any, cast
 
 from coord.errors import ReplyError, Unavailable
-from coord.forks import anew_in_children
+from coord.fork import register
 from coord.redis.dialing import CONNECT_ERRORS, Dialer
-from coord.redis.outcome import Closed, refuse
-from coord.redis.seats import Seats
+from coord.redis.retry import Closed, refuse
+from coord.redis.slots import Slots
 from coord.redis.wire import new_reader, pack
 
-__all__ = ["AT_ONCE", "Link", "Links", "Unsent"]
+__all__ = ["AT_ONCE", "Connection", "Pool", "Unsent"]
 
 Words = tuple[Any, ...]
 
@@ -37,20 +37,20 @@ _KERNEL_CAN_WAIT = sys.platform == "linux" and sys.maxsize > 2**32
 """Whether a socket's time-out is a pair of longs that the kernel keeps."""
 
 
-class Link:
+class Connection:
     """One connection: redis-py opened it, commands and replies go over its socket directly."""
 
-    __slots__ = ("_connection", "_kernel_waits", "_reader", "seats", "socket")
+    __slots__ = ("_kernel_waits", "_reader", "_redis_py", "slots", "socket")
 
     def __init__(self, dialer: Dialer, within: float | None = None) -> None:
-        self._connection = dialer.dial(within)
+        self._redis_py = dialer.dial(within)
         try:
-            self._connection.connect()
+            self._redis_py.connect()
         except CONNECT_ERRORS as error:
             refuse(error, dialer.where)
-        self.socket: socket.socket = self._connection._sock
+        self.socket: socket.socket = self._redis_py._sock
         self._reader = new_reader()
-        self.seats = Seats()
+        self.slots = Slots()
         self._kernel_waits = _KERNEL_CAN_WAIT and isinstance(self.socket, socket.socket)
         self._kernel_waits = self._kernel_waits and not isinstance(self.socket, ssl.SSLSocket)
         if self._kernel_waits:
@@ -128,7 +128,7 @@ class Link:
     def close(self) -> None:
         """Close the connection."""
         with contextlib.suppress(Exception):
-            self._connection.disconnect()
+            self._redis_py.disconnect()
 
     def abandon(self) -> None:
         """Let go of a connection that belongs to the parent of this process, without ending it for the parent."""
@@ -136,14 +136,14 @@ class Link:
             self.socket.close()
 
 
-class ClientLink(Link):
+class ClientConnection(Connection):
     """A connection that is no socket, such as one of fakeredis: redis-py sends and receives."""
 
     __slots__ = ()
 
     def ask(self, words: Words) -> Any:
         """Send one command and return its reply; an error reply is a ``ReplyError``."""
-        self._connection.send_command(*words)
+        self._redis_py.send_command(*words)
         return self._receive()
 
     def ask_many(self, commands: Sequence[Words]) -> Iterable[Any]:
@@ -152,7 +152,7 @@ class ClientLink(Link):
 
     def _receive(self) -> Any:
         try:
-            return _text(self._connection.read_response())
+            return _text(self._redis_py.read_response())
         except Exception as error:
             return reply_error(error)
 
@@ -196,12 +196,12 @@ def _text(reply: Any) -> Any:
     return reply
 
 
-def opened(dialer: Dialer, within: float | None = None) -> Link:
+def opened(dialer: Dialer, within: float | None = None) -> Connection:
     """Open a connection, with redis-py in between only where there is no socket."""
-    return Link(dialer, within) if dialer.is_socket else ClientLink(dialer)
+    return Connection(dialer, within) if dialer.is_socket else ClientConnection(dialer)
 
 
-class Links:
+class Pool:
     """The connections to one server: as many as threads need at a time, at most ``limit``.
 
     ``free`` holds those that nobody uses; taking and giving back one of them takes no lock.
@@ -209,44 +209,44 @@ class Links:
     """
 
     def __init__(self, dialer: Dialer, limit: int) -> None:
-        self.free: deque[Link] = deque()
+        self.free: deque[Connection] = deque()
         self.dialer = dialer
-        self._handed: deque[Link] = deque()
+        self._handed: deque[Connection] = deque()
         self._limit = limit
         self._open = 0
         self._waiting = 0
         self._changed = threading.Condition()
         self.closed = False
-        anew_in_children(self)
+        register(self)
 
-    def take(self, within: float | None = None) -> Link:
+    def take(self, within: float | None = None) -> Connection:
         """Return a connection, opened if need be; wait when the limit is reached, no longer than so many seconds."""
         end = monotonic() + (within or self.dialer.timeout)
         with self._changed:
             # Counted before looking: who gives one back meanwhile sees that somebody waits.
             self._waiting += 1
             try:
-                link = self._wait(end)
+                connection = self._wait(end)
             finally:
                 self._waiting -= 1
                 if not self._waiting:
                     self.free.extend(self._handed)
                     self._handed.clear()
-        if link is not None:
-            return link
+        if connection is not None:
+            return connection
         try:
             return opened(self.dialer, within)
         except BaseException:
             self._forget()
             raise
 
-    def _wait(self, end: float) -> Link | None:
+    def _wait(self, end: float) -> Connection | None:
         """Wait, with the lock held, for a connection that is free, or (None) for leave to open one."""
         in_time = True
         while not self.closed:
-            for links in (self.free, self._handed):
+            for pool in (self.free, self._handed):
                 with contextlib.suppress(IndexError):
-                    return links.pop()
+                    return pool.pop()
             if self._open < self._limit:
                 self._open += 1
                 return None
@@ -256,11 +256,11 @@ class Links:
             in_time = self._changed.wait(end - monotonic())
         raise Closed("the coordinator is closed")
 
-    def give(self, link: Link) -> None:
+    def give(self, connection: Connection) -> None:
         """Give a connection back."""
-        if self._waiting and self._handed_over(link):
+        if self._waiting and self._handed_over(connection):
             return
-        self.free.append(link)
+        self.free.append(connection)
         # Looked at after: who begins to wait, or closes, at this moment has looked at what is free before.
         if self._waiting:
             with self._changed:
@@ -268,19 +268,19 @@ class Links:
         if self.closed:
             self._drop_free()
 
-    def _handed_over(self, link: Link) -> bool:
+    def _handed_over(self, connection: Connection) -> bool:
         """Leave a connection to one who waits; False when nobody does any more."""
         with self._changed:
             if self.closed or self._waiting <= len(self._handed):
                 return False
-            self._handed.append(link)
+            self._handed.append(connection)
             self._changed.notify()
             return True
 
-    def drop(self, link: Link) -> None:
+    def drop(self, connection: Connection) -> None:
         """Close a connection that cannot be used again."""
         try:
-            link.close()
+            connection.close()
         finally:
             # Also when the thread is interrupted here: else there is a place less for good.
             self._forget()
@@ -296,21 +296,21 @@ class Links:
         self._drop_free()
 
     def _drop_free(self) -> None:
-        for links in (self.free, self._handed):
+        for pool in (self.free, self._handed):
             with contextlib.suppress(IndexError):
                 while True:
-                    self.drop(links.pop())
+                    self.drop(pool.pop())
 
     def _forget(self) -> None:
         with self._changed:
             self._open -= 1
             self._changed.notify_all()
 
-    def begin_in_child(self) -> None:
+    def reset_after_fork(self) -> None:
         """The connections are the parent's."""
-        for links in (self.free, self._handed):
-            for link in links:
-                link.abandon()
-            links.clear()
+        for pool in (self.free, self._handed):
+            for connection in pool:
+                connection.abandon()
+            pool.clear()
         self._open = self._waiting = 0
         self._changed = threading.Condition()

@@ -14,32 +14,32 @@ from __future__ import annotations
 from coord.operation import nonce, wants_id
 from coord.script import Script
 
-__all__ = ["Seats"]
+__all__ = ["Slots"]
 
 Keys = tuple[str, ...]
 Argv = tuple[str | int, ...]
 
 
-class Seats:
+class Slots:
     """The seats of one connection, on which replies come in the order of the calls."""
 
-    __slots__ = ("_name", "_turn")
+    __slots__ = ("_name", "_sequence")
 
     def __init__(self) -> None:
-        self._name = f"seat-{nonce()}"
-        self._turn = 0
+        self._name = f"slot-{nonce()}"
+        self._sequence = 0
 
-    def seated(self, script: Script, keys: Keys, argv: Argv, in_flight: int = 0) -> tuple[Keys, Argv]:
+    def assign(self, script: Script, keys: Keys, argv: Argv, in_flight: int = 0) -> tuple[Keys, Argv]:
         """Return keys and arguments of a call with the id that it has on this connection, if it wants one.
 
         ``in_flight``: how many calls of this connection are not answered yet.
         """
         if not wants_id(script, keys, argv):
             return keys, argv
-        self._turn = turn = self._turn + 1
+        self._sequence = sequence = self._sequence + 1
         # As many seats as the power of two above all that are in flight: who had this one before has been answered.
         # Numbered from there on, so that those of another power are others.
-        seats = 1 << in_flight.bit_length()
-        at = script.turn_at
+        slots = 1 << in_flight.bit_length()
+        at = script.sequence_at
         key, op = keys
-        return (key, f"{op}{self._name}.{seats + turn % seats}"), argv[:at] + (turn,) + argv[at + 1 :]  # noqa: RUF005  # half the time of unpacking
+        return (key, f"{op}{self._name}.{slots + sequence % slots}"), argv[:at] + (sequence,) + argv[at + 1 :]  # noqa: RUF005  # half the time of unpacking

@@ -18,7 +18,7 @@ from machines import QUICK, client_of
 import coord
 from coord.kv import INCR
 from coord.operation import with_id
-from coord.redis.seats import Seats
+from coord.redis.slots import Slots
 from coord.testing.proxy import LossyProxy
 from coord.testing.servers import Server
 
@@ -28,13 +28,13 @@ KEYS, ARGV = ("coord:kv:{x}", "coord:kv:{x}:op:"), (1, 60_000, 0, 30_000)
 @given(st.lists(st.booleans(), max_size=300))
 def test_no_two_calls_in_flight_share_a_seat(sends: list[bool]) -> None:
     """Whatever is sent, and answered in order, in between: seats are few, and each is free when it is taken."""
-    seats, in_flight, most, seen = Seats(), deque[str](), 0, set[str]()
+    slots, in_flight, most, seen = Slots(), deque[str](), 0, set[str]()
     for sent in sends:
         if sent:
-            (_, seat), _ = seats.seated(INCR, KEYS, ARGV, len(in_flight))
-            assert seat not in in_flight
-            in_flight.append(seat)
-            seen.add(seat)
+            (_, slot), _ = slots.assign(INCR, KEYS, ARGV, len(in_flight))
+            assert slot not in in_flight
+            in_flight.append(slot)
+            seen.add(slot)
             most = max(most, len(in_flight))
         elif in_flight:
             in_flight.popleft()
@@ -42,7 +42,7 @@ def test_no_two_calls_in_flight_share_a_seat(sends: list[bool]) -> None:
 
 
 def test_two_connections_have_no_seat_in_common() -> None:
-    assert Seats().seated(INCR, KEYS, ARGV)[0] != Seats().seated(INCR, KEYS, ARGV)[0]
+    assert Slots().assign(INCR, KEYS, ARGV)[0] != Slots().assign(INCR, KEYS, ARGV)[0]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_two_connections_have_no_seat_in_common() -> None:
     ],
 )
 def test_a_call_that_wants_no_id_is_given_none(keys: tuple[str, ...], argv: tuple[int, ...]) -> None:
-    assert Seats().seated(INCR, keys, argv) == (keys, argv)
+    assert Slots().assign(INCR, keys, argv) == (keys, argv)
     assert with_id(INCR, keys, argv) == keys
 
 

@@ -10,18 +10,18 @@ from time import monotonic
 from typing import Protocol
 
 from coord.errors import CoordError, Unavailable
-from coord.forks import Guard
-from coord.notices import Notices
-from coord.redis.clusterhub import ClusterHub
+from coord.fork import ForkSafeLock
+from coord.notifier import Notifier
+from coord.redis.clustersubscriber import ClusterSubscriber
+from coord.redis.connection import Pool
 from coord.redis.dialing import LOST, Dialer
-from coord.redis.hub import hub, leave_hub
-from coord.redis.links import Links
+from coord.redis.handshake import handshake_commands, read_handshake, scratch_keys
 from coord.redis.options import Options
-from coord.redis.outcome import Attempts, could_not_connect, of_one_server, refuse
-from coord.redis.survey import questions, scratch_keys, survey
+from coord.redis.retry import CallState, could_not_connect, refuse, settle_redirected
+from coord.redis.subscriber import release_subscriber, subscriber
 from coord.redis.topology import Address, SlotMap, nobody_answers
 
-__all__ = ["Cluster", "Server", "Servers", "left"]
+__all__ = ["ClusterRouter", "Router", "ServerRouter", "left"]
 
 _REFRESH_SECONDS = 0.05
 _ASK_SECONDS = 1.0
@@ -30,7 +30,7 @@ _ASK_SECONDS = 1.0
 _SHORTEST = 0.001
 """Seconds that are waited at least: to a socket, none at all means for ever."""
 
-Group = tuple[Links, list[Attempts]]
+Group = tuple[Pool, list[CallState]]
 
 
 def left(end: float, most: float) -> float:
@@ -38,25 +38,25 @@ def left(end: float, most: float) -> float:
     return max(_SHORTEST, min(most, end - monotonic()))
 
 
-class Servers(Protocol):
+class Router(Protocol):
     """Where calls go."""
 
     publish: str
     timeout: float
 
-    def route(self, keys: tuple[str, ...], /) -> Links:
+    def route(self, keys: tuple[str, ...], /) -> Pool:
         """Return the connections to the server that has the keys."""
         ...
 
-    def groups(self, stories: Sequence[Attempts], end: float, /) -> Iterable[Group]:
+    def group_by_node(self, states: Sequence[CallState], end: float, /) -> Iterable[Group]:
         """Return calls by the server that each goes to; if that has to be asked for, wait no longer than to the end."""
         ...
 
-    def listen(self) -> Notices:
-        """Return where notices arrive; each call is matched by one of ``deafen``."""
+    def subscribe(self) -> Notifier:
+        """Return where notices arrive; each call is matched by one of ``unsubscribe``."""
         ...
 
-    def deafen(self) -> list[threading.Thread]:
+    def unsubscribe(self) -> list[threading.Thread]:
         """Give the notices back; return the threads that are ending."""
         ...
 
@@ -65,65 +65,65 @@ class Servers(Protocol):
         ...
 
 
-class Server:
+class ServerRouter:
     """One server, or whichever is the primary of a Sentinel service."""
 
     publish = "PUBLISH"
 
     def __init__(self, dialer: Dialer, options: Options) -> None:
-        self._links = Links(dialer, options.max_connections)
+        self._pool = Pool(dialer, options.max_connections)
         self.timeout = dialer.timeout
-        surveyed(self._links, options, next(scratch_keys(options.prefix)), self.publish)
+        handshake(self._pool, options, next(scratch_keys(options.prefix)), self.publish)
 
     def __repr__(self) -> str:
-        return repr(self._links.dialer)
+        return repr(self._pool.dialer)
 
-    def route(self, _keys: tuple[str, ...], /) -> Links:
+    def route(self, _keys: tuple[str, ...], /) -> Pool:
         """Return the connections to the server."""
-        return self._links
+        return self._pool
 
-    def groups(self, stories: Sequence[Attempts], _end: float, /) -> Iterable[Group]:
+    def group_by_node(self, states: Sequence[CallState], _end: float, /) -> Iterable[Group]:
         """All calls go to the one server."""
-        return [(self._links, of_one_server(stories, self._links.dialer.where))]
+        return [(self._pool, settle_redirected(states, self._pool.dialer.where))]
 
-    def listen(self) -> Notices:
+    def subscribe(self) -> Notifier:
         """Return this process's hub for the server."""
-        return hub(self._links.dialer)
+        return subscriber(self._pool.dialer)
 
-    def deafen(self) -> list[threading.Thread]:
+    def unsubscribe(self) -> list[threading.Thread]:
         """Give the hub back."""
-        ending = leave_hub(self._links.dialer)
+        ending = release_subscriber(self._pool.dialer)
         return [ending] if ending is not None else []
 
     def close(self) -> None:
         """Finish what is in flight and close all connections."""
-        self._links.close()
+        self._pool.close()
 
 
-def surveyed(links: Links, options: Options, scratch: str, publish: str) -> int:
+def handshake(pool: Pool, options: Options, scratch: str, publish: str) -> int:
     """Look at a server, and return its major version."""
-    link = links.take()
+    connection = pool.take()
     try:
-        version = survey(link.ask_many(questions(scratch, publish)), links.dialer.where, options)
+        version = read_handshake(connection.ask_many(handshake_commands(scratch, publish)), pool.dialer.where, options)
     except BaseException as error:
-        links.drop(link)
+        pool.drop(connection)
         if isinstance(error, LOST):
-            refuse(error, links.dialer.where)
+            refuse(error, pool.dialer.where)
         raise
-    links.give(link)
+    pool.give(connection)
     return version
 
 
-class Cluster:
+class ClusterRouter:
     """The primaries of a cluster, found through any of its nodes, and found again when they change."""
 
     def __init__(self, dialer: Dialer, seeds: Sequence[Address], options: Options) -> None:
         self._dialer = dialer
         self._seeds = list(seeds)
         self._limit = options.max_connections
-        self._nodes: dict[Address, Links] = {}
+        self._nodes: dict[Address, Pool] = {}
         self._slots = SlotMap(dialer.remap)
-        self._refreshing = Guard()
+        self._refreshing = ForkSafeLock()
         self._refreshed = -_REFRESH_SECONDS
         self.timeout = dialer.timeout
         try:
@@ -143,22 +143,22 @@ class Cluster:
         for address in self._slots.primaries:
             try:
                 own = self._slots.first_at(address, scratch_keys(options.prefix))
-                versions.append(surveyed(self._links(address), options, own, "SPUBLISH"))
+                versions.append(handshake(self._pool(address), options, own, "SPUBLISH"))
             except Unavailable as error:
                 troubles.append(error)
         if not versions:
             raise nobody_answers(self._seeds, troubles)
         return min(versions)
 
-    def _links(self, address: Address) -> Links:
-        links = self._nodes.get(address)
-        if links is None:
-            links = self._nodes.setdefault(address, Links(self._dialer.elsewhere(*address), self._limit))
-        return links
+    def _pool(self, address: Address) -> Pool:
+        pool = self._nodes.get(address)
+        if pool is None:
+            pool = self._nodes.setdefault(address, Pool(self._dialer.elsewhere(*address), self._limit))
+        return pool
 
-    def route(self, keys: tuple[str, ...], /) -> Links:
+    def route(self, keys: tuple[str, ...], /) -> Pool:
         """Return the connections to the primary that has the keys, or to any node, which will know."""
-        return self._links((self._slots.owner(keys[0]) if keys else None) or self._any())
+        return self._pool((self._slots.owner(keys[0]) if keys else None) or self._any())
 
     def _any(self) -> Address:
         return (self._slots.primaries or self._seeds)[0]
@@ -167,19 +167,19 @@ class Cluster:
         """Return a dialer to the primary that has a key."""
         return self._dialer.elsewhere(*(self._slots.owner(key) or self._any()))
 
-    def groups(self, stories: Sequence[Attempts], end: float, /) -> Iterable[Group]:
+    def group_by_node(self, states: Sequence[CallState], end: float, /) -> Iterable[Group]:
         """Return calls by node, once what was learnt of the topology is taken in."""
         sent_to = [
-            self._slots.sent_to(story.keys[0], story.sent_to, once=story.asking) if story.sent_to else None
-            for story in stories
+            self._slots.sent_to(state.keys[0], state.sent_to, once=state.asking) if state.sent_to else None
+            for state in states
         ]
-        if any(story.stray for story in stories):
+        if any(state.topology_changed for state in states):
             self.refresh(end)
-        groups: dict[int, Group] = {}
-        for story, address in zip(stories, sent_to, strict=True):
-            links = self._links(address) if address else self.route(story.keys)
-            groups.setdefault(id(links), (links, []))[1].append(story)
-        return groups.values()
+        group_by_node: dict[int, Group] = {}
+        for state, address in zip(states, sent_to, strict=True):
+            pool = self._pool(address) if address else self.route(state.keys)
+            group_by_node.setdefault(id(pool), (pool, []))[1].append(state)
+        return group_by_node.values()
 
     def refresh(self, end: float = math.inf) -> list[CoordError]:
         """Ask the nodes in turn which slots are where, until one answers or it is time; at most every few milliseconds.
@@ -207,31 +207,31 @@ class Cluster:
 
     def _ask(self, address: Address, within: float) -> CoordError | None:
         """Ask one node; return what is wrong with it."""
-        links = self._links(address)
+        pool = self._pool(address)
         try:
-            link = links.take(within)
+            connection = pool.take(within)
         except CoordError as error:
             return error
         try:
-            link.limit(within)
-            reply = link.ask(("CLUSTER", "SLOTS"))
+            connection.limit(within)
+            reply = connection.ask(("CLUSTER", "SLOTS"))
         except LOST as error:
-            links.drop(link)
-            return could_not_connect(error, links.dialer.where)
-        link.limit(self.timeout)
-        links.give(link)
+            pool.drop(connection)
+            return could_not_connect(error, pool.dialer.where)
+        connection.limit(self.timeout)
+        pool.give(connection)
         return self._slots.read(reply, address)
 
-    def listen(self) -> Notices:
+    def subscribe(self) -> Notifier:
         """Return where the notices of all nodes arrive."""
-        self._hub = ClusterHub(self, sharded=self._sharded)
-        return self._hub
+        self._subscriber = ClusterSubscriber(self, sharded=self._sharded)
+        return self._subscriber
 
-    def deafen(self) -> list[threading.Thread]:
+    def unsubscribe(self) -> list[threading.Thread]:
         """End the subscriptions."""
-        return self._hub.close()
+        return self._subscriber.close()
 
     def close(self) -> None:
         """Finish what is in flight and close all connections."""
-        for links in list(self._nodes.values()):
-            links.close()
+        for pool in list(self._nodes.values()):
+            pool.close()
