@@ -1,48 +1,83 @@
-# Each target sets up what it needs in .venv, once: all it takes is Python 3.11 or newer with pip.
+# Each target sets up what it needs, once: all it takes is Python 3.11 or newer with pip.
 #
-#   make demo      a pipeline that shows what coord is for            ARGS="--url auto"
-#   make test      all tests, on every engine                         ARGS="-k once"
-#   make lint      ruff, mypy, pyright
-#   make bench     coord beside its peers                             ARGS="--url redis://localhost:6379"
-#   make clean     remove .venv and everything that was built
+#   make quick         what to run while writing: memory and one server    ARGS="-k once"
+#   make test          all tests, on every engine, in parallel             ARGS="-k once"
+#   make test-long     the same, with many more histories and faults
+#   make quick-all     the quick tests on every Python that is found
+#   make imports       draw docs/imports.txt, the picture of who imports whom
+#   make lint          ruff, mypy, pyright
+#   make bench         coord beside its peers                              ARGS="--url redis://localhost:6379"
+#   make demo          a pipeline that shows what coord is for             ARGS="--url auto"
+#   make clean         remove the environments and everything that was built
 
 PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.11; do \
 	command -v $$each >/dev/null && $$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	&& echo $$each && break; done)
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+# Most tests wait more than they compute, so that two a core go well together.
+JOBS ?= $(shell expr 2 \* $(CORES))
 ARGS ?=
+export PYTHONHASHSEED ?= 0
 
-.PHONY: demo test lint bench clean
+# tests/conftest.py says which tests stay together, and which come first.
+PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+
+.PHONY: quick test test-long quick-all quick-others imports lint bench demo clean
 .DELETE_ON_ERROR:
 
-demo: .venv/.has-try
-	$(BIN)/python -m examples.pipeline $(ARGS)
+quick: $(VENV)/.has-test
+	COORD_ENGINES=$${COORD_ENGINES:-memory,redis-8.2} COORD_HISTORIES=$${COORD_HISTORIES:-500} \
+	$(PYTEST) -m "not slow" $(ARGS)
 
-test: .venv/.has-lint
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.has-lint
+	$(PYTEST) $(ARGS)
 
-lint: .venv/.has-lint
+test-long: $(VENV)/.has-lint
+	COORD_LONG=1 COORD_HISTORIES=$${COORD_HISTORIES:-20000} $(PYTEST) $(ARGS)
+
+quick-all: quick quick-others
+
+quick-others:
+	@.ci/pythons | while read -r version python; do \
+		if [ "$$version" != "$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')" ]; then \
+			echo "=== Python $$version"; \
+			$(MAKE) --no-print-directory quick PYTHON=$$python VENV=.venvs/$$version </dev/null || exit 1; \
+		fi; \
+	done
+
+imports: $(VENV)/.has-test
+	$(BIN)/python tests/structure/picture.py
+
+lint: $(VENV)/.has-lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict coord
 	$(BIN)/pyright --pythonpath $(BIN)/python coord
 
-bench: .venv/.has-bench
+bench: $(VENV)/.has-bench
 	$(BIN)/python -m benchmarks $(ARGS)
 
+demo: $(VENV)/.has-demo
+	$(BIN)/python -m examples.pipeline $(ARGS)
+
 clean:
-	rm -rf .venv dist build .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venvs dist build .hypothesis .pytest_cache .mypy_cache .ruff_cache .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# One stamp for each extra that was installed; pyproject.toml says what is in it.
-.venv/.has-%: pyproject.toml | $(BIN)/python
-	@echo "installing coord[$*] into .venv"
-	@if [ -x $(BIN)/pip ]; then $(BIN)/python -m pip install --quiet -e '.[$*]'; \
-	else $(PYTHON) -m pip --python $(BIN)/python install --quiet -e '.[$*]'; fi
+# One stamp for each dependency group that was installed; pyproject.toml says what is in it.
+$(VENV)/.has-%: pyproject.toml | $(VENV)/.has-pip
+	@echo "installing what '$*' needs into $(VENV)"
+	@$(BIN)/python -m pip install --quiet -e . --group $*
 	@touch $@
 
-# Some systems ship a Python whose venv cannot bring pip along; its own pip then installs from outside.
-$(BIN)/python:
+# Dependency groups came with pip 25.1. Some systems ship a Python whose venv cannot bring pip along: its own pip then
+# installs the newer one from outside.
+$(VENV)/.has-pip:
 	@test -n "$(PYTHON)" || { echo "coord needs Python 3.11 or newer: make PYTHON=/path/to/python" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "coord needs Python 3.11 or newer, not " + sys.version)'
-	@$(PYTHON) -m venv .venv >/dev/null 2>&1 || $(PYTHON) -m venv --clear --without-pip .venv
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || $(PYTHON) -m venv --clear --without-pip $(VENV)
+	@if [ -x $(BIN)/pip ]; then $(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'; \
+	else $(PYTHON) -m pip --python $(BIN)/python install --quiet 'pip>=25.1'; fi
+	@touch $@

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -10,14 +12,17 @@ import hypothesis
 import pytest
 from backends import Backend, FakePlace, Line, Places, assert_all_expire, found, missing, servers, table, wanted
 from live import SOON, comes_to_be
-from reporting import pytest_terminal_summary, say
+from reporting import pytest_sessionfinish, pytest_terminal_summary, pytest_testnodedown, say
 
 import coord
 from coord.testing import leaks
 from coord.testing.clock import why_not
 from coord.testing.leaks import open_sockets
 
-__all__ = ["pytest_terminal_summary"]
+__all__ = ["pytest_sessionfinish", "pytest_terminal_summary", "pytest_testnodedown"]
+
+_LONGEST_ID = 60
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 # How long an example takes is no verdict: the machine may be busy.
 hypothesis.settings.register_profile(
@@ -27,8 +32,11 @@ hypothesis.settings.load_profile("unhurried")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A parent that ignores SIGINT (nohup, a background job) hands that on; tests press Ctrl-C, here and in children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # What is ending may take its time on a busy machine.
     leaks._ENDING_SECONDS = SOON
+    config.addinivalue_line("markers", "slow: takes longer than a second, so that `make quick` leaves it out")
     config.addinivalue_line("markers", "permanent: keys of this test never expire, because it asks for that")
     if reason := why_not():
         say(f"time was not virtual on servers, their keys were aged by hand: {reason}")
@@ -46,6 +54,42 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for fixture, lines in (("backend", table), ("server", servers)):
         if fixture in metafunc.fixturenames:
             metafunc.parametrize(fixture, lines(), ids=str, indirect=True)
+
+
+SLOWEST = (
+    "test_storm",
+    "test_cluster",
+    "test_agreement",
+    "test_tls",
+    "test_hold",
+    "test_benchmarks",
+    "test_crashes",
+    "test_lost_replies",
+    "test_scenario",
+    "test_barriers",
+    "test_sentinel",
+)
+"""The files that take longest, in that order."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start what takes longest first, and keep tests of one file on one engine in one process: they share servers."""
+    rank = {name: number for number, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+    for item in items:
+        parameters = f"-{item.name.partition('[')[2].rstrip(']')}-"
+        engine = next((name for name in (*found(), "memory", "fakeredis") if f"-{name}-" in parameters), "")
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {engine}"))
+        if item.path.parent.name == "faults":
+            item.add_marker("slow")
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name parameters alike in every process, so that workers agree on the tests: no address, and no long text."""
+    if isinstance(val, (str, bytes, int, float, complex, type(None))) and len(repr(val)) < _LONGEST_ID:
+        return None
+    name = getattr(val, "__name__", None) or _ADDRESS.sub("", repr(val))
+    return name if len(name) < _LONGEST_ID else f"{name[:_LONGEST_ID]}..."
 
 
 @pytest.fixture(scope="session")

@@ -276,7 +276,6 @@ def test_it_is_one_key(backend: Backend, c: Any) -> None:
         ({"parties": 1, "metadata": {"x": float("nan")}}, ValueError),
         ({"parties": 1, "metadata": {"x": "y" * 70_000}}, ValueError),
     ],
-    ids=str,
 )
 def test_what_makes_no_sense_is_refused(
     backend: Backend, c: Any, wrong: dict[str, Any], error: type[Exception]

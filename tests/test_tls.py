@@ -127,18 +127,40 @@ def test_clients_that_are_handed_in(world: Backend) -> None:
     settings = {"host": "127.0.0.1", "port": world.place.front.port, "ssl": True, "ssl_ca_certs": str(AUTHORITY)}
     if world.loop is None:
         with redis.Redis(**settings) as theirs:
-            use_and_wait(world.adopt(coord.connect(client=theirs)))
+            use_and_wait_in_vain(world.adopt(coord.connect(client=theirs)))
         return
     awaited = redis.asyncio.Redis(**settings)
-    use_and_wait(world.adopt(coord.connect_async(client=awaited)))
+    use_and_wait_in_vain(world.adopt(coord.connect_async(client=awaited)))
     world.loop.run_until_complete(awaited.aclose())
 
 
-def use_and_wait(c: Any) -> None:
+def use_and_wait_in_vain(c: Any) -> None:
     """Use it, and wait for what does not come."""
     use(c)
     with c.hold("job", ttl=30), pytest.raises(coord.WaitTimeout), c.hold("job", wait=0.1):
         pass
+
+
+class Address:
+    """A URL, as a place to connect to."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def connect(self, awaited: bool, **settings: Any) -> Any:
+        return (coord.connect_async if awaited else coord.connect)(self.url, **settings)
+
+
+def use_and_wait(world: Backend, url: str, look: Any) -> None:
+    """Use what is at a URL, and have another coordinator wait for a name there until it is let go."""
+    c = world.dial(url)
+    use(c)
+    lease = c.claim("job", ttl=30)
+    waiting = in_background(Address(url), world.line.awaited, held)
+    wait_until(lambda: bool(look.client_list(_type="pubsub")), "the waiter listens")
+    lease.release()
+    assert waiting.result() > lease.fence
+    c.close()
 
 
 # --- TLS in front of many ------------------------------------------------------------------------
@@ -168,22 +190,19 @@ class ClusterBehindTls:
 def test_a_cluster_behind_tls(world: Backend, scheme: str) -> None:
     """Every node is reached through TLS, with the certificates that the URL names."""
     with closing(ClusterBehindTls(world.place.server.engine)) as cluster:
-        c = world.dial(cluster.url(scheme))
-        use_and_wait(c)
-        # The calls, and the subscription.
-        assert cluster.front.accepted == 2
-        c.close()
+        use_and_wait(world, cluster.url(scheme), client(cluster.server))
+        # The calls of two coordinators, and one subscription.
+        assert cluster.front.accepted == 3
 
 
 def test_a_service_behind_tls(world: Backend) -> None:
     """``rediss+sentinel://``: the sentinels are asked over TLS, and the server that they name is spoken to over TLS."""
     server = world.place.front
     with Watch(world.place.server.engine, server.port) as sentinel, TlsFront(sentinel.port) as front:
-        c = world.dial(f"rediss+sentinel://127.0.0.1:{front.port}/coord?ssl_ca_certs={AUTHORITY}")
-        use_and_wait(c)
-        assert front.accepted >= 2
-        assert server.accepted == 2
-        c.close()
+        url = f"rediss+sentinel://127.0.0.1:{front.port}/coord?ssl_ca_certs={AUTHORITY}"
+        use_and_wait(world, url, world.place.client)
+        assert front.accepted >= 3
+        assert server.accepted == 3
 
 
 class Watch(SentinelServer):
@@ -198,7 +217,7 @@ class Watch(SentinelServer):
 
 def test_a_socket_of_the_file_system(world: Backend) -> None:
     """``unix://`` for calls and notices."""
-    use_and_wait(world.dial(f"unix://{world.place.socket}?db=0"))
+    use_and_wait(world, f"unix://{world.place.socket}?db=0", world.place.client)
 
 
 def test_a_socket_that_is_not_there(world: Backend) -> None:
