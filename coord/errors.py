@@ -9,11 +9,14 @@ if TYPE_CHECKING:
     from coord.script import Script
 
 __all__ = [
+    "Closed",
     "ConfigError",
     "CoordError",
+    "Corrupt",
     "CountOverflow",
     "LeaseLost",
     "MissingBarrier",
+    "MissingRequest",
     "OutcomeUnknown",
     "ReplyError",
     "ScriptError",
@@ -39,6 +42,10 @@ class Unavailable(CoordError):
     """
 
 
+class Closed(Unavailable):
+    """The coordinator was closed; nothing was sent."""
+
+
 class OutcomeUnknown(CoordError):
     """The operation may have happened: it was sent, and no answer came back in time.
 
@@ -62,6 +69,14 @@ class WaitTimeout(CoordError, TimeoutError):
 
 class MissingBarrier(CoordError):
     """Nobody has opened this barrier, or it has expired."""
+
+
+class MissingRequest(CoordError):
+    """The request is unknown: it was never registered, or it expired or was lost before it was complete."""
+
+
+class Corrupt(CoordError):
+    """The key holds a value that coord never wrote; nothing was changed."""
 
 
 class WrongType(CoordError):

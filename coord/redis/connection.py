@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import Any, cast
 
-from coord.errors import ReplyError, Unavailable
+from coord.errors import Closed, ReplyError, Unavailable
 from coord.fork import register
 from coord.redis.dialing import CONNECT_ERRORS, Dialer
-from coord.redis.retry import Closed, refuse
+from coord.redis.retry import refuse
 from coord.redis.slots import Slots
 from coord.redis.wire import new_reader, pack
 

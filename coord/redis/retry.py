@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any, NoReturn
 
-from coord.errors import ConfigError, CoordError, OutcomeUnknown, ReplyError, Unavailable, script_failed
+from coord.errors import Closed, ConfigError, CoordError, OutcomeUnknown, ReplyError, Unavailable, script_failed
 from coord.names import percent_decode
 from coord.script import Script
 
-__all__ = ["CallState", "Closed", "answer", "could_not_connect", "denied", "refuse", "settle_redirected"]
+__all__ = ["CallState", "answer", "could_not_connect", "denied", "refuse", "settle_redirected"]
 
 # What a command inside a script was refused with, as 6.2 tells it.
 _INNER = re.compile(r"@user_script: \d+: -([A-Z]+) ")
@@ -51,10 +51,6 @@ _DENIED = {
 
 _REPEATED_BY_ID = ("merge", "consume")
 """Scripts whose callers may give an operation id."""
-
-
-class Closed(Unavailable):
-    """The coordinator was closed: another attempt would not find it open."""
 
 
 class CallState:
