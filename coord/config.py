@@ -25,6 +25,12 @@ _TCP = ("redis", "rediss", "valkey", "valkeys")
 _SERVERS = (*_TCP, "unix", *(f"{each}+{many}" for many in ("cluster", "sentinel") for each in _TCP))
 
 
+def is_url(text: str) -> bool:
+    """Whether a text starts as the URLs of ``connect`` do."""
+    scheme, separator, _ = text.partition("://")
+    return bool(separator) and scheme in ("memory", *_SERVERS)
+
+
 def connect(
     url: str | None = None, *, client: Any = None, prefix: str = "coord:", ttl: Seconds | None = 3600, **options: Any
 ) -> Coordinator:

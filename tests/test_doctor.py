@@ -88,7 +88,7 @@ def test_memory_cannot_be_looked_at_from_outside(doctor: Ask, monkeypatch: pytes
     monkeypatch.delenv("COORD_DSN", raising=False)
     told = doctor()
     assert (told.code, told.lines) == (2, {})
-    assert "memory:// lives in the process that uses it" in told.output
+    assert "memory:// exists only inside the process that uses it" in told.output
 
 
 def test_a_server_that_may_evict_live_claims(live_server: Live, doctor: Ask) -> None:
@@ -125,8 +125,8 @@ def test_how_many_keys_were_looked_at_is_said(live_server: Live, doctor: Ask) ->
     with live_server.connect() as c:
         c.run_many([c.calls.once(str(number)) for number in range(3000)])
     assert "all 3,000 keys under 'coord:'" in doctor(live_server.url).lines["keys"]
-    assert re.search(r"the first 1,\d\d\d keys of more", doctor(live_server.url, "--keys", "100").lines["keys"])
-    assert "the first 0 keys of more" in doctor(live_server.url, "--keys", "0").lines["keys"]
+    assert re.search(r"the first 1,\d\d\d keys under", doctor(live_server.url, "--keys", "100").lines["keys"])
+    assert "the first 0 keys under" in doctor(live_server.url, "--keys", "0").lines["keys"]
 
 
 def test_a_server_that_is_not_there(doctor: Ask) -> None:
@@ -246,7 +246,7 @@ def test_a_slot_that_nobody_serves(cluster: Cluster, doctor: Ask) -> None:
     finally:
         client(cluster.primaries[0]).execute_command("CLUSTER", "ADDSLOTS", 5)
     assert told.code == 2
-    assert "1 of 16,384 slots are served by nobody" in told.output
+    assert "1 of 16,384 slots are served by no node" in told.output
 
 
 def test_a_sentinel_service(doctor: Ask) -> None:
@@ -271,7 +271,7 @@ def test_a_sentinel_service(doctor: Ask) -> None:
 @pytest.mark.parametrize(
     ("told", "level", "says"),
     [
-        ({"redis_version": "5.0.14"}, "problem", "older than coord knows"),
+        ({"redis_version": "5.0.14"}, "problem", "is not supported"),
         ({"redis_version": "6.2.19"}, "warning", "CVE-2025-49844"),
         ({"redis_version": "6.2.20"}, "ok", "Redis 6.2.20"),
         ({"redis_version": "7.0.15"}, "warning", "CVE-2025-49844"),
@@ -298,7 +298,7 @@ def test_clocks(apart: float, level: str, says: str) -> None:
 
 def test_a_server_that_still_loads() -> None:
     assert (
-        role({"loading": "1", "loading_eta_seconds": "12"}, clustered=False).advice == "wait 12 seconds and ask again"
+        role({"loading": "1", "loading_eta_seconds": "12"}, clustered=False).advice == "wait 12 seconds and try again"
     )
 
 
@@ -319,13 +319,23 @@ def test_memory_that_fills_up(told: dict[str, str], levels: list[str]) -> None:
 @pytest.mark.parametrize(
     ("told", "configured", "level", "says"),
     [
-        ({"aof_enabled": "1"}, {"appendfsync": "always"}, "ok", "loses nothing"),
+        ({"aof_enabled": "1"}, {"appendfsync": "always"}, "ok", "loses no acknowledged write"),
         ({"aof_enabled": "1"}, {"appendfsync": "no"}, "warning", "half a minute"),
         ({"aof_enabled": "1"}, {}, "ok", "may not see"),
-        ({"aof_enabled": "0", "rdb_changes_since_last_save": "7"}, {"save": "60 1"}, "warning", "now 7 changes"),
+        (
+            {"aof_enabled": "0", "rdb_changes_since_last_save": "7"},
+            {"save": "60 1"},
+            "warning",
+            "since the last one, now 7",
+        ),
         ({"aof_enabled": "0"}, {"save": ""}, "warning", "loses all claims"),
         ({"aof_enabled": "0"}, {}, "warning", "no append-only file"),
-        ({"aof_enabled": "0", "rdb_last_bgsave_status": "err"}, {"save": "60 1"}, "problem", "cannot save"),
+        (
+            {"aof_enabled": "0", "rdb_last_bgsave_status": "err"},
+            {"save": "60 1"},
+            "problem",
+            "cannot write to its disk",
+        ),
         ({}, {}, "unchecked", "INFO"),
     ],
 )

@@ -15,7 +15,7 @@ from live import Live, until
 
 import coord
 from coord.cli import main
-from coord.cli.entities.keys import Named, named
+from coord.cli.entities.keys import EntityKey, parse_key
 from coord.cli.entities.kinds import lasting
 from coord.testing.servers import Server
 from coord.testing.topologies import Cluster, client
@@ -176,7 +176,7 @@ def test_the_table(c: coord.Coordinator, live_server: Live, capsys: Any) -> None
 def test_nothing_there_is_no_failure(live_server: Live, capsys: Any) -> None:
     assert main(["ls", "--url", live_server.url]) == 0
     told = capsys.readouterr()
-    assert (told.out, told.err) == ("", "coord: nothing lives under 'coord:' that matches\n")
+    assert (told.out, told.err) == ("", "coord: nothing under 'coord:' matches\n")
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_user_who_may_not_look_is_told_what_it_takes(live_server: Live, capsys
 
 def test_memory_cannot_be_looked_at_from_outside(capsys: Any) -> None:
     assert main(["ls", "--url", "memory://jobs"]) == 2
-    assert "memory:// lives in the process that uses it" in capsys.readouterr().err
+    assert "memory:// exists only inside the process that uses it" in capsys.readouterr().err
 
 
 def test_who_reads_may_leave(c: coord.Coordinator, live_server: Live) -> None:
@@ -277,10 +277,10 @@ def test_who_reads_may_leave(c: coord.Coordinator, live_server: Live) -> None:
 @pytest.mark.parametrize(
     ("key", "whose"),
     [
-        ("coord:claim:{a%3Ab}", Named("claim", "a:b", "coord:claim:{a%3Ab}")),
-        ("coord:stats:{id}:name%7B", Named("stats", "name{", "coord:stats:{id}:name%7B", id="id")),
-        ("coord:stock:{item}:log", Named("stock", "item", "coord:stock:{item}:log", part="log")),
-        ("coord:once:{op%3Ax}", Named("once", "op:x", "coord:once:{op%3Ax}")),
+        ("coord:claim:{a%3Ab}", EntityKey("claim", "a:b", "coord:claim:{a%3Ab}")),
+        ("coord:stats:{id}:name%7B", EntityKey("stats", "name{", "coord:stats:{id}:name%7B", id="id")),
+        ("coord:stock:{item}:log", EntityKey("stock", "item", "coord:stock:{item}:log", part="log")),
+        ("coord:once:{op%3Ax}", EntityKey("once", "op:x", "coord:once:{op%3Ax}")),
         ("coord:claim:{a}:tombstone:nonce", None),
         ("coord:kv:{a}:op:", None),
         ("coord:stats:{id}:name:op:x", None),
@@ -296,5 +296,25 @@ def test_who_reads_may_leave(c: coord.Coordinator, live_server: Live) -> None:
         ("other:claim:{a}", None),
     ],
 )
-def test_whose_key_it_is(key: str, whose: Named | None) -> None:
-    assert named(key, "coord:") == whose
+def test_whose_key_it_is(key: str, whose: EntityKey | None) -> None:
+    assert parse_key(key, "coord:") == whose
+
+
+def test_the_url_may_come_first(c: coord.Coordinator, live_server: Live, capsys: Any) -> None:
+    c.bump("http://a/b")
+    c.bump("other")
+    for words in (("*a*",), ("http://a/b", "--kind", "version")):
+        assert main(["ls", live_server.url, *words]) == 0
+        assert capsys.readouterr().out.count("\n") == 2
+    assert main(["ls", live_server.url]) == 0
+    assert capsys.readouterr().out.count("\n") == 3
+
+
+def test_a_kind_that_coord_does_not_have_is_named(live_server: Live, capsys: Any) -> None:
+    assert main(["ls", live_server.url, "--kind", "claims"]) == 0
+    assert "claims is none of coord's kinds: claim, once," in capsys.readouterr().err
+
+
+def test_without_a_command_the_help_is_shown(capsys: Any) -> None:
+    assert main([]) == 2
+    assert "doctor" in capsys.readouterr().err

@@ -78,5 +78,12 @@ def test_what_is_not_there(live_server: Live, capsys: Any) -> None:
     assert show(live_server, "job", "--json") == 1
     assert json.loads(capsys.readouterr().out) == []
     assert show(live_server, "job") == 1
-    assert capsys.readouterr().err == "coord: nothing of the name 'job' lives under 'coord:'\n"
+    assert capsys.readouterr().err == "coord: nothing under 'coord:' has the name 'job'\n"
     assert show(live_server, "") == 2
+
+
+def test_the_url_may_come_first(live_server: Live, capsys: Any) -> None:
+    with live_server.connect() as c:
+        c.bump("http://a/b")
+        assert main(["show", live_server.url, "http://a/b"]) == 0
+    assert "version http://a/b" in capsys.readouterr().out

@@ -37,7 +37,7 @@ def test_a_change_is_seen_at_the_next_look(live_server: Live, monkeypatch: pytes
         monkeypatch.setattr(watch, "time", pause)
         assert main(["watch", "--url", live_server.url, "--times", "2"]) == 0
     shown = capsys.readouterr().out
-    assert shown.index("1 alive") < shown.index("held by anna") < shown.index("0 alive")
+    assert shown.index("1 found") < shown.index("held by anna") < shown.index("0 found")
 
 
 def test_ctrl_c_ends_it_without_a_word(live_server: Live) -> None:
@@ -48,7 +48,7 @@ def test_ctrl_c_ends_it_without_a_word(live_server: Live) -> None:
     ) as watching:
         assert watching.stdout is not None
         assert watching.stderr is not None
-        assert "1 alive" in watching.stdout.readline()
+        assert "1 found" in watching.stdout.readline()
         watching.send_signal(signal.SIGINT)
         assert watching.wait(SOON) == 0
         assert watching.stderr.read() == ""
@@ -96,7 +96,7 @@ def terminal(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[tuple[Se
 
 def test_a_terminal_is_redrawn_until_ctrl_c(terminal: tuple[Server, Terminal]) -> None:
     server, shown = terminal
-    until(lambda: shown.shows("0 alive"))
+    until(lambda: shown.shows("0 found"))
     with coord.connect(server.url) as c:
         c.claim("job", owner="anna")
         until(lambda: shown.shows("held by anna"))
@@ -109,7 +109,7 @@ def test_a_terminal_is_redrawn_until_ctrl_c(terminal: tuple[Server, Terminal]) -
 
 def test_a_server_that_goes_away_is_told_and_waited_for(terminal: tuple[Server, Terminal]) -> None:
     server, shown = terminal
-    until(lambda: shown.shows("0 alive"))
+    until(lambda: shown.shows("0 found"))
     server.kill()
     until(lambda: shown.shows("cannot reach the server"))
     server.start()

@@ -1,4 +1,4 @@
-"""The command line: ``coord COMMAND``; each command is a module, or a package, of its name."""
+"""The command line, ``coord COMMAND``. Each command is a module or package of its name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COMMANDS = (doctor, ls, show, watch, script)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 2 when it could not run, 130 when it was interrupted."""
+    """Run a command and return its exit code: 2 if it could not run, 130 if it was interrupted."""
     args = _parser().parse_args(argv)
     try:
         code: int = args.run(args)
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("coord: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Who read has seen enough, as head does; Python would complain once more when it ends.
+        # The reader has closed the pipe, as head does. Without this, Python would report it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code
@@ -40,10 +40,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="coord", description="Compound operations for services that run as many instances."
+        prog="coord",
+        description="Inspect the servers of coord, and write scripts of your own.",
+        epilog="coord COMMAND --help explains a command. Without a URL, commands use $COORD_DSN.",
     )
     parser.add_argument("--version", action="version", version=f"coord {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    parser.set_defaults(run=lambda _: _print_help(parser))
     for command in _COMMANDS:
         command.declare(commands)
     return parser
+
+
+def _print_help(parser: argparse.ArgumentParser) -> int:
+    parser.print_help(sys.stderr)
+    return 2

@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
-from coord.cli.arguments import URL_HELP, add_prefix, at_least
-from coord.cli.entities.reading import Wanted
+from coord.cli.arguments import add_prefix, add_url, at_least, url_and_word
+from coord.cli.entities.kinds import KINDS
+from coord.cli.entities.reading import Query
 
-__all__ = ["add_choice", "chosen"]
-
-PATTERN_HELP = "names, or ids of statistics: * stands for anything, ? for one character, [ab] for one of some"
-KIND_HELP = (
-    "only of this kind, and may be given again: claim, once, version, stats, barrier, request, kv, "
-    "or what scripts of your own put after the prefix"
-)
+__all__ = ["add_selection", "hint_at_kinds", "selected"]
 
 
-def add_choice(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say where to look, and for what."""
-    parser.add_argument("pattern", nargs="?", default="*", metavar="PATTERN", help=PATTERN_HELP)
-    parser.add_argument("--url", metavar="URL", help=URL_HELP)
-    add_prefix(parser)
-    parser.add_argument("--kind", action="append", default=[], metavar="KIND", help=KIND_HELP)
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that select entities."""
+    add_url(parser)
     parser.add_argument(
-        "--limit", type=at_least(1), default=1000, metavar="N", help="how many to list at most (default: 1000)"
+        "pattern",
+        nargs="?",
+        metavar="PATTERN",
+        help="list only names, or ids of statistics, that match: * is any text, ? any character, [ab] one of these",
+    )
+    add_prefix(parser)
+    parser.add_argument(
+        "--kind",
+        action="append",
+        default=[],
+        metavar="KIND",
+        help=f"list only this kind, may be repeated: {', '.join(KINDS)}, or that of a script of your own",
+    )
+    parser.add_argument(
+        "--limit", type=at_least(1), default=1000, metavar="N", help="list at most N entities (default: 1000)"
     )
 
 
-def chosen(args: argparse.Namespace) -> Wanted:
-    """Return what the arguments ask for."""
-    return Wanted(args.pattern, frozenset(args.kind), args.limit)
+def selected(args: argparse.Namespace) -> tuple[str | None, Query]:
+    """Return the URL, None if there is none, and the query."""
+    url, pattern = url_and_word(args, args.pattern)
+    return url, Query("*" if pattern is None else pattern, frozenset(args.kind), args.limit)
+
+
+def hint_at_kinds(query: Query) -> None:
+    """Name the kinds, if the query asks for another one."""
+    if unknown := sorted(query.kinds - set(KINDS)):
+        print(f"coord: {', '.join(unknown)} is none of coord's kinds: {', '.join(KINDS)}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""``coord watch``: what lives under a prefix, again and again."""
+"""``coord watch``: list the entities under a prefix, again and again."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from importlib.util import find_spec
 from typing import Any, cast
 
 from coord.cli.arguments import at_least
-from coord.cli.entities.reading import Listing, Place, Wanted
-from coord.cli.entities.shown import Picture, table
-from coord.cli.place import server_url
-from coord.cli.selection import add_choice, chosen
+from coord.cli.entities.reading import Inventory, Listing, Query
+from coord.cli.entities.shown import Show, table
+from coord.cli.selection import add_selection, selected
+from coord.cli.servers import server_url
 from coord.errors import OutcomeUnknown, Unavailable
 from coord.names import printable
 
@@ -30,33 +30,33 @@ def declare(commands: Any) -> None:
     """Add this command to the parser's commands."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "watch",
-        help="list what lives on a server, again and again",
-        description="Shows what ls lists, and shows it again every two seconds until Ctrl-C. Where the server is "
-        "away for a while, it says so and goes on. With rich (pip install 'coord[watch]') the table is drawn; into a "
-        "pipe or a file, one table is printed after the other.",
-        epilog="Exit code: 0 after Ctrl-C; 2 when the server could not be reached to begin with.",
+        help="list again and again, until Ctrl-C",
+        description="List what ls lists, every two seconds until Ctrl-C. If the server goes away, say so and continue. "
+        "With rich (pip install 'coord[watch]') the table is drawn in place; in a pipe, tables follow each other.",
+        epilog="Exit code: 0 after Ctrl-C; 2 if the server could not be reached at the start.",
     )
-    add_choice(parser)
+    add_selection(parser)
     parser.add_argument(
-        "--every", type=_seconds, default=2.0, metavar="SECONDS", help="how long to wait in between (default: 2)"
+        "--every", type=_seconds, default=2.0, metavar="SECONDS", help="seconds between two tables (default: 2)"
     )
-    parser.add_argument("--times", type=at_least(1), metavar="N", help="end by itself after so many tables")
+    parser.add_argument("--times", type=at_least(1), metavar="N", help="stop after N tables")
     parser.set_defaults(run=_watch)
 
 
 def _seconds(text: str) -> float:
     value = float(text)
     if not 0.1 <= value <= 86_400:
-        raise argparse.ArgumentTypeError("from 0.1 to 86400")
+        raise argparse.ArgumentTypeError("must be from 0.1 to 86400")
     return value
 
 
 def _watch(args: argparse.Namespace) -> int:
-    # Ctrl-C is how one ends it: no error, wherever it strikes.
+    url, query = selected(args)
+    # Ctrl-C is the normal way to stop: no error.
     try:
-        with closing(Place(server_url(args.url, args.prefix), args.prefix)) as place, _screen() as picture:
+        with closing(Inventory(server_url(url, args.prefix), args.prefix)) as inventory, _screen() as show:
             for number in itertools.count(1):
-                _look(place, chosen(args), picture)
+                _look(inventory, query, show)
                 if number == args.times:
                     break
                 time.sleep(args.every)
@@ -65,25 +65,25 @@ def _watch(args: argparse.Namespace) -> int:
     return 0
 
 
-def _look(place: Place, wanted: Wanted, picture: Picture) -> None:
+def _look(inventory: Inventory, query: Query, show: Show) -> None:
     try:
-        listing = place.living(wanted)
+        listing = inventory.find(query)
     except (Unavailable, OutcomeUnknown) as error:
-        picture(f"{time.strftime('%X')}  {printable(str(error))}", Listing([], more=False))
+        show(f"{time.strftime('%X')}  {printable(str(error))}", Listing([], more=False))
         return
     count = f"{len(listing.entities):,}{' and more' if listing.more else ''}"
-    picture(f"{time.strftime('%X')}  {place}, {count} alive", listing)
+    show(f"{time.strftime('%X')}  {inventory}, {count} found", listing)
 
 
-def _screen() -> AbstractContextManager[Picture]:
+def _screen() -> AbstractContextManager[Show]:
     if sys.stdout.isatty() and find_spec("rich"):
-        return cast("AbstractContextManager[Picture]", import_module("coord.cli.entities.drawn").drawn())
+        return cast("AbstractContextManager[Show]", import_module("coord.cli.entities.drawn").drawn())
     return _plain()
 
 
 @contextmanager
-def _plain() -> Generator[Picture]:
-    """Print tables, each on a clean screen where there is one."""
+def _plain() -> Generator[Show]:
+    """Print tables; on a terminal, each clears the one before."""
     is_screen = sys.stdout.isatty()
 
     def show(title: str, listing: Listing) -> None:

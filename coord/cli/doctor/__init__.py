@@ -1,6 +1,6 @@
-"""``coord doctor``: is this server fit for what coord promises, and what would make it so.
+"""``coord doctor``: check whether a server can keep coord's promises, and say what to change.
 
-``line``, ``server``, ``replication``, ``rights``, ``keys`` and ``topology`` look at one thing each, and answer with
+``line``, ``server``, ``replication``, ``rights``, ``keys`` and ``topology`` each check one thing and return
 ``findings``.
 """
 
@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from coord.cli.arguments import URL_HELP, add_prefix, at_least
+from coord.cli.arguments import add_prefix, add_url, at_least
 from coord.cli.doctor.findings import Finding, Report, unchecked
 from coord.cli.doctor.keys import lifetimes
 from coord.cli.doctor.line import clock, parser, reached, unreachable
@@ -18,7 +18,7 @@ from coord.cli.doctor.replication import replication
 from coord.cli.doctor.rights import notices, scripts
 from coord.cli.doctor.server import CONFIGURED, Told, memory, persistence, role, version, version_of
 from coord.cli.doctor.topology import sentinels, slots
-from coord.cli.place import found_primaries, server_url
+from coord.cli.servers import find_primaries, server_url
 from coord.errors import CoordError, ReplyError
 from coord.permissions import acl_line
 
@@ -32,34 +32,34 @@ def declare(commands: Any) -> None:
     """Add this command to the parser's commands."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "doctor",
-        help="look at a server, and say what is wrong with it and what to do",
-        description="Connects to a server, a Sentinel service or every primary of a cluster, and tells line by line "
-        "what is as it should be, what will cost something one day, what is wrong, and what to do about it. It loads "
-        "coord's scripts, and tries their commands on a key of its own that is gone afterwards.",
-        epilog="Exit code: 0 when all is well, 1 with a warning, 2 with a problem. What the user may not look at is "
-        "'unchecked', and changes nothing: +scan, +config|get, +acl|whoami and +cluster|info let doctor see all. "
-        "No password is ever shown.",
+        help="check a server, and say what to change",
+        description="Check a server, a Sentinel service or every primary of a cluster. Each line is ok, a warning "
+        "(it works, and may cost something later) or a problem, with what to do. The scripts of coord are loaded, and "
+        "their commands are tried on a key that is deleted afterwards.",
+        epilog="Exit code: 0 if all is well, 1 with a warning, 2 with a problem. What the user may not see is "
+        "'unchecked' and does not change the exit code: grant +scan, +config|get, +acl|whoami and +cluster|info to "
+        "check everything. No password is shown.",
     )
-    parser.add_argument("url", nargs="?", metavar="URL", help=URL_HELP)
+    add_url(parser)
     add_prefix(parser)
     parser.add_argument(
         "--keys",
         type=at_least(0),
         default=10_000,
         metavar="N",
-        help="how many keys of each server are looked for a TTL (default: 10000)",
+        help="check at most N keys of each server for a TTL (default: 10000)",
     )
     parser.add_argument(
-        "--acl", action="store_true", help="also print, as the last line, the smallest ACL line of a user for coord"
+        "--acl", action="store_true", help="also print, as the last line, the smallest ACL of a user for coord"
     )
     parser.set_defaults(run=_doctor)
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    url = server_url(args.url, args.prefix)
+    url = server_url(args.url or args.url_option, args.prefix)
     report, seen = Report(), Seen()
-    report.tell(_examined(url, args.prefix, args.keys, seen))
-    report.tell([parser()])
+    report.add(_examined(url, args.prefix, args.keys, seen))
+    report.add([parser()])
     print(f"\n{report.summary}")
     if args.acl:
         print(f"\n{acl_line(args.prefix, sharded=seen.sharded, clustered=seen.clustered)}")
@@ -67,7 +67,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 class Seen:
-    """What was learnt of the servers on the way: it decides what else is asked of them."""
+    """What is known of the servers so far; it decides what else to check."""
 
     def __init__(self) -> None:
         self.sharded = True
@@ -79,7 +79,7 @@ def _examined(url: str, prefix: str, sample: int, seen: Seen) -> Iterator[Findin
     seen.clustered = scheme.endswith("+cluster")
     seen.fails_over = "+" in scheme
     try:
-        found = found_primaries(url, prefix)
+        found = find_primaries(url, prefix)
     except CoordError as error:
         yield unreachable(error)
         return
@@ -88,18 +88,18 @@ def _examined(url: str, prefix: str, sample: int, seen: Seen) -> Iterator[Findin
     for primary in found:
         try:
             with primary.look() as node:
-                yield from _of_one(primary, node, seen)
+                yield from _one_primary(primary, node, seen)
                 yield lifetimes(node, prefix, sample)
         except CoordError as error:
             yield unreachable(error)
 
 
-def _of_one(primary: Primary, node: Node, seen: Seen) -> Iterator[Finding]:
+def _one_primary(primary: Primary, node: Node, seen: Seen) -> Iterator[Finding]:
     yield reached(node)
     if seen.clustered and not seen.slots:
         seen.slots = True
         yield from slots(node)
-    info = _told(node)
+    info = _info(node)
     if info:
         seen.sharded = version_of(info)[1] >= (7,)
         yield version(info)
@@ -109,14 +109,16 @@ def _of_one(primary: Primary, node: Node, seen: Seen) -> Iterator[Finding]:
         yield persistence(info, configured)
         yield from replication(info, configured, fails_over=seen.fails_over)
     else:
-        yield unchecked("version", "INFO is refused: version, role, memory, disk and replicas not seen", "grant +info")
+        yield unchecked(
+            "version", "INFO is refused: version, role, memory, persistence and replicas are unknown", "grant +info"
+        )
     sharded = seen.clustered and seen.sharded
     yield from scripts(node, primary.scratch, sharded=sharded)
     yield notices(primary, sharded=sharded)
     yield clock(node)
 
 
-def _told(node: Node) -> Told:
+def _info(node: Node) -> Told:
     reply = node.ask("INFO")
     if isinstance(reply, ReplyError):
         return {}

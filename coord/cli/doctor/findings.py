@@ -1,4 +1,4 @@
-"""What an examination finds: one sentence each, how bad it is, and what to do about it."""
+"""The findings of a check: a sentence, a level, and what to do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INDENT = " " * 25
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at, what was seen, and what to do."""
+    """One check: its level, its name, what was seen, and what to do."""
 
     level: Level
     what: str
@@ -25,33 +25,33 @@ class Finding(NamedTuple):
 
 
 def ok(what: str, seen: str) -> Finding:
-    """It is as it should be."""
+    """Return a finding: nothing to do."""
     return Finding("ok", what, seen)
 
 
 def warning(what: str, seen: str, advice: str) -> Finding:
-    """It works, and will cost something one day."""
+    """Return a finding: it works, and may cost something later."""
     return Finding("warning", what, seen, advice)
 
 
 def problem(what: str, seen: str, advice: str) -> Finding:
-    """It does not work, or loses what coord promises to keep."""
+    """Return a finding: it does not work, or breaks a promise of coord."""
     return Finding("problem", what, seen, advice)
 
 
 def unchecked(what: str, seen: str, advice: str = "") -> Finding:
-    """It could not be looked at."""
+    """Return a finding: it could not be checked."""
     return Finding("unchecked", what, seen, advice)
 
 
 class Report:
-    """Findings, told as they come, and counted."""
+    """Findings, printed as they arrive, and counted."""
 
     def __init__(self) -> None:
         self._counts: Counter[Level] = Counter()
 
-    def tell(self, findings: Iterable[Finding]) -> None:
-        """Print findings, a line each and a line below for what to do."""
+    def add(self, findings: Iterable[Finding]) -> None:
+        """Print findings, a line each and another for what to do."""
         for level, what, seen, advice in findings:
             self._counts[level] += 1
             print(f"{level:<10} {what:<13} {printable(seen)}", flush=True)
@@ -60,7 +60,7 @@ class Report:
 
     @property
     def summary(self) -> str:
-        """How many there were of each."""
+        """The number of findings of each level."""
         warnings, problems = self._counts["warning"], self._counts["problem"]
         return (
             f"{self._counts['ok']} ok, {warnings} warning{'' if warnings == 1 else 's'}, "

@@ -1,4 +1,4 @@
-"""Keys that never expire, in a sample: what nobody consumes or deletes stays there for good."""
+"""Keys without a TTL, in a sample: they stay until somebody deletes them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAMED = 3
 
 
 def lifetimes(node: Node, prefix: str, sample: int) -> Finding:
-    """Look at the keys under the prefix, at most so many, and name some that have no TTL."""
+    """Check up to ``sample`` keys under the prefix, and name some without a TTL."""
     from coord.redis.scanning import keys_under  # noqa: PLC0415  # the other commands run without redis-py
 
     looked_at, forever, all_of_them = 0, list[str](), True
@@ -26,20 +26,20 @@ def lifetimes(node: Node, prefix: str, sample: int) -> Finding:
                 all_of_them = False
                 break
             left = node.ask_many([("PTTL", key) for key in keys])
-            # -1: it never expires; -2: it has gone since.
+            # -1: it never expires; -2: it does not exist any more.
             forever += [key for key, ms in zip(keys, left, strict=True) if ms == -1]
             looked_at += len(keys)
     except ReplyError as error:
-        return unchecked("keys", f"not looked at: {error}", "grant +scan +pttl to whoever looks")
+        return unchecked("keys", f"not checked: {error}", "grant +scan +pttl to check them")
     if not looked_at and all_of_them:
-        return ok("keys", f"there is none under {prefix!r}")
-    whole = f"all {looked_at:,} keys" if all_of_them else f"the first {looked_at:,} keys of more"
-    seen = f"{whole} under {prefix!r} were looked at"
+        return ok("keys", f"none under {prefix!r}")
+    whole = f"all {looked_at:,} keys" if all_of_them else f"the first {looked_at:,} keys"
+    seen = f"{whole} under {prefix!r}"
     if not forever:
-        return ok("keys", f"{seen}: each has a TTL")
+        return ok("keys", f"{seen} have a TTL")
     names = ", ".join(forever[:_NAMED]) + (", ..." if len(forever) > _NAMED else "")
     return warning(
         "keys",
         f"{seen}: {len(forever):,} never expire ({names})",
-        "give them a TTL, unless they were asked for with ttl=None",
+        "set a TTL, unless they were created with ttl=None",
     )

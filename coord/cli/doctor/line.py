@@ -1,4 +1,4 @@
-"""The line to a server, and its two ends: how long a round trip takes, how far the clocks are apart, who parses."""
+"""The connection to a server: its round trip, the difference of the clocks, and the parser of replies."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ _APART_SECONDS = 1.0
 
 
 def unreachable(error: Exception) -> Finding:
-    """It did not answer, or did not let us in."""
-    # What is wrong with a URL says by itself how it has to be.
-    advice = "" if isinstance(error, ConfigError) else "is it running, are host and port right, is the way to it open?"
+    """Return the finding for a server that cannot be used."""
+    advice = "" if isinstance(error, ConfigError) else "check that it runs, its host and port, and firewalls"
     return problem("reached", str(error), advice)
 
 
 def reached(node: Node) -> Finding:
-    """Where the server is, and how far away."""
+    """Measure the round trip."""
     took = [_took_ms(node) for _ in range(_ROUND_TRIPS)]
     seen = f"{node.where}, a round trip takes {median(took):.2f} ms (median of {_ROUND_TRIPS}, at most {max(took):.2f})"
     if median(took) > _FAR_MS:
-        return warning("reached", f"{seen}: each operation takes that long", "bring services and server together")
+        return warning(
+            "reached", f"{seen}: each operation takes that long", "move services and server closer to each other"
+        )
     return ok("reached", seen)
 
 
@@ -43,28 +44,28 @@ def _took_ms(node: Node) -> float:
 
 
 def clock(node: Node) -> Finding:
-    """How far the clocks are apart, as exactly as one round trip can tell."""
+    """Compare the clocks, as exactly as one round trip allows."""
     sent = time.time()
     reply = node.ask("TIME")
     come = time.time()
     if isinstance(reply, ReplyError):
-        return unchecked("clock", f"this user may not ask for the time: {reply}", "grant +time")
+        return unchecked("clock", f"this user may not read the time: {reply}", "grant +time")
     ahead = int(reply[0]) + int(reply[1]) / 1e6 - (sent + come) / 2
     unsure_ms = (come - sent) / 2 * 1000
     seen = f"the server's is {abs(ahead) * 1000:.1f} ms {'ahead of' if ahead > 0 else 'behind'} this machine's"
     if abs(ahead) > _APART_SECONDS + unsure_ms / 1000:
         return warning(
             "clock",
-            f"{seen}: coord asks the server's alone, but a failover to another clock moves the ends of leases",
-            "keep the clocks of all machines in step, with NTP",
+            f"{seen}: coord uses only the server's, but after a failover to a different clock leases end early or late",
+            "synchronize the clocks of all machines, with NTP",
         )
     return ok("clock", f"{seen}, give or take {unsure_ms:.1f} ms")
 
 
 def parser() -> Finding:
-    """Who reads replies on this machine."""
+    """Check whether hiredis parses replies."""
     try:
-        return ok("hiredis", f"{version('hiredis')} reads replies, redis-py {version('redis')} connects")
+        return ok("hiredis", f"{version('hiredis')} parses replies, redis-py {version('redis')} connects")
     except PackageNotFoundError:
         advice = "pip install 'coord[hiredis]'"
-        return warning("hiredis", "not installed: replies are read in Python, at some cost", advice)
+        return warning("hiredis", "not installed: replies are parsed in Python, which is slower", advice)

@@ -1,4 +1,4 @@
-"""Replicas: whether there are any, how far they are behind, and what a failover would lose."""
+"""Replicas: their number, their lag, and what a failover would lose."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SEE = "docs/guarantees.md has the figures"
 
 
 def replication(info: Told, configured: Told, *, fails_over: bool) -> Iterator[Finding]:
-    """Judge a primary; ``fails_over``: Sentinel or a cluster would put a replica in its place."""
+    """Check the replicas of a primary; ``fails_over``: Sentinel or a cluster would promote one."""
     if info.get("role") != "master":
         return
     replicas = [_row(text) for name, text in sorted(info.items()) if name[:5] == "slave" and name[5:].isdecimal()]
@@ -24,9 +24,9 @@ def replication(info: Told, configured: Told, *, fails_over: bool) -> Iterator[F
     for each in replicas:
         where, state, lag = f"{each.get('ip')}:{each.get('port')}", each.get("state"), int(each.get("lag") or 0)
         if state != "online":
-            yield warning("replication", f"the replica at {where} is not in step: {state}", "see its log")
+            yield warning("replication", f"the replica at {where} is not in sync: {state}", "see its log")
         elif lag > _LATE:
-            yield warning("replication", f"the replica at {where} was last heard of {lag} s ago", "see its log")
+            yield warning("replication", f"the replica at {where} last answered {lag} s ago", "see its log")
 
 
 def _row(text: str) -> dict[str, str]:
@@ -39,27 +39,27 @@ def _judged(replicas: list[dict[str, str]], least: int, longest: int, *, fails_o
     good = sum(each.get("state") == "online" and int(each.get("lag") or 0) <= (longest or _LATE) for each in replicas)
     seen = f"{count} replica{'' if count == 1 else 's'}, min-replicas-to-write {least}"
     if good < least:
-        return problem("replication", f"{seen}, {good} in step: every write is refused", "bring the replicas back")
+        return problem("replication", f"{seen}, {good} in sync: every write is refused", "bring the replicas back")
     if not count:
         if fails_over:
-            return warning("replication", "no replica: when this server is down, nobody takes over", "add two")
-        return ok("replication", "no replica: there is no failover that could lose a claim")
+            return warning("replication", "no replica: if this server fails, none takes over", "add two")
+        return ok("replication", "no replica, so no failover can lose a claim")
     if not least:
         return warning(
             "replication",
-            f"{seen}: cut off from the others it goes on granting claims, and the failover loses them",
+            f"{seen}: cut off from the network, it goes on granting claims that the failover loses",
             f"with two replicas or more, set min-replicas-to-write 1 and min-replicas-max-lag 1; {_SEE}",
         )
     if count == least:
         return warning(
             "replication",
-            f"{seen}: with one replica less, as after a failover, every write is refused",
+            f"{seen}: without one replica, as after a failover, every write is refused",
             "add another replica",
         )
     if longest > _SHORT:
         return warning(
             "replication",
-            f"{seen}, min-replicas-max-lag {longest}: cut off it goes on granting claims for that many seconds",
+            f"{seen}, min-replicas-max-lag {longest}: cut off, it goes on granting claims for that many seconds",
             f"set min-replicas-max-lag 1; {_SEE}",
         )
-    return ok("replication", f"{seen}, {good} in step")
+    return ok("replication", f"{seen}, {good} in sync")

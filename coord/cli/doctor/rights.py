@@ -1,4 +1,4 @@
-"""What the user of the URL may do: run scripts and every command in them, and be told of changes."""
+"""The permissions of the user: to run scripts and every command in them, and to subscribe."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["notices", "scripts"]
 
-_GRANT = "grant what is missing: coord doctor --acl prints the smallest line"
+_GRANT = "grant what is missing: coord doctor --acl prints the smallest ACL"
 
 
 def scripts(node: Node, scratch: str, *, sharded: bool) -> Iterator[Finding]:
-    """Load every script, and try every command that they use, on a key that is gone afterwards."""
+    """Load every script, and try every command that they use on a key that is deleted afterwards."""
     sources = [("SCRIPT", "LOAD", script.source) for script in all_scripts()]
     refused = [reply for reply in node.ask_many(sources) if isinstance(reply, ReplyError)]
     if refused:
@@ -51,22 +51,22 @@ def _no_answer(error: ReplyError, user: str) -> Finding:
     why = next((sentence for code, sentence in _NOT_TRIED.items() if code in str(error)), None)
     if why is not None:
         return unchecked("rights", f"not tried: {why}")
-    return problem("rights", f"the server refuses to write: {error}", "see above, and its log")
+    return problem("rights", f"the server refuses to write: {error}", "see above, and the server's log")
 
 
 _NOT_TRIED = {
     "NOSCRIPT": "no script could be loaded",
     "READONLY": "nothing can be written here",
-    "MOVED": "the key for it is on another node",
+    "MOVED": "the key for the test is on another node",
     "LOADING": "the server is still loading its data",
 }
 
 
 def notices(primary: Primary, *, sharded: bool) -> Finding:
-    """Whether waiters can be woken: a subscription needs a connection of its own, and rights of its own."""
+    """Check whether the user may subscribe, so that waiters are notified."""
     command = "SSUBSCRIBE" if sharded else "SUBSCRIBE"
     with primary.look() as node:
         reply = node.ask(command, primary.scratch)
     if isinstance(reply, ReplyError):
-        return warning("notices", f"{command} is refused: waiters look four times a second instead ({reply})", _GRANT)
-    return ok("notices", "waiters can be woken")
+        return warning("notices", f"{command} is refused: waiters poll four times a second instead ({reply})", _GRANT)
+    return ok("notices", "waiters can be notified")

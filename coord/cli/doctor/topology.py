@@ -1,4 +1,4 @@
-"""What stands around the servers: the slots of a cluster, and the sentinels of a service."""
+"""The slots of a cluster, and the sentinels of a service."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_NAMED = 3
 
 
 def slots(node: Node) -> Iterator[Finding]:
-    """Whether every slot of a cluster is served, and each primary has a replica, as one node knows it."""
+    """Check that every slot is served and each primary has a replica, as one node sees it."""
     rows = node.ask("CLUSTER", "SLOTS")
     if isinstance(rows, ReplyError):
         yield unchecked("cluster", f"CLUSTER SLOTS: {rows}", "grant +cluster|slots")
@@ -27,13 +27,13 @@ def slots(node: Node) -> Iterator[Finding]:
     yield from _shared_out(rows)
     told = node.ask("CLUSTER", "INFO")
     if isinstance(told, ReplyError):
-        yield unchecked("cluster", f"its state: {told}", "grant +cluster|info to whoever looks")
+        yield unchecked("cluster", f"its state: {told}", "grant +cluster|info to check it")
         return
     info = dict(line.split(":", 1) for line in str(told).splitlines() if ":" in line)
     failing = int(info.get("cluster_slots_fail", 0)) + int(info.get("cluster_slots_pfail", 0))
     if info.get("cluster_state") != "ok" or failing:
         advice = "bring the failed nodes back, or promote their replicas; CLUSTER NODES names them"
-        seen = f"its state is {info.get('cluster_state')}, {failing:,} slots are on nodes that fail"
+        seen = f"its state is {info.get('cluster_state')}, {failing:,} slots are on failing nodes"
         yield problem("cluster", seen, advice)
     else:
         yield ok("cluster", "its state is ok")
@@ -48,14 +48,14 @@ def _shared_out(rows: list[list[Any]]) -> Iterator[Finding]:
     if served < _SLOTS:
         yield problem(
             "cluster",
-            f"{_SLOTS - served:,} of {_SLOTS:,} slots are served by nobody: their names are refused",
-            "give them to a node: redis-cli --cluster fix HOST:PORT",
+            f"{_SLOTS - served:,} of {_SLOTS:,} slots are served by no node: calls for names in them fail",
+            "assign them to a node: redis-cli --cluster fix HOST:PORT",
         )
     bare = sorted(where for where, count in replicas.items() if not count)
     if bare:
         named = ", ".join(bare[:_MOST_NAMED]) + (", ..." if len(bare) > _MOST_NAMED else "")
         seen = f"{len(bare)} of {len(replicas)} primaries have no replica: {named}"
-        yield warning("cluster", seen, "add replicas: their slots are lost with them")
+        yield warning("cluster", seen, "add replicas: without one, a failure loses the slots")
     if served >= _SLOTS:
         yield ok("cluster", f"{served:,} slots on {len(replicas)} primaries")
 
@@ -64,28 +64,28 @@ def _shared_out(rows: list[list[Any]]) -> Iterator[Finding]:
 
 
 def sentinels(dialer: Dialer) -> Iterator[Finding]:
-    """Whether the sentinels of a URL answer, agree on the primary, and could put another in its place."""
+    """Check that the sentinels answer, agree on the primary, and could promote another."""
     service, asked = dialer.pool.service_name, dialer.pool.sentinel_manager.sentinels
     told = [each for each in (_told(sentinel, service) for sentinel in asked) if each]
     if not told:
         yield problem(
-            "sentinels", f"none of {len(asked)} answers for {service!r}", "are they running, is that its name?"
+            "sentinels", f"none of {len(asked)} answers for {service!r}", "check that they run, and the service's name"
         )
         return
     if len(told) < len(asked):
         seen = f"{len(told)} of {len(asked)} answer for {service!r}"
-        yield warning("sentinels", seen, "bring the others back, or take them out of the URL")
+        yield warning("sentinels", seen, "bring the others back, or remove them from the URL")
     if len({(each["ip"], each["port"]) for each in told}) > 1:
         seen = "they do not agree on the primary"
-        yield problem("sentinels", seen, "wait for the end of the failover; SENTINEL MASTER tells each one's view")
+        yield problem("sentinels", seen, "wait for the end of the failover; SENTINEL MASTER shows the view of each")
     first = told[0]
     known, quorum = int(first["num-other-sentinels"]) + 1, int(first["quorum"])
     seen = f"{known} watch {service!r}, {quorum} of them have to agree that it is down"
     if first.get("is_odown") or first.get("is_sdown"):
-        yield problem("sentinels", f"{seen}, and they call it down", "see their logs")
+        yield problem("sentinels", f"{seen}, and they say that it is down", "see their logs")
     elif known < _FEWEST or quorum > known:
         yield warning(
-            "sentinels", f"{seen}: too few to survive the loss of one", "run three or more, on machines of their own"
+            "sentinels", f"{seen}: too few to survive the loss of one", "run three or more, each on its own machine"
         )
     else:
         yield ok("sentinels", seen)
@@ -95,7 +95,7 @@ _FEWEST = 3
 
 
 def _told(sentinel: Any, service: str) -> dict[str, Any] | None:
-    """What one sentinel knows of the service; None when it does not answer, or does not know it."""
+    """Return what one sentinel knows of the service; None if it does not answer, or does not know it."""
     import redis  # noqa: PLC0415  # the other commands run without redis-py
 
     try:

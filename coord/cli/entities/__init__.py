@@ -1,5 +1,5 @@
-"""What lives on a server: found by SCAN, read by coord's own operations, and told as a table, in full, or as JSON.
+"""The entities on a server: found by SCAN, read with coord's own operations, shown as a table, in full, or as JSON.
 
-``keys`` reads names out of keys, ``kinds`` knows how each kind is asked and told, ``reading`` finds and asks, ``shown``
-prints.
+``keys`` parses keys, ``kinds`` describes how each kind is read and shown, ``reading`` finds and reads entities,
+``shown`` and ``drawn`` print them.
 """

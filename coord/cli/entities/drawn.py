@@ -1,4 +1,4 @@
-"""The table of ``coord watch``, drawn with rich."""
+"""The table of ``coord watch``, drawn by rich."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from coord.cli.entities.shown import HEAD, Picture, row
+from coord.cli.entities.shown import HEAD, Show, row
 
 if TYPE_CHECKING:
     from coord.cli.entities.reading import Listing
@@ -21,9 +21,9 @@ __all__ = ["drawn"]
 
 
 @contextmanager
-def drawn() -> Generator[Picture]:
-    """Draw tables in one place; the last one stays."""
-    with Live(Text("looking ..."), console=Console(highlight=False), auto_refresh=False) as live:
+def drawn() -> Generator[Show]:
+    """Draw each table in place of the one before; the last one stays."""
+    with Live(Text("connecting ..."), console=Console(highlight=False), auto_refresh=False) as live:
 
         def show(title: str, listing: Listing) -> None:
             live.update(Group(Text(title, style="bold"), _table(listing)), refresh=True)

@@ -1,4 +1,4 @@
-"""Whose key it is: kind and name, as they were before they became a part of the key."""
+"""Keys of entities: their kind and name, as they were given to coord."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 from coord.names import percent_decode, percent_encode
 
-__all__ = ["Named", "named"]
+__all__ = ["EntityKey", "parse_key"]
 
 _SHAPE = re.compile(r"(?P<kind>[^:{}]+):\{(?P<tag>[^{}]*)\}(?::(?P<rest>.*))?", re.DOTALL)
-_NOTE = re.compile(r"(^|:)(op|tombstone|batch):")
+_CALL_RECORD = re.compile(r"(^|:)(op|tombstone|batch):")
 
 
-class Named(NamedTuple):
-    """An entity by kind and name; ``id`` is that of a row of statistics, ``part`` tells keys of one name apart."""
+class EntityKey(NamedTuple):
+    """The kind and name of an entity; ``id`` of statistics, ``part`` for several keys of one name."""
 
     kind: str
     name: str
@@ -24,26 +24,26 @@ class Named(NamedTuple):
 
     @property
     def title(self) -> str:
-        """The name as it stands in a table."""
+        """The name shown in a table."""
         return " ".join(each for each in (self.name, self.id, self.part) if each is not None)
 
 
-def named(key: str, prefix: str) -> Named | None:
-    """Return whose key it is; None when it is no entity's, but a note about a call, or a stranger's."""
+def parse_key(key: str, prefix: str) -> EntityKey | None:
+    """Return what a key belongs to; None for the record of a call (an operation id, a tombstone) and for other keys."""
     found = _SHAPE.fullmatch(key, len(prefix)) if key.startswith(prefix) else None
-    if found is None or found["kind"] == "permitted" or _NOTE.search(found["rest"] or ""):
+    if found is None or found["kind"] == "permitted" or _CALL_RECORD.search(found["rest"] or ""):
         return None
     kind, tag, rest = found["kind"], _name(found["tag"]), found["rest"]
     if tag is None:
         return None
     if kind == "stats":
         name = _name(rest or "")
-        return None if name is None else Named(kind, name, key, id=tag)
-    return Named(kind, tag, key, part=None if rest is None else percent_decode(rest))
+        return None if name is None else EntityKey(kind, name, key, id=tag)
+    return EntityKey(kind, tag, key, part=None if rest is None else percent_decode(rest))
 
 
 def _name(part: str) -> str | None:
-    """Return the name that became this part of a key; None when no name does."""
+    """Return the name that is encoded in a part of a key; None if it is not the encoding of a name."""
     name = percent_decode(part)
     try:
         return name if percent_encode(name) == part else None

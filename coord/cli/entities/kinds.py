@@ -1,4 +1,4 @@
-"""The kinds of entities: how each is asked for, by its own operation, and what is told of it."""
+"""The kinds of entities: the operation that reads each, and what is shown of the answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from coord.cli.entities.keys import Named
+from coord.cli.entities.keys import EntityKey
 
 if TYPE_CHECKING:
     from coord.barriers import BarrierStatus
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
     from coord.requests import StageStatus
     from coord.script import Call
 
-__all__ = ["Kind", "Told", "kind_of", "lasting"]
+__all__ = ["KINDS", "Details", "Kind", "kind_of", "lasting"]
 
-Told = dict[str, Any]
-"""What is told of an entity, in words that JSON has."""
+Details = dict[str, Any]
+"""What is shown of an entity, in types of JSON."""
 
 _MOST_VALUES = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How an entity is asked for, what its answer tells (None: it is not there), and that in one line."""
+    """The call that reads an entity, its details (None: it does not exist), and their summary in one line."""
 
-    ask: Callable[[CallMaker, Named], Call[Any]] | None
-    tell: Callable[[Any], Told | None]
-    line: Callable[[Told], str]
+    call: Callable[[CallMaker, EntityKey], Call[Any]] | None
+    details: Callable[[Any], Details | None]
+    summary: Callable[[Details], str]
 
 
-def kind_of(entity: Named, type: str) -> Kind:
-    """Return how to read an entity; ``type`` is what its key holds."""
+def kind_of(entity: EntityKey, type: str) -> Kind:
+    """Return how to read an entity; ``type`` is the Redis type of its key."""
     if entity.kind == "kv" and type in _VALUES:
         return _VALUES[type]
-    return _KINDS.get(entity.kind) or Kind(None, lambda _: {"type": type}, lambda told: f"a {told['type']}")
+    return _READERS.get(entity.kind) or Kind(None, lambda _: {"type": type}, lambda details: f"a {details['type']}")
 
 
 def lasting(seconds: float | None) -> str:
-    """Return a time that is left, as people say it."""
+    """Return a remaining time as text: 26.5 s, 3 min, 2 h; "never" for None."""
     if seconds is None:
         return "never"
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
@@ -52,57 +52,57 @@ def lasting(seconds: float | None) -> str:
 # --- claims, versions, statistics ----------------------------------------------------------------
 
 
-def _tell_claim(holder: Holder | None) -> Told | None:
+def _details_of_claim(holder: Holder | None) -> Details | None:
     return holder and {"owner": holder.owner, "fence": holder.fence}
 
 
-def _tell_version(version: int) -> Told | None:
+def _details_of_version(version: int) -> Details | None:
     return {"version": version} if version else None
 
 
-def _tell_counts(counts: dict[str, int] | None) -> Told | None:
+def _details_of_counts(counts: dict[str, int] | None) -> Details | None:
     return None if counts is None else {"counts": counts}
 
 
-def _line_of_counts(told: Told) -> str:
-    return ", ".join(f"{field} {count}" for field, count in told["counts"].items()) or "merged, without a count"
+def _summary_of_counts(details: Details) -> str:
+    return ", ".join(f"{field} {count}" for field, count in details["counts"].items()) or "merged, without a count"
 
 
 # --- barriers, requests --------------------------------------------------------------------------
 
 
-def _tell_barrier(status: BarrierStatus | None) -> Told | None:
+def _details_of_barrier(status: BarrierStatus | None) -> Details | None:
     if status is None:
         return None
-    told: Told = status._asdict()
-    told["deadline_in"] = told.pop("expires_in")
-    return told
+    details: Details = status._asdict()
+    details["deadline_in"] = details.pop("expires_in")
+    return details
 
 
-def _line_of_barrier(told: Told) -> str:
-    line = f"{told['state']}, {told['arrived']} of {told['parties']} arrived"
-    if told["error_count"]:
-        line += f", {told['error_count']} failed"
-    if told["reason"]:
-        line += f": {told['reason']}"
-    if told["state"] == "open" and told["deadline_in"] is not None:
-        line += f", deadline in {lasting(told['deadline_in'])}"
+def _summary_of_barrier(details: Details) -> str:
+    line = f"{details['state']}, {details['arrived']} of {details['parties']} arrived"
+    if details["error_count"]:
+        line += f", {details['error_count']} failed"
+    if details["reason"]:
+        line += f": {details['reason']}"
+    if details["state"] == "open" and details["deadline_in"] is not None:
+        line += f", deadline in {lasting(details['deadline_in'])}"
     return line
 
 
-def _tell_request(stages: dict[str, StageStatus]) -> Told:
+def _details_of_request(stages: dict[str, StageStatus]) -> Details:
     pending = sum(stage.pending for stage in stages.values())
     return {"pending": pending, "stages": {name: stage._asdict() for name, stage in stages.items()}}
 
 
-def _line_of_request(told: Told) -> str:
-    if not told["stages"]:
+def _summary_of_request(details: Details) -> str:
+    if not details["stages"]:
         return "registered, no work yet"
-    stages = ", ".join(f"{name}: {_line_of_stage(stage)}" for name, stage in told["stages"].items())
-    return f"{told['pending']} pending ({stages})" if told["pending"] else f"complete ({stages})"
+    stages = ", ".join(f"{name}: {_summary_of_stage(stage)}" for name, stage in details["stages"].items())
+    return f"{details['pending']} pending ({stages})" if details["pending"] else f"complete ({stages})"
 
 
-def _line_of_stage(stage: Mapping[str, Any]) -> str:
+def _summary_of_stage(stage: Mapping[str, Any]) -> str:
     counts = (
         ("processed", "processed"),
         ("pending", "pending"),
@@ -115,40 +115,45 @@ def _line_of_stage(stage: Mapping[str, Any]) -> str:
 # --- primitives ----------------------------------------------------------------------------------
 
 
-def _tell_values(values: list[str]) -> Told | None:
+def _details_of_values(values: list[str]) -> Details | None:
     if not values:
         return None
     return {"values": values[:_MOST_VALUES], "more": len(values) > _MOST_VALUES}
 
 
-def _line_of_values(told: Told) -> str:
-    return f"a list of {len(told['values'])}{' and more' if told['more'] else ''}"
+def _summary_of_values(details: Details) -> str:
+    return f"a list of {len(details['values'])}{' and more' if details['more'] else ''}"
 
 
 _VALUES: dict[str, Kind] = {
     "string": Kind(
-        lambda calls, at: calls.kv.get_int(at.name),
+        lambda calls, key: calls.kv.get_int(key.name),
         lambda number: None if number is None else {"number": number},
-        lambda told: str(told["number"]),
+        lambda details: str(details["number"]),
     ),
     "set": Kind(
-        lambda calls, at: calls.kv.scard(at.name),
+        lambda calls, key: calls.kv.scard(key.name),
         lambda size: {"members": size} if size else None,
-        lambda told: f"a set of {told['members']}",
+        lambda details: f"a set of {details['members']}",
     ),
-    "list": Kind(lambda calls, at: calls.kv.lrange(at.name, 0, _MOST_VALUES), _tell_values, _line_of_values),
+    "list": Kind(lambda calls, key: calls.kv.lrange(key.name, 0, _MOST_VALUES), _details_of_values, _summary_of_values),
 }
-"""Primitives, by what their key holds."""
+"""Primitives, by the Redis type of their key."""
 
-_KINDS: dict[str, Kind] = {
+_READERS: dict[str, Kind] = {
     "claim": Kind(
-        lambda calls, at: calls.holder(at.name),
-        _tell_claim,
-        lambda told: f"held by {told['owner']}, fence {told['fence']}",
+        lambda calls, key: calls.holder(key.name),
+        _details_of_claim,
+        lambda details: f"held by {details['owner']}, fence {details['fence']}",
     ),
     "once": Kind(None, lambda _: {}, lambda _: "taken"),
-    "version": Kind(lambda calls, at: calls.version(at.name), _tell_version, lambda told: f"version {told['version']}"),
-    "stats": Kind(lambda calls, at: calls.stats(at.name).peek(at.id or ""), _tell_counts, _line_of_counts),
-    "barrier": Kind(lambda calls, at: calls.barrier(at.name).status(), _tell_barrier, _line_of_barrier),
-    "request": Kind(lambda calls, at: calls.request(at.name).status(), _tell_request, _line_of_request),
+    "version": Kind(
+        lambda calls, key: calls.version(key.name), _details_of_version, lambda details: f"version {details['version']}"
+    ),
+    "stats": Kind(lambda calls, key: calls.stats(key.name).peek(key.id or ""), _details_of_counts, _summary_of_counts),
+    "barrier": Kind(lambda calls, key: calls.barrier(key.name).status(), _details_of_barrier, _summary_of_barrier),
+    "request": Kind(lambda calls, key: calls.request(key.name).status(), _details_of_request, _summary_of_request),
 }
+
+KINDS = (*_READERS, "kv")
+"""The kinds that coord has itself."""

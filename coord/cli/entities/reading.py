@@ -1,4 +1,4 @@
-"""Finding what lives under a prefix, and reading it. Nothing of it changes: no value, and no TTL."""
+"""Find and read the entities under a prefix. No value and no TTL changes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from coord.cli.entities.keys import Named, named
-from coord.cli.entities.kinds import Kind, Told, kind_of
-from coord.cli.place import found_primaries
+from coord.cli.entities.keys import EntityKey, parse_key
+from coord.cli.entities.kinds import Details, Kind, kind_of
+from coord.cli.servers import find_primaries
 from coord.config import connect
 from coord.errors import ConfigError, CoordError, ReplyError
 from coord.names import percent_encode
@@ -17,34 +17,34 @@ if TYPE_CHECKING:
     from coord.coordinator import Coordinator
     from coord.redis.primaries import Node
 
-__all__ = ["Entity", "Listing", "Place", "Wanted"]
+__all__ = ["Entity", "Inventory", "Listing", "Query"]
 
 
 class Entity(NamedTuple):
-    """Something that lives: whose it is, the seconds that it has left (None: no end), and what is told of it."""
+    """An entity: its key, the seconds until it expires (None: never), its details, and their summary."""
 
-    named: Named
+    key: EntityKey
     expires_in: float | None
-    told: Told
-    line: str
+    details: Details
+    summary: str
 
-    def as_json(self) -> Told:
-        """Return all of it in words that JSON has."""
-        head = {name: value for name, value in self.named._asdict().items() if value is not None}
-        return {**head, "expires_in": self.expires_in, **self.told}
+    def as_json(self) -> Details:
+        """Return all of it in types of JSON."""
+        key = {name: value for name, value in self.key._asdict().items() if value is not None}
+        return {**key, "expires_in": self.expires_in, **self.details}
 
 
 class Listing(NamedTuple):
-    """Entities in the order of their kinds and names; ``more``: there were more than one asked for."""
+    """Entities, sorted by kind and name; ``more``: there are more than the limit."""
 
     entities: list[Entity]
     more: bool
 
 
-class Wanted(NamedTuple):
-    """Which entities are meant: those of some kinds (none: all), whose name or id a pattern matches, so many at most.
+class Query(NamedTuple):
+    """Which entities to list: of some kinds (none: all), whose name or id matches a pattern, up to a limit.
 
-    ``exactly``: the pattern is a name, and nothing in it stands for anything else.
+    ``exactly``: the pattern is a name without wildcards.
     """
 
     pattern: str = "*"
@@ -52,16 +52,16 @@ class Wanted(NamedTuple):
     limit: int = 1000
     exactly: bool = False
 
-    def has(self, entity: Named) -> bool:
-        """Whether an entity is meant."""
-        names = [each for each in (entity.name, entity.id) if each is not None]
-        if self.kinds and entity.kind not in self.kinds:
+    def matches(self, key: EntityKey) -> bool:
+        """Whether to list the entity of this key."""
+        names = [each for each in (key.name, key.id) if each is not None]
+        if self.kinds and key.kind not in self.kinds:
             return False
         return self.pattern in names if self.exactly else any(fnmatchcase(name, self.pattern) for name in names)
 
 
-class Place:
-    """A server, a Sentinel service or a cluster, and a prefix on it."""
+class Inventory:
+    """The entities under a prefix of a server, a Sentinel service or a cluster."""
 
     def __init__(self, url: str, prefix: str) -> None:
         self._url, self._prefix = url, prefix
@@ -74,65 +74,63 @@ class Place:
         """Close the connections."""
         self._c.close()
 
-    def living(self, wanted: Wanted) -> Listing:
-        """Return what lives there and is meant."""
+    def find(self, query: Query) -> Listing:
+        """Return the entities that match a query."""
         entities: list[Entity] = []
-        for entity in self._read(wanted):
-            if len(entities) == wanted.limit:
+        for entity in self._read(query):
+            if len(entities) == query.limit:
                 return Listing(sorted(entities, key=_order), more=True)
             entities.append(entity)
         return Listing(sorted(entities, key=_order), more=False)
 
-    def _read(self, wanted: Wanted) -> Iterator[Entity]:
+    def _read(self, query: Query) -> Iterator[Entity]:
         from coord.redis.scanning import keys_under  # noqa: PLC0415  # the other commands run without redis-py
 
-        within = percent_encode(wanted.pattern) if wanted.exactly else ""
-        # A slot that moves meanwhile is on two nodes.
+        within = percent_encode(query.pattern) if query.exactly else ""
+        # A slot that moves during the scan is on two nodes.
         seen: set[str] = set()
-        for primary in found_primaries(self._url, self._prefix):
+        for primary in find_primaries(self._url, self._prefix):
             with primary.look() as node:
                 try:
                     for keys in keys_under(node, self._prefix, within):
-                        found = [entity for key in keys if key not in seen and (entity := named(key, self._prefix))]
-                        seen.update(entity.key for entity in found)
-                        yield from self._told(node, [entity for entity in found if wanted.has(entity)])
+                        found = [each for key in keys if key not in seen and (each := parse_key(key, self._prefix))]
+                        seen.update(each.key for each in found)
+                        yield from self._entities(node, [each for each in found if query.matches(each)])
                 except ReplyError as error:
-                    raise ConfigError(
-                        f"{node.where}: {error}; to look takes +scan +type besides what coord needs"
-                    ) from None
+                    raise ConfigError(f"{node.where}: {error}; ls, show and watch also need +scan +type") from None
 
-    def _told(self, node: Node, found: Sequence[Named]) -> Iterator[Entity]:
-        types = _plain(node.ask_many([("TYPE", entity.key) for entity in found]))
-        kinds = [kind_of(entity, str(type)) for entity, type in zip(found, types, strict=True)]
-        calls = [kind.ask(self._c.calls, entity) for kind, entity in zip(kinds, found, strict=True) if kind.ask]
+    def _entities(self, node: Node, found: Sequence[EntityKey]) -> Iterator[Entity]:
+        types = _checked(node.ask_many([("TYPE", key.key) for key in found]))
+        kinds = [kind_of(key, str(type)) for key, type in zip(found, types, strict=True)]
+        calls = [kind.call(self._c.calls, key) for kind, key in zip(kinds, found, strict=True) if kind.call]
         answers = iter(self._c.run_many(calls))
-        left = _plain(node.ask_many([("PTTL", entity.key) for entity in found]))
-        for entity, kind, ms in zip(found, kinds, left, strict=True):
-            answer: Any = next(answers) if kind.ask else None
-            told = _read(kind, answer)
-            # -2: it has gone since.
-            if told is not None and ms != _GONE:
-                yield Entity(entity, None if ms < 0 else ms / 1000, *told)
+        left = _checked(node.ask_many([("PTTL", key.key) for key in found]))
+        for key, kind, ms in zip(found, kinds, left, strict=True):
+            answer: Any = next(answers) if kind.call else None
+            shown = _shown(kind, answer)
+            if shown is not None and ms != _MISSING:
+                yield Entity(key, None if ms < 0 else ms / 1000, *shown)
 
 
-_GONE = -2
+_MISSING = -2
+"""What PTTL answers for a key that does not exist."""
 
 
-def _plain(replies: Sequence[Any]) -> Sequence[Any]:
-    """Return replies without an error among them; raise it when there is one, but for keys that have moved away."""
+def _checked(replies: Sequence[Any]) -> Sequence[Any]:
+    """Return the replies; raise the first error, except for keys that have moved to another node."""
     for reply in replies:
         if isinstance(reply, ReplyError) and reply.code not in ("MOVED", "ASK"):
             raise reply
-    return [_GONE if isinstance(reply, ReplyError) else reply for reply in replies]
+    return [_MISSING if isinstance(reply, ReplyError) else reply for reply in replies]
 
 
-def _read(kind: Kind, answer: Any) -> tuple[Told, str] | None:
-    """What an answer tells, and that in one line; None when the entity is not there any more."""
+def _shown(kind: Kind, answer: Any) -> tuple[Details, str] | None:
+    """Return details and summary of an answer; None if the entity does not exist any more."""
     if isinstance(answer, CoordError):
         return {"error": str(answer)}, str(answer)
-    told = kind.tell(answer)
-    return None if told is None else (told, kind.line(told))
+    details = kind.details(answer)
+    return None if details is None else (details, kind.summary(details))
 
 
 def _order(entity: Entity) -> tuple[str, str]:
-    return entity.named.kind, entity.named.title
+    return entity.key.kind, entity.key.title

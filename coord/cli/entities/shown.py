@@ -1,4 +1,4 @@
-"""Entities on paper: a table, one after the other in full, or JSON."""
+"""Entities as text: a table, each in full, or JSON."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from coord.cli.entities.kinds import lasting
 from coord.cli.entities.reading import Entity, Listing
 from coord.names import printable
 
-__all__ = ["HEAD", "Picture", "as_json", "full", "row", "table"]
+__all__ = ["HEAD", "Show", "as_json", "full", "row", "table"]
 
 HEAD = ("KIND", "NAME", "ENDS IN", "STATE")
 
-Picture = Callable[[str, Listing], None]
+Show = Callable[[str, Listing], None]
 """Show a listing under a title, in place of the one before."""
 
 
 def row(entity: Entity) -> tuple[str, ...]:
-    """Return an entity as a row of a table; nothing in it moves a terminal's cursor."""
-    cells = entity.named.kind, entity.named.title, lasting(entity.expires_in), entity.line
+    """Return an entity as a row of a table, without control characters."""
+    cells = entity.key.kind, entity.key.title, lasting(entity.expires_in), entity.summary
     return tuple(map(printable, cells))
 
 
 def table(entities: Sequence[Entity]) -> Iterator[str]:
-    """Yield the lines of a table, its head first."""
+    """Yield the lines of a table, the head first."""
     rows = [HEAD, *map(row, entities)]
     widths = [max(len(cells[column]) for cells in rows) for column in range(len(HEAD) - 1)]
     for cells in rows:
@@ -34,23 +34,23 @@ def table(entities: Sequence[Entity]) -> Iterator[str]:
 
 
 def full(entity: Entity) -> Iterator[str]:
-    """Yield all that is told of an entity, a line each."""
-    yield f"{entity.named.kind} {printable(entity.named.title)}"
-    yield from _lines({"key": entity.named.key, "expires_in": lasting(entity.expires_in), **entity.told}, "  ")
+    """Yield all details of an entity, a line each."""
+    yield f"{entity.key.kind} {printable(entity.key.title)}"
+    yield from _lines({"key": entity.key.key, "expires_in": lasting(entity.expires_in), **entity.details}, "  ")
 
 
-def _lines(told: dict[str, Any], indent: str) -> Iterator[str]:
-    width = max(len(printable(name)) for name in told)
-    for name, value in told.items():
+def _lines(details: dict[str, Any], indent: str) -> Iterator[str]:
+    width = max(len(printable(name)) for name in details)
+    for name, value in details.items():
         if inner := _inner(name, value):
             yield f"{indent}{printable(name)}"
             yield from _lines(inner, f"{indent}  ")
-        else:
+        elif value != "":
             yield f"{indent}{printable(name):<{width}}  {printable(_text(value))}".rstrip()
 
 
 def _inner(name: str, value: object) -> dict[str, Any]:
-    """What is told in lines of its own; metadata is its owner's, of any depth, and is not."""
+    """Return what is shown in lines of its own. Metadata of any depth stays on one line."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) and name != "metadata" else {}
 
 
@@ -61,6 +61,6 @@ def _text(value: object) -> str:
 
 
 def as_json(entities: Iterable[Entity]) -> str:
-    """Return a JSON array, with an entity a line."""
+    """Return a JSON array, an entity on each line."""
     rows = ",\n ".join(json.dumps(entity.as_json()) for entity in entities)
     return f"[{rows}]"

@@ -1,4 +1,4 @@
-"""Where a command looks: the URL and the prefix that it is given, and the primaries behind them."""
+"""The server of a command: its URL, and the primaries behind it."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from coord.operation import plain_prefix
 if TYPE_CHECKING:
     from coord.redis.primaries import Primary
 
-__all__ = ["found_primaries", "server_url"]
+__all__ = ["find_primaries", "server_url"]
+
+
+_NO_SERVER = "memory:// exists only inside the process that uses it"
 
 
 def server_url(url: str | None, prefix: str) -> str:
-    """Return the URL of a server, given or from the environment; ``ConfigError`` when it names none."""
+    """Return the URL of a server, the given one or that of the environment. ``ConfigError`` for ``memory://``."""
     try:
         plain_prefix(prefix)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     if _memory_name(url, None) is not None:
-        raise ConfigError(
-            "memory:// lives in the process that uses it, where no other can look: "
-            f"give the URL of a server, or set ${ENVIRONMENT}"
-        )
+        # Without a URL, coord.connect would use memory://, too.
+        raise ConfigError(f"{_NO_SERVER}: give the URL of a server, or set ${ENVIRONMENT}")
     return _url(url)
 
 
-def found_primaries(url: str, prefix: str) -> list[Primary]:
-    """Return the primaries behind the URL of a server; ``Unavailable`` when a cluster does not tell them."""
+def find_primaries(url: str, prefix: str) -> list[Primary]:
+    """Return the primaries behind a URL. ``Unavailable`` if a cluster does not name them."""
     _redis()
     from coord.redis.options import Options  # noqa: PLC0415  # the other commands run without redis-py
     from coord.redis.primaries import primaries  # noqa: PLC0415  # as above
