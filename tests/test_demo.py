@@ -28,7 +28,7 @@ def last_numbers(output: str, label: str) -> list[int]:
 
 def on_memory(*, with_coord: bool) -> Snapshot:
     how = Run(SMALL, "memory://", f"test-demo-{with_coord}:", with_coord, in_processes=False)
-    return run(how, lambda now, seconds: None)
+    return run(how, lambda now, seconds, last: None)
 
 
 def test_with_coord_nothing_is_lost_or_doubled_and_the_counts_are_true():

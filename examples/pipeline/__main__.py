@@ -43,8 +43,8 @@ def _compare(load: Load, url: str, place: str, *, naive_too: bool) -> int:
         titles[f"Naive: get, check, set on a dict and a lock in each {'process' if in_processes else 'thread'}"] = False
     runs = []
     for title, with_coord in titles.items():
-        with screen.watch(title, load) as show:
-            runs.append(run(Run(load, url, f"{prefix}{with_coord}:", with_coord, in_processes), show))
+        how = Run(load, url, f"{prefix}{with_coord}:", with_coord, in_processes)
+        runs.append(run(how, screen.Live(title, load).show))
     screen.compare(runs)
     print(screen.conclusion(runs))
     if in_processes:

@@ -8,10 +8,9 @@ know the outcome of an update by its id.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from examples.pipeline.load import LEASE, WORK, Load, Update
+from examples.pipeline.load import LEASE, WORK, Load, Reach, Update
 
 if TYPE_CHECKING:
     from coord import Coordinator
@@ -50,14 +49,14 @@ def produce(c: Coordinator, world: World, load: Load, number: int) -> None:
     world.finish_producer()
 
 
-def work(c: Coordinator, world: World, name: str, reach: Callable[[str, Update], None]) -> dict[str, int] | None:
+def work(c: Coordinator, world: World, reach: Reach) -> dict[str, int] | None:
     """Handle updates until none is left; then ask for the statistics, which exactly one worker is given."""
-    while (delivery := world.take(name)) is not None:
+    while (delivery := world.take()) is not None:
         _handle(c, world, reach, delivery)
     return c.stats("pipeline").consume(_RUN)
 
 
-def _handle(c: Coordinator, world: World, reach: Callable[[str, Update], None], delivery: Delivery) -> None:
+def _handle(c: Coordinator, world: World, reach: Reach, delivery: Delivery) -> None:
     stats, update = c.stats("pipeline"), delivery.update
     # One window an attempt: a copy is dropped, but not what a dead worker left behind.
     first = c.once(f"{update.id} {delivery.attempt}")
@@ -80,9 +79,7 @@ def _handle(c: Coordinator, world: World, reach: Callable[[str, Update], None], 
         lease.release()
 
 
-def _settle(
-    c: Coordinator, world: World, reach: Callable[[str, Update], None], update: Update, fence: int
-) -> str | None:
+def _settle(c: Coordinator, world: World, reach: Reach, update: Update, fence: int) -> str | None:
     """Write an update and return its outcome; None when another worker holds the document by now."""
     written = world.read(update.document, fence)
     if written is None:

@@ -45,7 +45,7 @@ class _Manager(BaseManager):
 _Manager.register("World", World)
 
 
-def run(how: Run, show: Callable[[Snapshot, float], None]) -> Snapshot:
+def run(how: Run, show: Callable[..., None]) -> Snapshot:
     """Run a pipeline to its end and return what came of it. ``show`` is called about ten times a second."""
     with contextlib.ExitStack() as stack:
         if how.with_coord:
@@ -57,14 +57,14 @@ def run(how: Run, show: Callable[[Snapshot, float], None]) -> Snapshot:
         return _watch(world, members, show)
 
 
-def _watch(world: World, members: list[Any], show: Callable[[Snapshot, float], None]) -> Snapshot:
+def _watch(world: World, members: list[Any], show: Callable[..., None]) -> Snapshot:
     """Show the run until every thread or process has ended."""
     began = time.monotonic()
     while True:
         time.sleep(_LOOK)
         ended = [member.name for member in members if not member.is_alive()]
         now = world.snapshot()
-        show(now, time.monotonic() - began)
+        show(now, time.monotonic() - began, last=len(ended) == len(members))
         for message in now.failures:
             raise coord.CoordError(message)
         for name in ended:
@@ -116,15 +116,15 @@ def _perform(how: Run, world: World, name: str) -> None:
             else:
                 pipeline = naive
                 state = naive.Local()
-            world.arrive(name)
+            world.start(name)
             if name.startswith("producer"):
                 counts = pipeline.produce(state, world, how.load, number)
             else:
-                counts = pipeline.work(state, world, name, reach)
+                counts = pipeline.work(state, world, reach)
         world.finish(name, counts)
     except coord.CoordError as error:
         world.fail(str(error))
-    except (Killed, threading.BrokenBarrierError, EOFError, ConnectionError):
+    except (Killed, EOFError, ConnectionError):
         # Killed as planned; or the run is over, or the demo itself was ended.
         return
 

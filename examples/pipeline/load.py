@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -35,6 +36,10 @@ class Update(NamedTuple):
     def id(self) -> str:
         """The name of the update in the queue."""
         return f"{self.document}/{self.revision}"
+
+
+Reach = Callable[[str, Update], None]
+"""Called at each step of a worker; a fault may hit the worker there."""
 
 
 class Fault(NamedTuple):

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from examples.pipeline.load import KEEP, LEASE, WORK, Load, Update
+from examples.pipeline.load import KEEP, LEASE, WORK, Load, Reach, Update
 from examples.pipeline.world import COUNTS
 
 if TYPE_CHECKING:
@@ -50,9 +49,9 @@ def produce(state: Local, world: World, load: Load, number: int) -> None:
     world.finish_producer()
 
 
-def work(state: Local, world: World, name: str, reach: Callable[[str, Update], None]) -> dict[str, int] | None:
+def work(state: Local, world: World, reach: Reach) -> dict[str, int] | None:
     """Handle updates until none is left; then take the statistics, unless another worker has taken them."""
-    while (delivery := world.take(name)) is not None:
+    while (delivery := world.take()) is not None:
         _handle(state, world, reach, delivery)
     counts = {count: state.get(f"stats:{count}") for count in COUNTS}
     for count in COUNTS:
@@ -60,7 +59,7 @@ def work(state: Local, world: World, name: str, reach: Callable[[str, Update], N
     return counts if any(counts.values()) else None
 
 
-def _handle(state: Local, world: World, reach: Callable[[str, Update], None], delivery: Delivery) -> None:
+def _handle(state: Local, world: World, reach: Reach, delivery: Delivery) -> None:
     update = delivery.update
     _count(state, "delivered")
     if state.get(f"seen:{update.id}"):
@@ -80,7 +79,7 @@ def _handle(state: Local, world: World, reach: Callable[[str, Update], None], de
     world.ack(delivery.receipt)
 
 
-def _settle(state: Local, world: World, reach: Callable[[str, Update], None], update: Update) -> str:
+def _settle(state: Local, world: World, reach: Reach, update: Update) -> str:
     """Write an update and return its outcome."""
     if update.version < state.get(f"version:{update.document}"):
         return "superseded"

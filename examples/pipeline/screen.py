@@ -1,18 +1,15 @@
-"""What the demo prints: drawn with rich on a terminal, plain lines elsewhere."""
+"""What the demo prints: on a terminal a table that is redrawn in place, elsewhere a line a second."""
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Callable, Generator, Iterator
-from importlib.util import find_spec
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator
 
 from examples.pipeline.load import LEASE, PRODUCERS, REDELIVERY, STALL, Load
 from examples.pipeline.world import COUNTS, Snapshot
 
-_COLOURS = {"killed": "bold red", "stalled": "yellow", "running": "green"}
-_GOOD, _BAD, _PLAIN = "\x1b[32m", "\x1b[1;31m", "\x1b[0m"
+GOOD, BAD, PLAIN = "\x1b[32m", "\x1b[1;31m", "\x1b[0m"
 
 
 def introduction(load: Load, place: str, *, in_processes: bool) -> str:
@@ -28,28 +25,33 @@ The state is kept on {place}.
 """
 
 
-@contextlib.contextmanager
-def watch(title: str, load: Load) -> Generator[Callable[[Snapshot, float], None]]:
-    """Show a run while it goes on; yield the function that is told how far it has come."""
-    if sys.stdout.isatty() and find_spec("rich"):
-        from rich.live import Live  # noqa: PLC0415  # rich is optional
+class Live:
+    """Shows a run while it goes on."""
 
-        with Live(auto_refresh=False) as live:
-            yield lambda now, seconds: live.update(_picture(title, load, now, seconds), refresh=True)
-        print()
-        return
-    print(f"{title}:", flush=True)
-    shown, line = 0, ""
+    def __init__(self, title: str, load: Load) -> None:
+        self._load = load
+        self._terminal = sys.stdout.isatty()
+        self._drawn = self._second = 0
+        print(f"{title}:", flush=True)
 
-    def show(now: Snapshot, seconds: float) -> None:
-        nonlocal shown, line
-        line = f"  {seconds:4.1f} s  {now.settled:,} of {load.total:,} updates settled, {now.killed} workers killed"
-        if int(seconds) > shown:
-            shown = int(seconds)
+    def show(self, now: Snapshot, seconds: float, *, last: bool = False) -> None:
+        """Show how far the run has come after so many seconds."""
+        done, total = now.settled, self._load.total
+        line = f"  {seconds:4.1f} s  {done:,} of {total:,} updates settled, {now.killed} workers killed"
+        if self._terminal:
+            counts = {**now.truth, "rejected": now.refused, "doubled": now.doubled}
+            bar = "#" * (40 * done // total)
+            states = Counter(state for name, state in now.states.items() if name.startswith("worker"))
+            workers = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+            rows = [line, f"  [{bar:<40}]", "".join(f"{name:>12}" for name in counts)]
+            rows += ["".join(f"{count:>12,}" for count in counts.values()), f"  workers: {workers}"]
+            print(f"\x1b[{self._drawn}A" * bool(self._drawn) + "".join(f"\x1b[2K{row}\n" for row in rows), end="")
+            self._drawn = len(rows)
+        elif last or int(seconds) > self._second:
+            self._second = int(seconds)
             print(line, flush=True)
-
-    yield show
-    print(f"{line}\n", flush=True)
+        if last:
+            print(flush=True)
 
 
 def compare(runs: list[Snapshot]) -> None:
@@ -69,7 +71,7 @@ def conclusion(runs: list[Snapshot]) -> str:
         said = f"With coord {_damage(ours)}: this is a bug in coord."
     for naive in rest:
         lucky = "The naive code was lucky this time: try another --seed, or more --workers."
-        said += "\n" + (lucky if not (naive.lost + naive.doubled + naive.miscounted) else f"Naive: {_damage(naive)}.")
+        said += "\n" + (lucky if naive.lost + naive.doubled + naive.miscounted == 0 else f"Naive: {_damage(naive)}.")
     return said
 
 
@@ -83,40 +85,20 @@ def _damage(now: Snapshot) -> str:
 def _rows(runs: list[Snapshot]) -> Iterator[tuple[str, ...]]:
     for count in COUNTS:
         yield count, *(f"{n:,}" for now in runs for n in (now.counted[count], now.truth[count]))
-    # Only the first run, the one with coord, waits and is called back.
+    # Only the first run, the one with coord, waits for its requests and its barrier.
     yield "waited for", f"{runs[0].counted['awaited']:,}", f"{runs[0].truth['enqueued']:,}"
     yield "barrier completed", f"{runs[0].counted['completed']:,}", "1"
-    for label, values in (
-        ("killed workers", [now.killed for now in runs]),
-        ("writes rejected", [now.refused for now in runs]),
-        ("lost", [now.lost for now in runs]),
-        ("doubled", [now.doubled for now in runs]),
+    for label, field in (
+        ("killed workers", "killed"),
+        ("writes rejected", "refused"),
+        ("lost", "lost"),
+        ("doubled", "doubled"),
     ):
-        yield label, *(cell for n in values for cell in ("", f"{n:,}"))
+        yield label, *(cell for now in runs for cell in ("", f"{getattr(now, field):,}"))
 
 
 def _cell(label: str, counted: str, true: str) -> str:
     cell = f"{counted:>14}{true:>12}"
     if not sys.stdout.isatty() or not (counted or label in ("lost", "doubled")):
         return cell
-    return f"{_GOOD if true == (counted or '0') else _BAD}{cell}{_PLAIN}"
-
-
-def _picture(title: str, load: Load, now: Snapshot, seconds: float) -> Any:
-    """Return the title, a progress bar, the counts, and the state of each worker, to be drawn by rich."""
-    from rich import box, console, progress_bar, table, text  # noqa: PLC0415  # rich is optional
-
-    bar = table.Table.grid(padding=(0, 2))
-    progress = progress_bar.ProgressBar(total=load.total, completed=now.settled, width=40)
-    bar.add_row(progress, f"{now.settled:,} of {load.total:,} updates settled", f"{seconds:.1f} s")
-    counts = table.Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    numbers = {**now.truth, "writes rejected": now.refused, "doubled": now.doubled}
-    for head in numbers:
-        counts.add_column(head, justify="right")
-    *cells, last = (f"{n:,}" for n in numbers.values())
-    counts.add_row(*cells, text.Text(last, style="bold red" if now.doubled else "green"))
-    workers = table.Table.grid(padding=(0, 3))
-    for name, state in sorted(now.states.items()):
-        done = f"{now.deliveries[name]:,} deliveries" if name in now.deliveries else ""
-        workers.add_row(name, text.Text(state, style=_COLOURS.get(state, "dim")), done)
-    return console.Group(text.Text(title, style="bold"), bar, counts, workers)
+    return f"{GOOD if true == (counted or '0') else BAD}{cell}{PLAIN}"

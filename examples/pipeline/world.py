@@ -16,7 +16,6 @@ COUNTS = ("enqueued", "delivered", "deduped", "worked", "superseded")
 _TWICE = 0.3
 _UNORDERED = 0.06
 _BACK = 0.05
-_START_SECONDS = 60.0
 
 
 class Delivery(NamedTuple):
@@ -39,7 +38,6 @@ class Snapshot:
     refused: int  # writes with an old fence
     reports: int  # workers that were given the statistics
     states: dict[str, str]
-    deliveries: Counter[str]
     failures: list[str]
 
     @property
@@ -70,7 +68,6 @@ class World:
         self._load = load
         self._dice = load.dice("queue")
         self._changed = threading.Condition()
-        self._start = threading.Barrier(PRODUCERS + load.workers)
         self._producers = PRODUCERS
         self._due: list[tuple[float, int, Update, int]] = []
         self._given: dict[int, tuple[float, Delivery]] = {}
@@ -82,7 +79,6 @@ class World:
         self._faults = load.faults()
         self._states: dict[str, str] = {}
         self._steps: Counter[str] = Counter()
-        self._deliveries: Counter[str] = Counter()
         self._reports: list[dict[str, int]] = []
         self._failures: list[str] = []
 
@@ -103,7 +99,7 @@ class World:
             self._producers -= 1
             self._changed.notify_all()
 
-    def take(self, worker: str) -> Delivery | None:
+    def take(self) -> Delivery | None:
         """Wait for the next update; None when no more will come."""
         with self._changed:
             while not self._is_due():
@@ -116,7 +112,6 @@ class World:
             self._given[receipt] = time.monotonic() + REDELIVERY, delivery
             self._delivered += 1
             self._attempts.add((update.id, attempt))
-            self._deliveries[worker] += 1
             return delivery
 
     def ack(self, receipt: int) -> None:
@@ -172,10 +167,8 @@ class World:
 
     # --- the workers' states
 
-    def arrive(self, name: str) -> None:
-        """Wait until all producers and workers are ready to start."""
-        self._states[name] = "ready"
-        self._start.wait(_START_SECONDS)
+    def start(self, name: str) -> None:
+        """Record that a producer or worker has started."""
         self._states[name] = "running"
 
     def fault(self, name: str, step: str, update: Update) -> str | None:
@@ -220,6 +213,5 @@ class World:
                 refused=self._refused,
                 reports=len(self._reports),
                 states=dict(self._states),
-                deliveries=self._deliveries.copy(),
                 failures=list(self._failures),
             )

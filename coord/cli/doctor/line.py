@@ -67,5 +67,5 @@ def parser() -> Finding:
     try:
         return ok("hiredis", f"{version('hiredis')} parses replies, redis-py {version('redis')} connects")
     except PackageNotFoundError:
-        advice = "pip install 'coord[hiredis]'"
+        advice = "pip install 'coord[redis]'"
         return warning("hiredis", "not installed: replies are parsed in Python, which is slower", advice)
