@@ -48,12 +48,12 @@ def connect(
     """
     # What is wrong here is told before anything is opened.
     Naming(prefix, ttl)
-    name = _memory_name(url, client)
+    name = memory_name(url, client)
     if name is not None:
         _no_options(options)
         return Coordinator(Memory(keyspace(name)), prefix=prefix, ttl=ttl)
-    redis = _redis()
-    return Coordinator(redis.connect(_url(url), client, prefix=prefix, **options), prefix=prefix, ttl=ttl)
+    redis = redis_backend()
+    return Coordinator(redis.connect(given_url(url), client, prefix=prefix, **options), prefix=prefix, ttl=ttl)
 
 
 def connect_async(
@@ -75,12 +75,12 @@ class Connecting:
 
     async def _connect(self) -> AsyncCoordinator:
         Naming(self._prefix, self._ttl)
-        name = _memory_name(self._url, self._client)
+        name = memory_name(self._url, self._client)
         if name is not None:
             _no_options(self._options)
             return AsyncCoordinator(AsyncMemory(keyspace(name)), prefix=self._prefix, ttl=self._ttl)
-        redis = _redis()
-        runner = await redis.connect_async(_url(self._url), self._client, prefix=self._prefix, **self._options)
+        redis = redis_backend()
+        runner = await redis.connect_async(given_url(self._url), self._client, prefix=self._prefix, **self._options)
         return AsyncCoordinator(runner, prefix=self._prefix, ttl=self._ttl)
 
     def __await__(self) -> Generator[Any, None, AsyncCoordinator]:
@@ -137,7 +137,7 @@ def from_config(config: Mapping[str, Any]) -> Coordinator:
         dsn = redis.get("dsn") or os.environ.get(ENVIRONMENT)
         if not dsn:
             raise ConfigError(f"backend is redis, and neither redis.dsn nor ${ENVIRONMENT} says where it is")
-        if _memory_name(dsn, None) is not None:
+        if memory_name(dsn, None) is not None:
             raise ConfigError("backend is redis, and its dsn is a memory:// URL: say which of the two is meant")
         return connect(dsn, prefix=prefix, ttl=ttl)
     return _custom(backend, config)
@@ -213,17 +213,18 @@ def get_coordinator() -> Coordinator:
 # --- URLs ----------------------------------------------------------------------------------------
 
 
-def _url(url: str | None) -> str:
+def given_url(url: str | None) -> str:
+    """Return the URL, or without one that of the environment, or ``memory://``."""
     return os.environ.get(ENVIRONMENT) or "memory://" if url is None else url
 
 
-def _memory_name(url: str | None, client: Any) -> str | None:
-    """The keyspace that is meant; None when a server is."""
+def memory_name(url: str | None, client: Any) -> str | None:
+    """Return the name of the keyspace in a ``memory://`` URL; None for a server. ``ConfigError`` for other URLs."""
     if client is not None:
         if url is not None:
             raise ConfigError("connect takes a URL or a client, not both")
         return None
-    url = _url(url)
+    url = given_url(url)
     if not isinstance(url, str):
         raise TypeError(f"a URL is a str, not {type(url).__name__}")
     scheme, separator, rest = url.partition("://")
@@ -244,7 +245,8 @@ def _no_options(options: dict[str, Any]) -> None:
         raise ConfigError(f"memory:// has no option {', '.join(map(repr, options))}")
 
 
-def _redis() -> Any:
+def redis_backend() -> Any:
+    """Return the package ``coord.redis``; ``ConfigError`` without redis-py."""
     try:
         from coord import redis  # noqa: PLC0415  # memory:// needs no redis-py
     except ModuleNotFoundError as error:

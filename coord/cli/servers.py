@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from coord.config import ENVIRONMENT, _memory_name, _redis, _url
+from coord.config import ENVIRONMENT, given_url, memory_name, redis_backend
 from coord.errors import ConfigError
 from coord.operation import plain_prefix
 
@@ -23,15 +23,15 @@ def server_url(url: str | None, prefix: str) -> str:
         plain_prefix(prefix)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    if _memory_name(url, None) is not None:
+    if memory_name(url, None) is not None:
         # Without a URL, coord.connect would use memory://, too.
         raise ConfigError(f"{_NO_SERVER}: give the URL of a server, or set ${ENVIRONMENT}")
-    return _url(url)
+    return given_url(url)
 
 
 def find_primaries(url: str, prefix: str) -> list[Primary]:
     """Return the primaries behind a URL. ``Unavailable`` if a cluster does not name them."""
-    _redis()
+    redis_backend()
     from coord.redis.options import Options  # noqa: PLC0415  # the other commands run without redis-py
     from coord.redis.primaries import primaries  # noqa: PLC0415  # as above
 

@@ -72,7 +72,7 @@ def _look(inventory: Inventory, query: Query, show: Show) -> None:
         show(f"{time.strftime('%X')}  {printable(str(error))}", Listing([], more=False))
         return
     count = f"{len(listing.entities):,}{' and more' if listing.more else ''}"
-    show(f"{time.strftime('%X')}  {inventory}, {count} found", listing)
+    show(f"{time.strftime('%X')}  {', '.join(inventory.nodes)}: {count} found", listing)
 
 
 def _screen() -> AbstractContextManager[Show]:

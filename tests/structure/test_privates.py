@@ -15,8 +15,6 @@ PUBLIC = {"_asdict", "_replace", "_fields", "_make", "_exit"}
 """Names of the standard library that are public all the same."""
 
 LEFT_IN_COORD = {
-    "coord/cli/entities/reading.py": {"_runner"},
-    "coord/cli/servers.py": {"_memory_name", "_redis", "_url"},
     "coord/redis/primaries.py": {"_redis_py"},
     "coord/testing/leaks.py": {"_runner"},
     # asyncio and redis-py offer no public way to these.

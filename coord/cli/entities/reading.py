@@ -66,9 +66,8 @@ class Inventory:
     def __init__(self, url: str, prefix: str) -> None:
         self._url, self._prefix = url, prefix
         self._c: Coordinator = connect(url, prefix=prefix, eviction="ignore")
-
-    def __repr__(self) -> str:
-        return repr(self._c._runner)
+        self.nodes: list[str] = []
+        """Where the entities of the last ``find`` are: a server, or the primaries of a cluster."""
 
     def close(self) -> None:
         """Close the connections."""
@@ -89,8 +88,10 @@ class Inventory:
         within = percent_encode(query.pattern) if query.exactly else ""
         # A slot that moves during the scan is on two nodes.
         seen: set[str] = set()
+        self.nodes.clear()
         for primary in find_primaries(self._url, self._prefix):
             with primary.look() as node:
+                self.nodes.append(node.where)
                 try:
                     for keys in keys_under(node, self._prefix, within):
                         found = [each for key in keys if key not in seen and (each := parse_key(key, self._prefix))]
