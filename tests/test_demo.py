@@ -8,8 +8,8 @@ import pytest
 from coord.testing.servers import engines
 from examples.pipeline.__main__ import main
 from examples.pipeline.crew import Run, run
+from examples.pipeline.environment import Environment, Snapshot
 from examples.pipeline.load import Load
-from examples.pipeline.world import Snapshot, World
 
 SMALL = Load(documents=40, updates=3, workers=4)
 OPTIONS = ("--documents", "40", "--updates", "3", "--workers", "4")
@@ -102,7 +102,7 @@ def test_every_revision_of_every_document_is_written_once_and_in_order():
 
 
 def test_the_store_rejects_a_fence_lower_than_the_last_reader_had():
-    store = World(SMALL)
+    store = Environment(SMALL)
     assert store.read("doc-001", 1) == []
     assert store.read("doc-001", 2) == []
     assert not store.write("doc-001", 7, 1)

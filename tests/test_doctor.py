@@ -67,7 +67,7 @@ def test_a_server_that_is_fit(engine: Engine, doctor: Ask) -> None:
     assert set(levels.values()) == {"ok"}, told.output
     assert set(levels) == {
         *("reached", "role", "eviction", "memory", "persistence", "replication"),
-        *("scripts", "rights", "notices", "clock", "keys", "hiredis"),
+        *("scripts", "rights", "notifications", "clock", "keys", "hiredis"),
     }
     assert told.code == (0 if told.level("version") == "ok" else 1)
     assert re.search(r"a round trip takes \d+\.\d\d ms", told.lines["reached"])
@@ -171,7 +171,9 @@ def test_the_smallest_user_is_enough_for_coord(guarded: tuple[Server, Any], doct
     look.execute_command(*line.replace(">PASSWORD", ">hush").split())
     url = server.url.replace("://", "://coord:hush@")
     told = doctor(url)
-    assert {told.level(what) for what in ("reached", "role", "eviction", "scripts", "rights", "notices")} == {"ok"}
+    assert {told.level(what) for what in ("reached", "role", "eviction", "scripts", "rights", "notifications")} == {
+        "ok"
+    }
     assert told.level("keys") == "unchecked"
     assert told.code == 1, told.output
     with coord.connect(url) as c, c.hold("job"):
@@ -189,7 +191,7 @@ def test_a_user_who_lacks_rights_is_told_which(guarded: tuple[Server, Any], doct
     told = doctor(server.url.replace("://", "://tom:hush@"), "--acl")
     assert told.code == 2
     assert "the user tom may not run HSET" in told.lines["rights"]
-    assert told.level("notices") == "warning"
+    assert told.level("notifications") == "warning"
     assert told.level("version") == "unchecked"
     assert "+hset" in told.output.splitlines()[-1]
 
@@ -230,7 +232,7 @@ def test_a_cluster(cluster: Cluster, doctor: Ask) -> None:
     told = doctor(cluster.url, "--acl")
     assert told.code == 1, told.output
     assert "ok         cluster       16,384 slots on 3 primaries" in told.output
-    assert told.output.count(" reached ") == told.output.count("ok         notices") == 3
+    assert told.output.count(" reached ") == told.output.count("ok         notifications") == 3
     assert told.level("rights") == "ok"
     assert told.output.splitlines()[-1].endswith("+cluster|slots +asking")
     told = doctor(cluster.primaries[0].url)

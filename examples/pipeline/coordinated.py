@@ -14,7 +14,7 @@ from examples.pipeline.load import LEASE, WORK, Load, Reach, Update
 
 if TYPE_CHECKING:
     from coord import Coordinator
-    from examples.pipeline.world import Delivery, World
+    from examples.pipeline.environment import Delivery, Environment
 
 _RUN = "run"
 _LONGEST = 60.0
@@ -25,7 +25,7 @@ def prepare(c: Coordinator, load: Load) -> None:
     c.barrier(_RUN).open(parties=load.documents)
 
 
-def produce(c: Coordinator, world: World, load: Load, number: int) -> None:
+def produce(c: Coordinator, env: Environment, load: Load, number: int) -> None:
     """Enqueue every update under a new version of its document, and wait until all of them are settled.
 
     A document is a request, and its updates are the work of that request. A settled document arrives at the barrier
@@ -39,49 +39,49 @@ def produce(c: Coordinator, world: World, load: Load, number: int) -> None:
             update = Update(document, revision, c.bump(document), revision == load.updates)
             stats.merge(_RUN, enqueued=1, op_id=f"enqueued {update.id}")
             request.add("updates", update.id)
-            world.put(update)
+            env.put(update)
         time.sleep(load.pause * len(revisions))
     for document in dict.fromkeys(document for document, _ in bursts):
         stages = c.request(document).wait(_LONGEST)
         stats.merge(_RUN, awaited=stages["updates"].processed, op_id=f"awaited {document}")
         if c.barrier(_RUN).arrive(document).completed:
             stats.merge(_RUN, completed=1)
-    world.finish_producer()
+    env.finish_producer()
 
 
-def work(c: Coordinator, world: World, reach: Reach) -> dict[str, int] | None:
+def work(c: Coordinator, env: Environment, reach: Reach) -> dict[str, int] | None:
     """Handle updates until none is left; then ask for the statistics, which exactly one worker is given."""
-    while (delivery := world.take()) is not None:
-        _handle(c, world, reach, delivery)
+    while (delivery := env.take()) is not None:
+        _handle(c, env, reach, delivery)
     return c.stats("pipeline").consume(_RUN)
 
 
-def _handle(c: Coordinator, world: World, reach: Reach, delivery: Delivery) -> None:
+def _handle(c: Coordinator, env: Environment, reach: Reach, delivery: Delivery) -> None:
     stats, update = c.stats("pipeline"), delivery.update
     # One window an attempt: a copy is dropped, but not what a dead worker left behind.
     first = c.once(f"{update.id} {delivery.attempt}")
     stats.merge(_RUN, delivered=1, deduped=0 if first else 1, op_id=f"delivered {delivery.receipt}")
     if not first:
-        world.ack(delivery.receipt)
+        env.ack(delivery.receipt)
         return
     lease = c.claim(update.document, ttl=LEASE)
-    outcome = _settle(c, world, reach, update, lease.fence) if lease else None
+    outcome = _settle(c, env, reach, update, lease.fence) if lease else None
     if outcome is None:
-        world.put_back(delivery.receipt)
+        env.put_back(delivery.receipt)
     else:
         # With the update's id, its outcome counts once however many workers come to this line.
         stats.merge(_RUN, {outcome: 1}, op_id=f"settled {update.id}")
         c.request(update.document).done("updates", update.id)
         reach("counted", update)
-        world.ack(delivery.receipt)
+        env.ack(delivery.receipt)
     if lease:
         # After a stall another worker may hold the document; releasing then has no effect.
         lease.release()
 
 
-def _settle(c: Coordinator, world: World, reach: Reach, update: Update, fence: int) -> str | None:
+def _settle(c: Coordinator, env: Environment, reach: Reach, update: Update, fence: int) -> str | None:
     """Write an update and return its outcome; None when another worker holds the document by now."""
-    written = world.read(update.document, fence)
+    written = env.read(update.document, fence)
     if written is None:
         return None
     if update.revision in written:
@@ -91,7 +91,7 @@ def _settle(c: Coordinator, world: World, reach: Reach, update: Update, fence: i
         return "superseded"
     time.sleep(WORK)
     reach("working", update)
-    if not world.write(update.document, update.revision, fence):
+    if not env.write(update.document, update.revision, fence):
         return None
     reach("written", update)
     return "worked"

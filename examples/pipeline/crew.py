@@ -1,4 +1,4 @@
-"""Producers and workers as threads, or as processes that share the world through a manager process."""
+"""Producers and workers as threads, or as processes that share one environment through a manager process."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import Any
 
 import coord
 from examples.pipeline import coordinated, naive
+from examples.pipeline.environment import Environment, Snapshot
 from examples.pipeline.load import KEEP, PRODUCERS, STALL, Load, Update
-from examples.pipeline.world import Snapshot, World
 
 _LOOK = 0.1
 _ENDING = 5.0
@@ -39,10 +39,10 @@ class Run:
 
 
 class _Manager(BaseManager):
-    World: Callable[[Load], World]
+    Environment: Callable[[Load], Environment]
 
 
-_Manager.register("World", World)
+_Manager.register("Environment", Environment)
 
 
 def run(how: Run, show: Callable[..., None]) -> Snapshot:
@@ -51,19 +51,19 @@ def run(how: Run, show: Callable[..., None]) -> Snapshot:
         if how.with_coord:
             with coord.connect(how.url, prefix=how.prefix, ttl=KEEP) as c:
                 coordinated.prepare(c, how.load)
-        world = stack.enter_context(_world(how))
-        members = [_start(stack, how, world, f"producer-{number}") for number in range(1, PRODUCERS + 1)]
-        members += [_start(stack, how, world, f"worker-{number}") for number in range(1, how.load.workers + 1)]
-        return _watch(world, members, show)
+        env = stack.enter_context(_environment(how))
+        members = [_start(stack, how, env, f"producer-{number}") for number in range(1, PRODUCERS + 1)]
+        members += [_start(stack, how, env, f"worker-{number}") for number in range(1, how.load.workers + 1)]
+        return _watch(env, members, show)
 
 
-def _watch(world: World, members: list[Any], show: Callable[..., None]) -> Snapshot:
+def _watch(env: Environment, members: list[Any], show: Callable[..., None]) -> Snapshot:
     """Show the run until every thread or process has ended."""
     began = time.monotonic()
     while True:
         time.sleep(_LOOK)
         ended = [member.name for member in members if not member.is_alive()]
-        now = world.snapshot()
+        now = env.snapshot()
         show(now, time.monotonic() - began, last=len(ended) == len(members))
         for message in now.failures:
             raise coord.CoordError(message)
@@ -78,22 +78,22 @@ def _watch(world: World, members: list[Any], show: Callable[..., None]) -> Snaps
 
 
 @contextlib.contextmanager
-def _world(how: Run) -> Generator[World]:
+def _environment(how: Run) -> Generator[Environment]:
     if not how.in_processes:
-        yield World(how.load)
+        yield Environment(how.load)
         return
     with _Manager(ctx=multiprocessing.get_context("spawn")) as manager:
-        yield manager.World(how.load)
+        yield manager.Environment(how.load)
 
 
-def _start(stack: contextlib.ExitStack, how: Run, world: World, name: str) -> Any:
+def _start(stack: contextlib.ExitStack, how: Run, env: Environment, name: str) -> Any:
     """Start a producer or a worker, which ends with the stack."""
     if not how.in_processes:
-        thread = threading.Thread(target=_perform, args=(how, world, name), name=name, daemon=True)
+        thread = threading.Thread(target=_perform, args=(how, env, name), name=name, daemon=True)
         thread.start()
         return thread
     # A fresh interpreter shares no connection and no lock with this one. It ignores Ctrl-C: the demo ends it.
-    process = multiprocessing.get_context("spawn").Process(target=_perform, args=(how, world, name), name=name)
+    process = multiprocessing.get_context("spawn").Process(target=_perform, args=(how, env, name), name=name)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     process.start()
     signal.signal(signal.SIGINT, before)
@@ -102,9 +102,9 @@ def _start(stack: contextlib.ExitStack, how: Run, world: World, name: str) -> An
     return process
 
 
-def _perform(how: Run, world: World, name: str) -> None:
+def _perform(how: Run, env: Environment, name: str) -> None:
     """Run one producer or worker to its end."""
-    reach = partial(_reach, how, world, name)
+    reach = partial(_reach, how, env, name)
     number = int(name.rpartition("-")[2]) - 1
     try:
         with contextlib.ExitStack() as stack:
@@ -116,22 +116,22 @@ def _perform(how: Run, world: World, name: str) -> None:
             else:
                 pipeline = naive
                 state = naive.Local()
-            world.start(name)
+            env.start(name)
             if name.startswith("producer"):
-                counts = pipeline.produce(state, world, how.load, number)
+                counts = pipeline.produce(state, env, how.load, number)
             else:
-                counts = pipeline.work(state, world, reach)
-        world.finish(name, counts)
+                counts = pipeline.work(state, env, reach)
+        env.finish(name, counts)
     except coord.CoordError as error:
-        world.fail(str(error))
+        env.fail(str(error))
     except (Killed, EOFError, ConnectionError):
         # Killed as planned; or the run is over, or the demo itself was ended.
         return
 
 
-def _reach(how: Run, world: World, name: str, step: str, update: Update) -> None:
-    """Meet the fault that the world has for this step, if any."""
-    match world.fault(name, step, update):
+def _reach(how: Run, env: Environment, name: str, step: str, update: Update) -> None:
+    """Meet the fault that is due at this step, if any."""
+    match env.fault(name, step, update):
         case "kill" if how.in_processes:
             os.kill(os.getpid(), signal.SIGKILL)
         case "kill":

@@ -9,11 +9,11 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from examples.pipeline.environment import COUNTS
 from examples.pipeline.load import KEEP, LEASE, WORK, Load, Reach, Update
-from examples.pipeline.world import COUNTS
 
 if TYPE_CHECKING:
-    from examples.pipeline.world import Delivery, World
+    from examples.pipeline.environment import Delivery, Environment
 
 _POLL = 0.005
 
@@ -37,49 +37,49 @@ class Local:
             self._values[key] = value, time.monotonic() + ttl
 
 
-def produce(state: Local, world: World, load: Load, number: int) -> None:
+def produce(state: Local, env: Environment, load: Load, number: int) -> None:
     """Enqueue every update under a new version of its document."""
     for document, revisions in load.bursts(number):
         for revision in revisions:
             version = state.get(f"version:{document}") + 1
             state.set(f"version:{document}", version)
-            world.put(Update(document, revision, version, revision == load.updates))
+            env.put(Update(document, revision, version, revision == load.updates))
             _count(state, "enqueued")
         time.sleep(load.pause * len(revisions))
-    world.finish_producer()
+    env.finish_producer()
 
 
-def work(state: Local, world: World, reach: Reach) -> dict[str, int] | None:
+def work(state: Local, env: Environment, reach: Reach) -> dict[str, int] | None:
     """Handle updates until none is left; then take the statistics, unless another worker has taken them."""
-    while (delivery := world.take()) is not None:
-        _handle(state, world, reach, delivery)
+    while (delivery := env.take()) is not None:
+        _handle(state, env, reach, delivery)
     counts = {count: state.get(f"stats:{count}") for count in COUNTS}
     for count in COUNTS:
         state.set(f"stats:{count}", 0)
     return counts if any(counts.values()) else None
 
 
-def _handle(state: Local, world: World, reach: Reach, delivery: Delivery) -> None:
+def _handle(state: Local, env: Environment, reach: Reach, delivery: Delivery) -> None:
     update = delivery.update
     _count(state, "delivered")
     if state.get(f"seen:{update.id}"):
         # If the worker that saw it has died since, this drops the only copy.
         _count(state, "deduped")
-        world.ack(delivery.receipt)
+        env.ack(delivery.receipt)
         return
     # Two workers that check at the same time both continue.
     state.set(f"seen:{update.id}", 1)
     while state.get(f"lock:{update.document}"):
         time.sleep(_POLL)
     state.set(f"lock:{update.document}", 1, LEASE)
-    _count(state, _settle(state, world, reach, update))
+    _count(state, _settle(state, env, reach, update))
     # This releases the lock whoever holds it by now.
     state.set(f"lock:{update.document}", 0)
     reach("counted", update)
-    world.ack(delivery.receipt)
+    env.ack(delivery.receipt)
 
 
-def _settle(state: Local, world: World, reach: Reach, update: Update) -> str:
+def _settle(state: Local, env: Environment, reach: Reach, update: Update) -> str:
     """Write an update and return its outcome."""
     if update.version < state.get(f"version:{update.document}"):
         return "superseded"
@@ -87,7 +87,7 @@ def _settle(state: Local, world: World, reach: Reach, update: Update) -> str:
     time.sleep(WORK)
     reach("working", update)
     # After a pause longer than the lock's TTL, this overwrites a newer revision.
-    world.write(update.document, update.revision)
+    env.write(update.document, update.revision)
     reach("written", update)
     return "worked"
 

@@ -6,8 +6,8 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 
+from examples.pipeline.environment import COUNTS, Snapshot
 from examples.pipeline.load import LEASE, PRODUCERS, REDELIVERY, STALL, Load
-from examples.pipeline.world import COUNTS, Snapshot
 
 GOOD, BAD, PLAIN = "\x1b[32m", "\x1b[1;31m", "\x1b[0m"
 

@@ -15,8 +15,8 @@ from coord.cli.doctor.findings import Finding, Report, unchecked
 from coord.cli.doctor.keys import lifetimes
 from coord.cli.doctor.line import clock, parser, reached, unreachable
 from coord.cli.doctor.replication import replication
-from coord.cli.doctor.rights import notices, scripts
-from coord.cli.doctor.server import CONFIGURED, Told, memory, persistence, role, version, version_of
+from coord.cli.doctor.rights import notifications, scripts
+from coord.cli.doctor.server import CONFIGURED, Info, memory, persistence, role, version, version_of
 from coord.cli.doctor.topology import sentinels, slots
 from coord.cli.servers import find_primaries, server_url
 from coord.errors import CoordError, ReplyError
@@ -114,17 +114,17 @@ def _one_primary(primary: Primary, node: Node, seen: Seen) -> Iterator[Finding]:
         )
     sharded = seen.clustered and seen.sharded
     yield from scripts(node, primary.scratch, sharded=sharded)
-    yield notices(primary, sharded=sharded)
+    yield notifications(primary, sharded=sharded)
     yield clock(node)
 
 
-def _info(node: Node) -> Told:
+def _info(node: Node) -> Info:
     reply = node.ask("INFO")
     if isinstance(reply, ReplyError):
         return {}
     return dict(line.split(":", 1) for line in str(reply).splitlines() if ":" in line)
 
 
-def _configured(node: Node) -> Told:
+def _configured(node: Node) -> Info:
     replies = node.ask_many([("CONFIG", "GET", name) for name in CONFIGURED])
     return {reply[0]: reply[1] for reply in replies if not isinstance(reply, ReplyError) and reply}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from coord.cli.doctor.findings import Finding, ok, problem, warning
-from coord.cli.doctor.server import Told
+from coord.cli.doctor.server import Info
 
 __all__ = ["replication"]
 
@@ -14,7 +14,7 @@ _SHORT = 2
 _SEE = "docs/guarantees.md has the figures"
 
 
-def replication(info: Told, configured: Told, *, fails_over: bool) -> Iterator[Finding]:
+def replication(info: Info, configured: Info, *, fails_over: bool) -> Iterator[Finding]:
     """Check the replicas of a primary; ``fails_over``: Sentinel or a cluster would promote one."""
     if info.get("role") != "master":
         return

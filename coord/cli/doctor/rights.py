@@ -13,7 +13,7 @@ from coord.script import all_scripts
 if TYPE_CHECKING:
     from coord.redis.primaries import Node, Primary
 
-__all__ = ["notices", "scripts"]
+__all__ = ["notifications", "scripts"]
 
 _GRANT = "grant what is missing: coord doctor --acl prints the smallest ACL"
 
@@ -62,11 +62,13 @@ _NOT_TRIED = {
 }
 
 
-def notices(primary: Primary, *, sharded: bool) -> Finding:
+def notifications(primary: Primary, *, sharded: bool) -> Finding:
     """Check whether the user may subscribe, so that waiters are notified."""
     command = "SSUBSCRIBE" if sharded else "SUBSCRIBE"
     with primary.look() as node:
         reply = node.ask(command, primary.scratch)
     if isinstance(reply, ReplyError):
-        return warning("notices", f"{command} is refused: waiters poll four times a second instead ({reply})", _GRANT)
-    return ok("notices", "waiters can be notified")
+        return warning(
+            "notifications", f"{command} is refused: waiters poll four times a second instead ({reply})", _GRANT
+        )
+    return ok("notifications", "waiters can be notified")

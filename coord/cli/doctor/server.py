@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 
 from coord.cli.doctor.findings import Finding, ok, problem, unchecked, warning
 
-__all__ = ["CONFIGURED", "Told", "memory", "persistence", "role", "version", "version_of"]
+__all__ = ["CONFIGURED", "Info", "memory", "persistence", "role", "version", "version_of"]
 
-Told = Mapping[str, str]
+Info = Mapping[str, str]
 """The fields of INFO or CONFIG GET that the user may see."""
 
 CONFIGURED = ("save", "appendfsync", "min-replicas-to-write", "min-replicas-max-lag")
@@ -24,14 +24,14 @@ _MENDED = {
 """The first release of each line without CVE-2025-49844: a script can take over the server."""
 
 
-def version_of(info: Told) -> tuple[str, tuple[int, ...]]:
+def version_of(info: Info) -> tuple[str, tuple[int, ...]]:
     """Return the name and the version of the server."""
     name = "Valkey" if "valkey_version" in info else "Redis"
     number = info.get("valkey_version") or info.get("redis_version", "")
     return name, tuple(int(part) for part in re.findall(r"\d+", number)[:3])
 
 
-def version(info: Told) -> Finding:
+def version(info: Info) -> Finding:
     """Check the version."""
     name, number = version_of(info)
     seen = f"{name} {_dotted(number)}"
@@ -51,7 +51,7 @@ def _dotted(number: tuple[int, ...]) -> str:
     return ".".join(map(str, number))
 
 
-def role(info: Told, *, clustered: bool) -> Finding:
+def role(info: Info, *, clustered: bool) -> Finding:
     """Check that it accepts writes, and is of the kind that the URL names."""
     if info.get("redis_mode") == "sentinel":
         advice = "connect with redis+sentinel://host:port/SERVICE"
@@ -73,7 +73,7 @@ _NEARLY_FULL = 0.9
 _MAKE_ROOM = "raise maxmemory, or find out what uses the memory"
 
 
-def memory(info: Told) -> Iterator[Finding]:
+def memory(info: Info) -> Iterator[Finding]:
     """Check how full the memory is, and what happens when it is full."""
     policy, limit = info.get("maxmemory_policy"), int(info.get("maxmemory", 0))
     if policy is None:
@@ -118,7 +118,7 @@ _FSYNC = {
 }
 
 
-def persistence(info: Told, configured: Told) -> Finding:
+def persistence(info: Info, configured: Info) -> Finding:
     """Check what survives a restart."""
     if "aof_enabled" not in info:
         return unchecked("persistence", "INFO does not contain it")

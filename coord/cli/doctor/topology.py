@@ -25,11 +25,11 @@ def slots(node: Node) -> Iterator[Finding]:
         yield unchecked("cluster", f"CLUSTER SLOTS: {rows}", "grant +cluster|slots")
         return
     yield from _shared_out(rows)
-    told = node.ask("CLUSTER", "INFO")
-    if isinstance(told, ReplyError):
-        yield unchecked("cluster", f"its state: {told}", "grant +cluster|info to check it")
+    reply = node.ask("CLUSTER", "INFO")
+    if isinstance(reply, ReplyError):
+        yield unchecked("cluster", f"its state: {reply}", "grant +cluster|info to check it")
         return
-    info = dict(line.split(":", 1) for line in str(told).splitlines() if ":" in line)
+    info = dict(line.split(":", 1) for line in str(reply).splitlines() if ":" in line)
     failing = int(info.get("cluster_slots_fail", 0)) + int(info.get("cluster_slots_pfail", 0))
     if info.get("cluster_state") != "ok" or failing:
         advice = "bring the failed nodes back, or promote their replicas; CLUSTER NODES names them"
@@ -51,10 +51,10 @@ def _shared_out(rows: list[list[Any]]) -> Iterator[Finding]:
             f"{_SLOTS - served:,} of {_SLOTS:,} slots are served by no node: calls for names in them fail",
             "assign them to a node: redis-cli --cluster fix HOST:PORT",
         )
-    bare = sorted(where for where, count in replicas.items() if not count)
-    if bare:
-        named = ", ".join(bare[:_MOST_NAMED]) + (", ..." if len(bare) > _MOST_NAMED else "")
-        seen = f"{len(bare)} of {len(replicas)} primaries have no replica: {named}"
+    alone = sorted(where for where, count in replicas.items() if not count)
+    if alone:
+        named = ", ".join(alone[:_MOST_NAMED]) + (", ..." if len(alone) > _MOST_NAMED else "")
+        seen = f"{len(alone)} of {len(replicas)} primaries have no replica: {named}"
         yield warning("cluster", seen, "add replicas: without one, a failure loses the slots")
     if served >= _SLOTS:
         yield ok("cluster", f"{served:,} slots on {len(replicas)} primaries")
@@ -66,19 +66,19 @@ def _shared_out(rows: list[list[Any]]) -> Iterator[Finding]:
 def sentinels(dialer: Dialer) -> Iterator[Finding]:
     """Check that the sentinels answer, agree on the primary, and could promote another."""
     service, asked = dialer.pool.service_name, dialer.pool.sentinel_manager.sentinels
-    told = [each for each in (_told(sentinel, service) for sentinel in asked) if each]
-    if not told:
+    answers = [each for each in (_ask(sentinel, service) for sentinel in asked) if each]
+    if not answers:
         yield problem(
             "sentinels", f"none of {len(asked)} answers for {service!r}", "check that they run, and the service's name"
         )
         return
-    if len(told) < len(asked):
-        seen = f"{len(told)} of {len(asked)} answer for {service!r}"
+    if len(answers) < len(asked):
+        seen = f"{len(answers)} of {len(asked)} answer for {service!r}"
         yield warning("sentinels", seen, "bring the others back, or remove them from the URL")
-    if len({(each["ip"], each["port"]) for each in told}) > 1:
+    if len({(each["ip"], each["port"]) for each in answers}) > 1:
         seen = "they do not agree on the primary"
         yield problem("sentinels", seen, "wait for the end of the failover; SENTINEL MASTER shows the view of each")
-    first = told[0]
+    first = answers[0]
     known, quorum = int(first["num-other-sentinels"]) + 1, int(first["quorum"])
     seen = f"{known} watch {service!r}, {quorum} of them have to agree that it is down"
     if first.get("is_odown") or first.get("is_sdown"):
@@ -94,14 +94,14 @@ def sentinels(dialer: Dialer) -> Iterator[Finding]:
 _FEWEST = 3
 
 
-def _told(sentinel: Any, service: str) -> dict[str, Any] | None:
+def _ask(sentinel: Any, service: str) -> dict[str, Any] | None:
     """Return what one sentinel knows of the service; None if it does not answer, or does not know it."""
     import redis  # noqa: PLC0415  # the other commands run without redis-py
 
     try:
-        told: dict[str, Any] = sentinel.sentinel_master(service)
+        answer: dict[str, Any] = sentinel.sentinel_master(service)
     except redis.RedisError:
         return None
     finally:
         sentinel.connection_pool.disconnect()
-    return told
+    return answer

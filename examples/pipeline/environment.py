@@ -57,7 +57,7 @@ class Snapshot:
         return waited and (self.miscounted, self.lost, self.doubled, self.reports) == (0, 0, 0, 1)
 
 
-class World:
+class Environment:
     """The queue, the store and the workers' states of one run. It outlives every worker.
 
     The queue delivers at least once, in no order, some updates twice. What is not acknowledged in time is delivered
