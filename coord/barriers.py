@@ -15,11 +15,13 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from coord.errors import MissingBarrier, OutcomeUnknown, ReplyError, Unavailable, WaitTimeout
+from coord.family import Family, Runs
+from coord.ids import nonce
 from coord.leases import look_again_in
 from coord.lualib import keep_error, kept_errors, now_ms, recall, refresh, remember
+from coord.modes import M
 from coord.names import Seconds, check_name, int64, milliseconds, percent_decode, percent_encode
-from coord.operation import Handle, nonce
-from coord.plan import Invoke, Plan, Sleep, Wait, ask, ask_by, in_time, subscribe
+from coord.plan import Invoke, Job, Plan, Sleep, Spawn, Wait, ask, ask_by, in_time, subscribe
 from coord.script import Call, load
 
 if TYPE_CHECKING:
@@ -75,16 +77,13 @@ class BarrierStatus(NamedTuple):
     expires_in: float | None
 
 
-class BarrierHandle(Handle):
+class BarrierHandle(Family[M]):
     """One barrier, by its name."""
 
-    def __init__(self, ops: object, name: str) -> None:
-        super().__init__(ops)
+    def __init__(self, c: Runs[M], name: str) -> None:
+        super().__init__(c)
         self.name = name
         self._key = self.ops.key("barrier", name)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r}>"
 
 
 def open_(
@@ -141,12 +140,12 @@ def _arrival(barrier: BarrierHandle, member: str, attempt: str | None, verdict: 
     return barrier.ops.call(ARRIVE, (barrier._key,), argv, lambda reply: _read_arrival(barrier.name, reply))
 
 
-def status(barrier: BarrierHandle) -> Call[BarrierStatus | None]:
+def status(barrier: BarrierHandle[Any]) -> Call[BarrierStatus | None]:
     """Return how far the barrier has come; None when nobody has opened it, or it has expired from the server."""
     return _status_since(barrier, "")
 
 
-def _status_since(barrier: BarrierHandle, seen: str) -> Call[BarrierStatus | None]:
+def _status_since(barrier: BarrierHandle[Any], seen: str) -> Call[BarrierStatus | None]:
     """Return the status for who waits since an attempt: also when it has ended, and the next one is open."""
     return barrier.ops.call(STATUS, (barrier._key,), (seen,), _read_status)
 
@@ -254,6 +253,23 @@ def _looking(barrier: BarrierHandle, look: Call[BarrierStatus | None], end: floa
 Callback = Callable[[BarrierStatus], object]
 
 
+def start_watching(
+    barrier: BarrierHandle, on_complete: Callback | None = None, on_timeout: Callback | None = None
+) -> Plan[Job]:
+    """Call back when the barrier is complete, or has expired; of all that watch it, anywhere, one is called.
+
+    A callback gets the ``BarrierStatus``. Blocking: it runs on the coordinator's watcher thread, so a slow one delays
+    the others. Async: it runs on this loop, and what it returns is awaited if it can be. One that raises is logged.
+    The returned job's ``cancel`` ends the watch. Raises ``MissingBarrier`` when the barrier is not open.
+    A process that dies between being chosen and running its callback takes the callback with it.
+    """
+    found = yield from ask(status(BarrierHandle(barrier.ops.calls, barrier.name)))
+    if found is None:
+        raise MissingBarrier(f"the barrier {barrier.name!r} was never opened, or it has expired")
+    job: Job = yield Spawn(watching(barrier, found.attempt, on_complete, on_timeout))
+    return job
+
+
 def watching(
     barrier: BarrierHandle, seen: str, on_complete: Callback | None, on_timeout: Callback | None
 ) -> Plan[None]:
@@ -281,7 +297,7 @@ def _patiently(plan: Callable[[], Plan[T]]) -> Plan[T]:
             yield Sleep(random.uniform(0.5, 1.0))
 
 
-def _fire(barrier: BarrierHandle, attempt: str, nonce: str) -> Call[bool]:
+def _fire(barrier: BarrierHandle[Any], attempt: str, nonce: str) -> Call[bool]:
     return barrier.ops.call(FIRE, (barrier._key,), (attempt, nonce), bool)
 
 

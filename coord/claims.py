@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from coord.errors import ReplyError
+from coord.family import Calls
 from coord.lualib import later, whole
 from coord.names import Seconds, milliseconds
-from coord.operation import Calls
 from coord.script import Call, load
 
 if TYPE_CHECKING:

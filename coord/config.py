@@ -12,9 +12,9 @@ from typing import Any, cast
 from coord.coordinator import AsyncCoordinator, Coordinator
 from coord.errors import ConfigError
 from coord.fork import ForkSafeLock
+from coord.keys import Keys
 from coord.memory import AsyncMemory, Memory, keyspace
 from coord.names import Seconds
-from coord.operation import Naming
 
 __all__ = ["Connecting", "connect", "connect_async", "from_config", "get_coordinator", "set_coordinator"]
 
@@ -47,7 +47,7 @@ def connect(
     A server is reached at once: ``Unavailable`` when it cannot be. ``ConfigError`` when the URL cannot be read.
     """
     # What is wrong here is told before anything is opened.
-    Naming(prefix, ttl)
+    Keys(prefix, ttl)
     name = memory_name(url, client)
     if name is not None:
         _no_options(options)
@@ -74,7 +74,7 @@ class Connecting:
         self._made: AsyncCoordinator | None = None
 
     async def _connect(self) -> AsyncCoordinator:
-        Naming(self._prefix, self._ttl)
+        Keys(self._prefix, self._ttl)
         name = memory_name(self._url, self._client)
         if name is not None:
             _no_options(self._options)

@@ -12,20 +12,21 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, cast
 
 from coord import barriers, claims, kv, leases, requests, stats, versions
-from coord.barriers import BarrierStatus
-from coord.errors import MissingBarrier
-from coord.leases import AsyncHolding, AsyncLease, Holding, Job, Lease
+from coord.family import Calls, Runs
+from coord.leases import AsyncHolding, AsyncLease, Holding, Lease
+from coord.modes import Async, Build, M, Sync, op
 from coord.names import Seconds
 from coord.notifier import Notifier
-from coord.operation import Calls, Naming, op
 from coord.plan import (
     Act,
     Batch,
     Compensate,
     Event,
     Invoke,
+    Job,
     Plan,
     Sleep,
+    Spawn,
     Subscribe,
     Wait,
     WithTimeout,
@@ -37,11 +38,7 @@ from coord.script import Call, Script
 from coord.worker import GRACE, Worker
 
 __all__ = [
-    "AsyncBarrier",
     "AsyncCoordinator",
-    "AsyncKv",
-    "AsyncRequest",
-    "AsyncStats",
     "Barrier",
     "Coordinator",
     "Kv",
@@ -114,25 +111,20 @@ def _all_calls(calls: Iterable[Call[T]]) -> list[Call[T]]:
     return calls
 
 
-# --- operations, in every world ------------------------------------------------------------------
+# --- operations, in every mode -------------------------------------------------------------------
 
 
-class _Operations:
-    once = op(claims.once)
-    holder = op(claims.holder)
-    bump = op(versions.bump)
-    bump_if_current = op(versions.bump_if_current)
-    version = op(versions.version)
-    is_stale = op(versions.is_stale)
+class Stats(stats.StatsHandle[M]):
+    """Statistics of one name: ``merge``, ``consume``, ``peek``."""
 
-
-class _StatsOperations(stats.StatsHandle):
     merge = op(stats.merge)
     consume = op(stats.consume)
     peek = op(stats.peek)
 
 
-class _KvOperations(kv.KvHandle):
+class Kv(kv.KvHandle[M]):
+    """Numbers, flags, sets and lists, each operation one round trip."""
+
     incr = op(kv.incr)
     get_int = op(kv.get_int)
     set_if_absent = op(kv.set_if_absent)
@@ -142,17 +134,25 @@ class _KvOperations(kv.KvHandle):
     rpush = op(kv.rpush)
     lrange = op(kv.lrange)
     expire = op(kv.expire)
+    delete_one = op(kv.delete_one)
+    delete = planned(kv.deleting)
 
 
-class _BarrierOperations(barriers.BarrierHandle):
+class Barrier(barriers.BarrierHandle[M]):
+    """One barrier: ``open``, ``arrive``, ``fail``, ``status``, ``wait``, ``abort``, ``watch``."""
+
     open = op(barriers.open_)
     arrive = op(barriers.arrive)
     fail = op(barriers.fail)
     status = op(barriers.status)
     abort = op(barriers.abort)
+    wait = planned(barriers.waiting)
+    watch = planned(barriers.start_watching)
 
 
-class _RequestOperations(requests.RequestHandle):
+class Request(requests.RequestHandle[M]):
+    """One request: ``register``, ``add``, ``done``, ``fail``, ``requeue``, ``is_complete``, ``status``, ``wait``."""
+
     register = op(requests.register)
     add = op(requests.add)
     done = op(requests.done)
@@ -161,113 +161,70 @@ class _RequestOperations(requests.RequestHandle):
     is_complete = op(requests.is_complete)
     status = op(requests.status)
     cleanup = op(requests.cleanup)
+    wait = planned(requests.waiting)
 
 
-# --- calls as values -----------------------------------------------------------------------------
+class Operations(Runs[M]):
+    """The operations of a coordinator, in each mode."""
 
-
-class _Building:
-    def make(self, call: Call[T]) -> Call[T]:
-        """Return the call itself."""
-        return call
-
-
-class StatsCalls(_StatsOperations, _Building):
-    """Statistics of one name, whose operations are handed out as Calls."""
-
-
-class BarrierCalls(_BarrierOperations, _Building):
-    """One barrier, whose operations are handed out as Calls."""
-
-
-class RequestCalls(_RequestOperations, _Building):
-    """One request, whose operations are handed out as Calls."""
-
-
-class KvCalls(_KvOperations, _Building):
-    """Primitives, handed out as Calls."""
-
-    delete_one = op(kv.delete_one)
-
-
-class CallMaker(_Operations, Calls):
-    """Every operation as a Call, for ``run`` and ``run_many``: ``c.run_many(c.calls.bump(each) for each in names)``."""
+    once = op(claims.once)
+    holder = op(claims.holder)
+    bump = op(versions.bump)
+    bump_if_current = op(versions.bump_if_current)
+    version = op(versions.version)
+    is_stale = op(versions.is_stale)
 
     @property
-    def kv(self) -> KvCalls:
-        """Primitives as Calls."""
-        return KvCalls(self)
+    def kv(self) -> Kv[M]:
+        """Numbers, flags, sets and lists under names of their own."""
+        return Kv(self)
 
-    def stats(self, name: str, ttl: Seconds | None = None) -> StatsCalls:
-        """Statistics of that name, as Calls."""
-        return StatsCalls(self, name, ttl)
+    def stats(self, name: str, ttl: Seconds | None = None) -> Stats[M]:
+        """Return the statistics of that name.
 
-    def barrier(self, name: str) -> BarrierCalls:
-        """The barrier of that name, as Calls."""
-        return BarrierCalls(self, name)
+        ``ttl``: seconds that the counts of an id are kept after the last merge; None: the coordinator's default.
+        """
+        return Stats(self, name, ttl)
 
-    def request(self, id: str) -> RequestCalls:
-        """The request of that id, as Calls."""
-        return RequestCalls(self, id)
+    def barrier(self, name: str) -> Barrier[M]:
+        """Return the barrier of that name."""
+        return Barrier(self, name)
+
+    def request(self, id: str) -> Request[M]:
+        """Return the request of that id."""
+        return Request(self, id)
+
+
+class CallMaker(Operations[Build], Calls):
+    """Every operation as a Call, for ``run`` and ``run_many``: ``c.run_many(c.calls.bump(each) for each in names)``."""
+
+
+class _Running(Operations[M]):
+    """What both coordinators share: a backend, and what is built for it."""
+
+    def __init__(self, runner: Runner | AsyncRunner, prefix: str, ttl: Seconds | None) -> None:
+        super().__init__(prefix, ttl)
+        self._calls = CallMaker(prefix, ttl)
+        self._calls.remember_ms = self.remember_ms = runner.remember_ms
+        self.has_slots = getattr(runner, "has_slots", False)
+        self._calls.publish = self.publish = runner.publish
+        self._calls.nonce = self.nonce = getattr(runner, "nonce", self.nonce)
+        # The runner's own method: nothing stands between an operation and its backend.
+        self.call = runner.call
+        self._kv = Kv(self)
+
+    @property
+    def calls(self) -> CallMaker:
+        """Every operation as a ``Call``, for ``run`` and ``run_many``."""
+        return self._calls
+
+    @property
+    def kv(self) -> Kv[M]:
+        """Numbers, flags, sets and lists under names of their own."""
+        return self._kv
 
 
 # --- blocking ------------------------------------------------------------------------------------
-
-
-class _Blocking:
-    """A handle whose operations block."""
-
-    ops: Any
-
-    def make(self, call: Call[T]) -> T:
-        """Make the call and return its result."""
-        made: T = self.ops.call(*call)
-        return made
-
-    def follow(self, plan: Plan[T]) -> T:
-        """Follow a plan to its end."""
-        followed: T = self.ops.follow(plan)
-        return followed
-
-
-class Stats(_Blocking, _StatsOperations):
-    """Statistics of one name: ``merge``, ``consume``, ``peek``."""
-
-
-class Kv(_Blocking, _KvOperations):
-    """Numbers, flags, sets and lists, each operation one round trip."""
-
-    delete = planned(kv.deleting)
-
-
-class Barrier(_Blocking, _BarrierOperations):
-    """One barrier: ``open``, ``arrive``, ``fail``, ``status``, ``wait``, ``abort``, ``watch``."""
-
-    wait = planned(barriers.waiting)
-
-    def watch(
-        self,
-        on_complete: Callable[[BarrierStatus], object] | None = None,
-        on_timeout: Callable[[BarrierStatus], object] | None = None,
-    ) -> Job:
-        """Call back when the barrier is complete, or has expired; of all that watch it, anywhere, one is called.
-
-        Callbacks are given the status and run on the coordinator's watcher thread, so a slow one delays the others.
-        One that raises is logged. The returned job's ``cancel`` ends the watch.
-        Raises ``MissingBarrier`` when nobody has opened the barrier.
-        A process that dies between being chosen and running its callback takes the callback with it.
-        """
-        found = self.status()
-        if found is None:
-            raise MissingBarrier(f"nobody has opened the barrier {self.name!r}, or it has expired")
-        job: Job = self.ops.watch(barriers.watching(self, found.attempt, on_complete, on_timeout))
-        return job
-
-
-class Request(_Blocking, _RequestOperations):
-    """One request: ``register``, ``add``, ``done``, ``fail``, ``requeue``, ``is_complete``, ``status``, ``wait``."""
-
-    wait = planned(requests.waiting)
 
 
 class _ThreadEvent(Event):
@@ -285,25 +242,15 @@ class _ThreadEvent(Event):
         return rung
 
 
-class Coordinator(_Operations, Naming):
+class Coordinator(_Running[Sync]):
     """Every operation as a blocking method. Threads may share one; so may the children of a fork.
 
     Made by ``coord.connect``.
     """
 
-    call: Callable[..., Any]
-
     def __init__(self, runner: Runner, *, prefix: str = "coord:", ttl: Seconds | None = 3600) -> None:
-        super().__init__(prefix, ttl)
+        super().__init__(runner, prefix, ttl)
         self._runner = runner
-        self.calls = CallMaker(prefix, ttl)
-        self.calls.remember_ms = self.remember_ms = runner.remember_ms
-        self.has_slots = getattr(runner, "has_slots", False)
-        self.calls.publish = self.publish = runner.publish
-        self.calls.nonce = self.nonce = getattr(runner, "nonce", self.nonce)
-        # The runner's own method: nothing stands between an operation and its backend.
-        self.call = runner.call
-        self.kv = Kv(self)
         self._workers: dict[tuple[str, int], Worker] = {}
 
     def __repr__(self) -> str:
@@ -356,21 +303,6 @@ class Coordinator(_Operations, Naming):
         """
         return Holding(self, name, ttl, wait, renew=renew)
 
-    def stats(self, name: str, ttl: Seconds | None = None) -> Stats:
-        """Return the statistics of that name.
-
-        ``ttl``: seconds that the counts of an id are kept after the last merge; None: the coordinator's default.
-        """
-        return Stats(self, name, ttl)
-
-    def barrier(self, name: str) -> Barrier:
-        """Return the barrier of that name."""
-        return Barrier(self, name)
-
-    def request(self, id: str) -> Request:
-        """Return the request of that id."""
-        return Request(self, id)
-
     def follow(self, plan: Plan[T]) -> T:
         """Follow a plan to its end; see ``coord.plan``."""
         result: Any = None
@@ -407,6 +339,8 @@ class Coordinator(_Operations, Naming):
                 return cast("_ThreadEvent", step.event).rest(step.seconds)
             case Invoke():
                 return step.run()
+            case Spawn():
+                return self.watch(step.plan)
             case Compensate():
                 return self._compensation(step)
 
@@ -445,62 +379,6 @@ class Coordinator(_Operations, Naming):
 # --- awaited -------------------------------------------------------------------------------------
 
 
-class _Awaited:
-    """A handle whose operations are awaited."""
-
-    ops: Any
-
-    async def make(self, call: Call[T]) -> T:
-        """Make the call; await its result."""
-        made: T = await self.ops.call(*call)
-        return made
-
-    async def follow(self, plan: Plan[T]) -> T:
-        """Follow a plan; await its end."""
-        followed: T = await self.ops.follow(plan)
-        return followed
-
-
-class AsyncStats(_Awaited, _StatsOperations):
-    """Statistics of one name: ``merge``, ``consume``, ``peek``, awaited."""
-
-
-class AsyncKv(_Awaited, _KvOperations):
-    """Numbers, flags, sets and lists, each operation one round trip, awaited."""
-
-    delete = planned(kv.deleting)
-
-
-class AsyncBarrier(_Awaited, _BarrierOperations):
-    """One barrier: ``open``, ``arrive``, ``fail``, ``status``, ``wait``, ``abort``, ``watch``, awaited."""
-
-    wait = planned(barriers.waiting)
-
-    async def watch(
-        self,
-        on_complete: Callable[[BarrierStatus], object] | None = None,
-        on_timeout: Callable[[BarrierStatus], object] | None = None,
-    ) -> Job:
-        """Call back when the barrier is complete, or has expired; of all that watch it, anywhere, one is called.
-
-        Callbacks are given the status and run on this loop; what they return is awaited if it can be.
-        One that raises is logged. The returned job's ``cancel`` ends the watch.
-        Raises ``MissingBarrier`` when nobody has opened the barrier.
-        A process that dies between being chosen and running its callback takes the callback with it.
-        """
-        found = await self.status()
-        if found is None:
-            raise MissingBarrier(f"nobody has opened the barrier {self.name!r}, or it has expired")
-        job: Job = self.ops.keep(barriers.watching(self, found.attempt, on_complete, on_timeout))
-        return job
-
-
-class AsyncRequest(_Awaited, _RequestOperations):
-    """One request: ``register``, ``add``, ``done``, ``fail``, ``requeue``, ``is_complete``, ``status``, ``wait``."""
-
-    wait = planned(requests.waiting)
-
-
 class _LoopEvent(Event):
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -523,27 +401,17 @@ class _LoopEvent(Event):
         return True
 
 
-class AsyncCoordinator(_Operations, Naming):
+class AsyncCoordinator(_Running[Async]):
     """Every operation as a method to await. It belongs to the event loop in which it was made.
 
     Made by ``coord.connect_async``.
     """
 
-    call: Callable[..., Any]
-
     def __init__(self, runner: AsyncRunner, *, prefix: str = "coord:", ttl: Seconds | None = 3600) -> None:
-        super().__init__(prefix, ttl)
+        super().__init__(runner, prefix, ttl)
         self._runner = runner
         self._kept: set[asyncio.Task[None]] = set()
         self._compensations: set[asyncio.Task[None]] = set()
-        self.calls = CallMaker(prefix, ttl)
-        self.calls.remember_ms = self.remember_ms = runner.remember_ms
-        self.has_slots = getattr(runner, "has_slots", False)
-        self.calls.publish = self.publish = runner.publish
-        self.calls.nonce = self.nonce = getattr(runner, "nonce", self.nonce)
-        # The runner's own method: nothing stands between an operation and its backend.
-        self.call = runner.call
-        self.kv = AsyncKv(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.prefix!r} on {self._runner!r}>"
@@ -593,21 +461,6 @@ class AsyncCoordinator(_Operations, Naming):
         """
         return AsyncHolding(self, name, ttl, wait, renew=renew)
 
-    def stats(self, name: str, ttl: Seconds | None = None) -> AsyncStats:
-        """Return the statistics of that name.
-
-        ``ttl``: seconds that the counts of an id are kept after the last merge; None: the coordinator's default.
-        """
-        return AsyncStats(self, name, ttl)
-
-    def barrier(self, name: str) -> AsyncBarrier:
-        """Return the barrier of that name."""
-        return AsyncBarrier(self, name)
-
-    def request(self, id: str) -> AsyncRequest:
-        """Return the request of that id."""
-        return AsyncRequest(self, id)
-
     async def follow(self, plan: Plan[T]) -> T:
         """Follow a plan to its end; see ``coord.plan``."""
         result: Any = None
@@ -644,6 +497,8 @@ class AsyncCoordinator(_Operations, Naming):
                 return await cast("_LoopEvent", step.event).rest(step.seconds)
             case Invoke():
                 return await step.run_async()
+            case Spawn():
+                return self.keep(step.plan)
             case Compensate():
                 return self._begin(compensating(step), self._compensations)
 

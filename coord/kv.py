@@ -6,12 +6,13 @@ Each is one round trip, TTL included. A key keeps one kind of value; using it as
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coord.errors import WrongType
+from coord.family import Family
 from coord.lualib import recall, refresh, remember
+from coord.modes import M
 from coord.names import Seconds, exact_str, int64
-from coord.operation import Handle
 from coord.plan import Plan, ask_together
 from coord.script import Call, load
 
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 
-class KvHandle(Handle):
+class KvHandle(Family[M]):
     """Numbers, flags, sets and lists under names of their own."""
 
     def _key(self, key: str) -> str:
@@ -106,7 +107,7 @@ def expire(kv: KvHandle, key: str, ttl: Seconds | None = None) -> Call[bool]:
     return kv.ops.call(EXPIRE, (kv._key(key),), (kv.ops.lifetime(ttl),), bool)
 
 
-def delete_one(kv: KvHandle, key: str) -> Call[int]:
+def delete_one(kv: KvHandle[Any], key: str) -> Call[int]:
     """Remove one key; 1 when it was there."""
     entity = kv._key(key)
     op, sequence, remember_ms = kv.ops.remembered(entity)

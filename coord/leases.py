@@ -16,13 +16,15 @@ from typing import Any, Literal, Protocol, TypeVar, cast
 
 from coord.claims import Grant, holder, release, renew, take
 from coord.errors import CoordError, LeaseLost, OutcomeUnknown, WaitTimeout
+from coord.family import Calls
 from coord.fork import ForkSafeLock
+from coord.ids import new_owner_id, nonce
 from coord.names import Seconds, check_name, milliseconds
-from coord.operation import Calls, new_owner_id, nonce
 from coord.plan import (
     Cancelled,
     Compensate,
     Event,
+    Job,
     Plan,
     Sleep,
     Wait,
@@ -147,14 +149,6 @@ class _LostToTask(asyncio.Event):
     async def wait(self) -> Literal[True]:
         """Wait until the lease is lost."""
         return self.is_set() or await super().wait()
-
-
-class Job(Protocol):
-    """A plan that is followed in the background."""
-
-    def cancel(self) -> object:
-        """Stop following it."""
-        ...
 
 
 class Granting(Protocol):

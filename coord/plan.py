@@ -31,8 +31,10 @@ __all__ = [
     "Compensate",
     "Event",
     "Invoke",
+    "Job",
     "Plan",
     "Sleep",
+    "Spawn",
     "Step",
     "Subscribe",
     "Wait",
@@ -131,6 +133,21 @@ def _raised(error: BaseException) -> RuntimeError:
 
 
 @dataclass(frozen=True, slots=True)
+class Spawn:
+    """Follow a plan in the background; the step's result is the job, whose ``cancel`` ends it."""
+
+    plan: Plan[None]
+
+
+class Job(Protocol):
+    """A plan that is followed in the background."""
+
+    def cancel(self) -> object:
+        """Stop following it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Compensate:
     """Make this call in the background, again and again for ``seconds`` if need be; do not wait for it."""
 
@@ -168,7 +185,7 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-Act = WithTimeout | Batch | Sleep | Subscribe | Wait | Invoke | Compensate
+Act = WithTimeout | Batch | Sleep | Subscribe | Wait | Invoke | Spawn | Compensate
 Step = Call[Any] | Act
 Plan = Generator[Step, Any, T]
 

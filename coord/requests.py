@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from coord.barriers import message_text
 from coord.errors import WaitTimeout
+from coord.family import Family, Runs
+from coord.ids import nonce
 from coord.leases import look_again_in
 from coord.lualib import keep_error, kept_errors, recall, refresh, remember
+from coord.modes import M
 from coord.names import Seconds, int64, milliseconds, percent_decode, percent_encode
-from coord.operation import Handle, nonce
 from coord.plan import Plan, Wait, ask_by, in_time, subscribe
 from coord.script import Call, load
 
@@ -51,16 +53,13 @@ class StageStatus(NamedTuple):
     pending: int
 
 
-class RequestHandle(Handle):
+class RequestHandle(Family[M]):
     """One request, by its id."""
 
-    def __init__(self, ops: object, id: str) -> None:
-        super().__init__(ops)
+    def __init__(self, c: Runs[M], id: str) -> None:
+        super().__init__(c)
         self.id = id
         self._key = self.ops.key("request", id)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id!r}>"
 
 
 def register(request: RequestHandle, ttl: Seconds | None = None) -> Call[None]:

@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from coord.errors import ReplyError
+from coord.family import Family, Runs
+from coord.ids import nonce
+from coord.keys import lifetime_ms
 from coord.lualib import recall, refresh, remember
+from coord.modes import M
 from coord.names import INT64_MAX, INT64_MIN, Seconds, check_name, int64, percent_encode
-from coord.operation import Handle, lifetime_ms, nonce
 from coord.script import Call, load
 
 if TYPE_CHECKING:
@@ -25,21 +28,18 @@ _MOST_FIELDS = 1_000
 _FOREVER_WINDOW_MS = 24 * 3600 * 1000
 
 
-class StatsHandle(Handle):
+class StatsHandle(Family[M]):
     """Statistics of one name, with a count of their own for each id.
 
     ``ttl``: seconds that the counts of an id are kept after the last merge; None: the coordinator's default.
     """
 
-    def __init__(self, ops: object, name: str, ttl: Seconds | None = None) -> None:
-        super().__init__(ops)
+    def __init__(self, c: Runs[M], name: str, ttl: Seconds | None = None) -> None:
+        super().__init__(c)
         self.name = name
         self._part = percent_encode(name, "the name of statistics")
         self._ttl_ms = self.ops.ttl_ms if ttl is None else lifetime_ms(ttl)
         self._window_ms = self._ttl_ms or _FOREVER_WINDOW_MS
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r}>"
 
     def _key(self, id: str) -> str:
         return f"{self.ops.key('stats', id)}:{self._part}"

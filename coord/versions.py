@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from coord.errors import ReplyError
+from coord.family import Calls
 from coord.lualib import first_answer, later, recall, remember, whole
 from coord.names import Seconds, int64
-from coord.operation import Calls
 from coord.script import Call, load
 
 if TYPE_CHECKING:

@@ -15,7 +15,20 @@ from time import monotonic
 from typing import Any, Protocol
 
 from coord.notifier import Notifier
-from coord.plan import Batch, Compensate, Event, Invoke, Plan, Sleep, Subscribe, Wait, WithTimeout, compensating, report
+from coord.plan import (
+    Batch,
+    Compensate,
+    Event,
+    Invoke,
+    Plan,
+    Sleep,
+    Spawn,
+    Subscribe,
+    Wait,
+    WithTimeout,
+    compensating,
+    report,
+)
 from coord.script import Call
 
 __all__ = ["GRACE", "Background", "Worker"]
@@ -234,7 +247,7 @@ class Worker:
                 case _:
                     result = self._take(job, step)
 
-    def _take(self, job: _Job, step: Batch | Subscribe | Invoke | Compensate) -> Any:
+    def _take(self, job: _Job, step: Batch | Subscribe | Invoke | Spawn | Compensate) -> Any:
         """Take a step that waits for nothing but its own work."""
         try:
             match step:
@@ -246,6 +259,8 @@ class Worker:
                     return event
                 case Invoke():
                     return step.run()
+                case Spawn():
+                    return self.start(step.plan)
                 case Compensate():
                     return self.start(compensating(step))
         except Exception as error:

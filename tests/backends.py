@@ -26,7 +26,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 import coord
-from coord.coordinator import AsyncBarrier, AsyncKv, AsyncRequest, AsyncStats
+from coord.family import Family
 from coord.leases import AsyncHolding
 from coord.memory import AsyncMemory, Keyspace, Memory
 from coord.testing.clock import START_US, Clock, VirtualClock, VirtualServer, why_not
@@ -265,15 +265,7 @@ class Places:
 
 # --- worlds: blocking and awaited, used alike ----------------------------------------------------
 
-_AWAITED = (
-    coord.AsyncCoordinator,
-    coord.AsyncLease,
-    AsyncBarrier,
-    AsyncHolding,
-    AsyncKv,
-    AsyncRequest,
-    AsyncStats,
-)
+_AWAITED = (coord.AsyncCoordinator, coord.AsyncLease, AsyncHolding, Family)
 
 
 class Awaited:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from coord.config import ENVIRONMENT, given_url, memory_name, redis_backend
 from coord.errors import ConfigError
-from coord.operation import plain_prefix
+from coord.keys import checked_prefix
 
 if TYPE_CHECKING:
     from coord.redis.primaries import Primary
@@ -20,7 +20,7 @@ _NO_SERVER = "memory:// exists only inside the process that uses it"
 def server_url(url: str | None, prefix: str) -> str:
     """Return the URL of a server, the given one or that of the environment. ``ConfigError`` for ``memory://``."""
     try:
-        plain_prefix(prefix)
+        checked_prefix(prefix)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     if memory_name(url, None) is not None:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from coord.errors import CoordError, ReplyError
+from coord.ids import with_id
 from coord.notifier import Notifier
-from coord.operation import with_id
 from coord.redis.asyncconnection import AsyncConnection, Unsent
 from coord.redis.asyncrouter import AsyncRouter, Node
 from coord.redis.batch import Batch

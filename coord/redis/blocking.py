@@ -10,8 +10,8 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from coord.errors import CoordError, ReplyError
+from coord.ids import with_id
 from coord.notifier import Notifier
-from coord.operation import with_id
 from coord.redis.batch import Batch
 from coord.redis.connection import AT_ONCE, Connection, Pool, Unsent
 from coord.redis.dialing import LOST

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from coord.errors import ConfigError, ReplyError
-from coord.operation import nonce
+from coord.ids import nonce
 from coord.permissions import PERMITTED
 from coord.redis.options import Options
 from coord.redis.retry import could_not_connect, denied

@@ -11,7 +11,7 @@ its seats with it, while the call is repeated on others under the id that it has
 
 from __future__ import annotations
 
-from coord.operation import nonce, wants_id
+from coord.ids import nonce, wants_id
 from coord.script import Script
 
 __all__ = ["Slots"]

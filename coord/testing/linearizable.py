@@ -26,8 +26,8 @@ from typing import Any, Literal, TypeVar
 
 from coord.coordinator import AsyncCoordinator, Coordinator
 from coord.errors import OutcomeUnknown, ReplyError
+from coord.ids import with_id
 from coord.memory.keyspace import Keyspace
-from coord.operation import with_id
 from coord.script import Script
 
 __all__ = ["History", "Operation", "Verdict", "check_history", "judge_entity", "record"]

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from machines import QUICK, client_of
 
 import coord
+from coord.ids import with_id
 from coord.kv import INCR
-from coord.operation import with_id
 from coord.redis.slots import Slots
 from coord.testing.proxy import LossyProxy
 from coord.testing.servers import Server
