@@ -7,7 +7,7 @@ are functions that build a ``Call`` with ``self.ops``, decorated by ``op``. coor
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from coord.ids import nonce
 from coord.keys import Keys
@@ -70,6 +70,8 @@ class Family(InMode[M], Generic[M]):
         name = getattr(self, "name", getattr(self, "id", None))
         return f"<{type(self).__name__}{'' if name is None else f' {name!r}'}>"
 
-    def follow(self, plan: Any, /) -> Any:
-        """Follow a plan with the coordinator: return its result, or in async mode an awaitable of it."""
-        return self.ops.follow(plan)  # type: ignore[misc]  # in build mode nothing follows plans; see ``ops``
+    if not TYPE_CHECKING:
+        # ``InMode`` has the types.
+        def follow(self, plan: Any, /) -> Any:
+            """Follow a plan with the coordinator: return its result, or in async mode an awaitable of it."""
+            return self.ops.follow(plan)
