@@ -108,6 +108,8 @@ def _all_calls(calls: Iterable[Call[T]]) -> list[Call[T]]:
     for call in calls:
         if not isinstance(call, Call):
             raise TypeError(f"run_many takes Calls, not {type(call).__name__}")
+        if call.script.checks_calls:
+            call.script.check(call.keys, call.argv)
     return calls
 
 
@@ -278,6 +280,8 @@ class Coordinator(_Running[Sync]):
         """Make a call, one of ``calls`` or of a script of your own, and return its result."""
         if not isinstance(call, Call):
             raise TypeError(f"run takes a Call, not {type(call).__name__}")
+        if call.script.checks_calls:
+            call.script.check(call.keys, call.argv)
         result: T = self.make(call)
         return result
 
@@ -437,6 +441,8 @@ class AsyncCoordinator(_Running[Async]):
         """Make a call, one of ``calls`` or of a script of your own; await its result."""
         if not isinstance(call, Call):
             raise TypeError(f"run takes a Call, not {type(call).__name__}")
+        if call.script.checks_calls:
+            call.script.check(call.keys, call.argv)
         return await self._runner.call(call.script, call.keys, call.argv, call.read)
 
     async def run_many(self, calls: Iterable[Call[T]]) -> list[T | Exception]:

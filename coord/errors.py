@@ -1,12 +1,6 @@
-"""Every error coord raises, and how a server's error text becomes one of them."""
+"""Every error that coord raises."""
 
 from __future__ import annotations
-
-import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from coord.script import Script
 
 __all__ = [
     "Closed",
@@ -23,7 +17,6 @@ __all__ = [
     "Unavailable",
     "WaitTimeout",
     "WrongType",
-    "script_failed",
 ]
 
 
@@ -101,24 +94,3 @@ class ReplyError(Exception):
     def code(self) -> str:
         """The reply's first word, which names the kind of error."""
         return str(self).partition(" ")[0]
-
-
-_LINE = re.compile(r"user_script:(\d+): ?([^\n]*?)(?:,? script: [0-9a-f]{40}.*| \[.*)?$")
-
-
-def script_failed(script: Script, text: str) -> CoordError:
-    """Turn the error reply of a script into what its caller catches."""
-    if "WRONGTYPE" in text:
-        return WrongType(f"{script.name}: the key holds another kind of value; nothing was changed")
-    if "would overflow" in text or text.startswith("COORD_OVERFLOW"):
-        return CountOverflow(f"{script.name}: {_sentence(text)}")
-    line = _LINE.search(text)
-    if line and (code := script.line(int(line[1]))):
-        return ScriptError(f"{script.file}:{line[1]}: {line[2] or text}\n    {code}")
-    return ScriptError(f"{script.file}: {_sentence(text)}")
-
-
-def _sentence(text: str) -> str:
-    """An error reply without the code in front, where there is one."""
-    code, _, rest = text.partition(" ")
-    return rest if rest and (code == "ERR" or code.startswith("COORD_")) else text

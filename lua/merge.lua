@@ -9,7 +9,7 @@
 --        delta...     int     what to add to it
 -- REPLY  1
 -- ERRORS WRONGTYPE, COORD_OVERFLOW, COORD_CORRUPT
--- COST   O(fields), one write, and one more with an operation id
+-- COST   O(fields), one write each 500, and one more with an operation id
 -- REPEAT remembered: nothing is added again
 
 local stats, op = KEYS[1], KEYS[2]
@@ -43,9 +43,12 @@ for i = 4, #ARGV, 2 do
   end
   counts[i - 1], counts[i] = ARGV[i], sum
 end
-local done = redis.pcall("HSET", stats, unpack(counts))
-if type(done) == "table" then
-  return done
+for i = 1, #counts, 1000 do
+  local last = math.min(i + 999, #counts)
+  local done = redis.pcall("HSET", stats, unpack(counts, i, last))
+  if type(done) == "table" then
+    return done
+  end
 end
 refresh(stats, ttl_ms)
 remember(op, sequence, remember_ms, "1")

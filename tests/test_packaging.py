@@ -54,7 +54,9 @@ def test_the_wheel_has_every_script(wheel: Path) -> None:
             if name.startswith("coord/lua/")
         }
         names = set(archive.namelist())
+        grammar = archive.read("coord/docs/scripts.md")
     assert inside == SCRIPTS
+    assert grammar == (ROOT / "docs" / "scripts.md").read_bytes()
     assert "coord/py.typed" in names
     assert not [name for name in names if name.startswith(("tests/", "examples/", "benchmarks/", "lua/"))]
 

@@ -54,8 +54,8 @@ def test_what_is_written_runs_everywhere(live: Live, tmp_path: Path, monkeypatch
             return await ac.run(reserve(ac, "printers", "anna", limit=1))
 
     assert asyncio.run(awaited()).granted is True
-    with pytest.raises(ValueError, match="a limit is not below 0"):
-        reserve(coord.connect("memory://"), "printers", "anna", limit=-1)
+    with pytest.raises(ValueError, match="limit is -1"), coord.connect("memory://") as c:
+        c.run(reserve(c, "printers", "anna", limit=-1))
     del sys.modules["reserve"]
 
 
@@ -90,11 +90,11 @@ def test_no_file_is_written_over(tmp_path: Path, capsys: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("Reserve", "small letters"),
-        ("re-serve", "small letters"),
-        ("2nd", "small letters"),
-        ("x" * 25, "small letters"),
-        ("../x", "small letters"),
+        ("Reserve", "lower-case letters"),
+        ("re-serve", "lower-case letters"),
+        ("2nd", "lower-case letters"),
+        ("x" * 25, "lower-case letters"),
+        ("../x", "lower-case letters"),
         ("import", "in use"),
         ("list", "in use"),
         ("path", "in use"),
@@ -107,5 +107,82 @@ def test_no_file_is_written_over(tmp_path: Path, capsys: Any) -> None:
 )
 def test_names_that_cannot_be(name: str, why: str, tmp_path: Path, capsys: Any) -> None:
     assert main(["script", "new", name, "--into", str(tmp_path)]) == 2
+    assert why in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+# --- packages, families ----------------------------------------------------------------------------
+
+
+def lay_out(folder: Path, layout: str) -> None:
+    """An empty project of a layout: src/ with an empty package, or the package beside the tests, or nothing yet."""
+    if layout == "src":
+        (folder / "src" / "shop").mkdir(parents=True)
+        (folder / "src" / "shop" / "__init__.py").touch()
+    elif layout == "flat":
+        (folder / "shop").mkdir()
+        (folder / "shop" / "__init__.py").touch()
+
+
+@pytest.mark.parametrize("layout", ["src", "flat", "empty"])
+@pytest.mark.parametrize(
+    "command", [["-m", "pytest"], ["-c", "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"]]
+)
+def test_what_is_written_into_a_package_runs_as_it_is(layout: str, command: list[str], tmp_path: Path) -> None:
+    """In a src layout and in a flat one, whether or not the current folder is on the path of imports."""
+    lay_out(tmp_path, layout)
+    assert main(["script", "new", "take", "--into", str(tmp_path), "--package", "shop", "--family", "shelf"]) == 0
+    source = tmp_path / "src" if layout == "src" else tmp_path
+    assert (source / "shop" / "shelf_take.lua").read_text().startswith("-- shelf_take: ")
+    assert "coord:shelf:{name}" in (source / "shop" / "shelf_take.lua").read_text()
+    options = ["-q", "-W", "error", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "tests"]
+    ran = subprocess.run(
+        [sys.executable, *command, *options, "-k", "places or place or checks"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "2 passed" in ran.stdout
+
+
+def test_scripts_of_a_family_stand_beside_each_other(tmp_path: Path) -> None:
+    for name in ("take", "put_back"):
+        command = ["script", "new", name, "--into", str(tmp_path), "--package", "shop.stock", "--family", "shelf"]
+        assert main([*command, "--tests", str(tmp_path / "checks")]) == 0
+    files = sorted(str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.*"))
+    assert files == [
+        "checks/conftest.py",
+        "checks/test_shelf_put_back.py",
+        "checks/test_shelf_take.py",
+        "shop/__init__.py",
+        "shop/stock/__init__.py",
+        "shop/stock/shelf_put_back.lua",
+        "shop/stock/shelf_put_back.py",
+        "shop/stock/shelf_take.lua",
+        "shop/stock/shelf_take.py",
+    ]
+
+
+def test_an_installed_package_needs_no_conftest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay_out(tmp_path, "src")
+    monkeypatch.syspath_prepend(tmp_path / "src")
+    assert main(["script", "new", "take", "--into", str(tmp_path), "--package", "shop"]) == 0
+    assert not (tmp_path / "tests" / "conftest.py").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["take", "--package", "my-shop"], "not the name of a package"),
+        (["take", "--package", "shop.class"], "not the name of a package"),
+        (["take", "--family", "Shelf"], "cannot name a family"),
+        (["take", "--family", "claim"], "one of coord's own"),
+        (["get_int", "--family", "kv"], "one of coord's own"),
+    ],
+)
+def test_packages_and_families_that_cannot_be(words: list[str], why: str, tmp_path: Path, capsys: Any) -> None:
+    assert main(["script", "new", "--into", str(tmp_path), *words]) == 2
     assert why in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

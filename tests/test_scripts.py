@@ -19,6 +19,7 @@ from coord.errors import ConfigError
 from coord.script import Argument, Script, all_scripts, inline_includes
 from coord.testing.lint import lint
 from coord.testing.servers import Engine, Server, engines, free_port
+from coord.testing.trial import trial
 
 LUA = Path(coord.__file__).parent.parent / "lua"
 FILES = sorted(LUA.glob("*.lua"))
@@ -44,7 +45,22 @@ def test_every_file_is_a_script_with_a_twin_and_a_header(file: Path) -> None:
 @every_script
 def test_the_checks_find_nothing(script: Script) -> None:
     """Each shipped script compiles as Lua 5.1, uses no stray global, and takes all keys from KEYS."""
-    assert lint(script) == []
+    assert [finding.shown() for finding in lint(script, style=True)] == []
+
+
+def families() -> dict[str, list[Script]]:
+    """The shipped scripts by the kind of key that they share."""
+    found: dict[str, list[Script]] = {}
+    for script in all_scripts():
+        assert script.header is not None
+        found.setdefault(script.header.keys[0].shape.partition("{")[0], []).append(script)
+    return found
+
+
+@pytest.mark.parametrize("family", families().values(), ids=families())
+def test_calls_are_what_the_headers_say(family: list[Script]) -> None:
+    """Replies, kinds, TTLs and REPEAT of each script, in calls with drawn arguments."""
+    assert [finding.shown() for finding in trial(family)] == []
 
 
 @pytest.mark.parametrize("file", LIBRARY, ids=lambda file: file.stem)
@@ -98,8 +114,12 @@ SOUND = """\
 local stock, log = KEYS[1], KEYS[2]
 local who, ttl_ms = ARGV[1], ARGV[2]
 
+local length = redis.call("LLEN", log)
+if length > 100 then
+  return 0
+end
 for i = 3, #ARGV, 2 do
-  redis.call("HINCRBY", stock, ARGV[i], ARGV[i + 1])
+  redis.call("HSET", stock, ARGV[i], ARGV[i + 1])
 end
 redis.call("RPUSH", log, who, ttl_ms)
 return 1
@@ -141,7 +161,7 @@ def test_the_sound_example_is_accepted() -> None:
         (
             "= KEYS[1], KEYS[2]",
             "= KEYS[1], KEYS[2]\nlocal rest = KEYS[3]",
-            "bind 'rest', which KEYS in the header lacks",
+            "bind 'rest', which KEYS in the header does not declare",
         ),
         ("i = 3, #ARGV, 2", "i = 3, #ARGV", "the header repeats 2 argument"),
         (
@@ -154,13 +174,13 @@ def test_the_sound_example_is_accepted() -> None:
         ("shop:stock:{item}:log", "shop", "KEYS log shows no shape"),
         ("-- COST   O(sizes)\n", "", "its header has no COST line"),
         ("-- REPEAT safe: it may", "-- REPEAT perhaps", "REPEAT says 'perhaps'"),
-        ("local stock, log", "-- include: nowhere\nlocal stock, log", r"there is no lua/lib/nowhere\.lua to include"),
+        ("local stock, log", "-- include: nowhere\nlocal stock, log", r"there is no lib/nowhere\.lua to include"),
     ],
 )
 def test_a_fault_in_the_text_is_named(old: str, new: str, said: str) -> None:
     """A header, local lines and twin that disagree are refused when the script is made: file, word and both sides."""
     assert old in SOUND
-    with pytest.raises(ConfigError, match=rf"pick\.lua: .*{said}|pick\.lua: {said}"):
+    with pytest.raises(ConfigError, match=rf"^pick\.lua:\d+: .*{said}"):
         Script("pick", SOUND.replace(old, new), pick)
 
 
@@ -181,7 +201,7 @@ def test_a_twin_with_other_words_is_named(twin: Any, said: str) -> None:
 def test_a_circle_of_includes_is_shown() -> None:
     """Includes that include each other are refused, and the message shows the way round."""
     files = {"a": "-- include: b\nlocal function a() end", "b": "-- include: c", "c": "-- include: a"}
-    with pytest.raises(ConfigError, match=r"^x\.lua: includes go round in a circle: x\.lua -> a -> b -> c -> a$"):
+    with pytest.raises(ConfigError, match=r"^x\.lua:1: includes form a circle: a -> b -> c -> a$"):
         inline_includes("-- include: a\nreturn 1", "x.lua", files.__getitem__)
 
 
@@ -193,7 +213,7 @@ def test_a_missing_include_shows_who_asked_for_it() -> None:
             return "-- include: b"
         raise FileNotFoundError
 
-    with pytest.raises(ConfigError, match=r"^x\.lua -> a: there is no lua/lib/b\.lua to include$"):
+    with pytest.raises(ConfigError, match=r"^x\.lua:1: there is no lib/b\.lua to include \(by way of a\)$"):
         inline_includes("-- include: a\nreturn 1", "x.lua", read)
 
 
@@ -216,41 +236,100 @@ def test_what_is_included_twice_stands_once() -> None:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("if if", "bad.lua:1: unexpected symbol near 'if'"),
-        ("return 1 // 2", "bad.lua:1: unexpected symbol near '/'"),
-        ("goto done\n::done::", "bad.lua:1: '=' expected near 'done'"),
-        ("\ncount = 1", "bad.lua:2: writes the global 'count'"),
-        ("local function f()\n  total = 1\nend", "bad.lua:2: writes the global 'total'"),
-        ("local a = 1\nreturn b", "bad.lua:2: reads the global 'b'"),
-        ("return cjson.encode({})", "bad.lua:1: reads the global 'cjson'"),
-        ("return os.time()", "bad.lua:1: reads the global 'os'"),
-        ('local a = KEYS[1]\nreturn redis.call("GET", a .. ":x")', 'bad.lua:2: builds a key: a .. ":x"'),
-        ('return redis.call("GET", "fixed")', 'bad.lua:1: builds a key: "fixed"'),
-        ('return redis.call("GET", ARGV[1])', "bad.lua:1: uses 'ARGV [ 1 ]' as a key"),
-        ('local a = KEYS[1]\nredis.call("DEL", a, ARGV[1])', "bad.lua:2: uses 'ARGV [ 1 ]' as a key"),
+        ("if if", "bad.lua:1:4: unexpected symbol near 'if'"),
+        ("return 1 // 2", "bad.lua:1:11: unexpected symbol near '/'"),
+        ("goto done\n::done::", "bad.lua:1:6: '=' expected near 'done'"),
+        ("\ncount = 1", "bad.lua:2:1: writes the global 'count'"),
+        ("local function f()\n  total = 1\nend", "bad.lua:2:3: writes the global 'total'"),
+        ("function f()\nend", "bad.lua:1:10: writes the global 'f'"),
+        ("local a = 1\nreturn b", "bad.lua:2:8: reads the global 'b'"),
+        ("do local a = 1 end\nreturn a", "bad.lua:2:8: reads the global 'a'"),
+        ("for i = 1, 2 do end\nreturn i", "bad.lua:2:8: reads the global 'i'"),
+        ("return os.time()", "bad.lua:1:8: reads the global 'os'"),
+        ("return redis.setresp(3)", "bad.lua:1:8: uses redis.setresp"),
+        ("return math.random(3)", "bad.lua:1:8: uses math.random"),
+        ('local a = KEYS[1]\nreturn redis.call("GET", a .. ":x")', 'bad.lua:2:26: builds a key: a .. ":x"'),
+        ('return redis.call("GET", "fixed")', 'bad.lua:1:26: builds a key: "fixed"'),
+        ('return redis.call("GET", ARGV[1])', "bad.lua:1:26: uses ARGV[1] as a key"),
+        ('local a = KEYS[1]\nredis.call("DEL", a, ARGV[1])', "bad.lua:2:22: uses ARGV[1] as a key"),
+        ('local a = KEYS[1]\na = ARGV[1]\nredis.call("DEL", a)', "bad.lua:3:19: uses ARGV[1] as a key"),
+        ('local a, b = KEYS[1]\nredis.call("RENAME", a, b)', "bad.lua:2:25: uses 'b' as a key"),
         (
             'local function get(key)\n  return redis.call("GET", key)\nend\nreturn get(ARGV[1])',
-            "bad.lua:4: uses 'ARGV [ 1 ]' as a key",
+            "bad.lua:4:12: uses ARGV[1] as a key",
         ),
-        ('redis.call("TIME")\nredis.call("TIME")', "bad.lua:2: asks for TIME again"),
-        ('local function now()\n  return redis.call("TIME")\nend\nnow()\nnow()', "bad.lua:5: asks for TIME again"),
-        ("return tostring(1)", "bad.lua:1: uses tostring"),
-        ('return "a" .. 1', "bad.lua:1: joins a number with .."),
-        ('return tonumber(ARGV[1]) .. ""', "bad.lua:1: joins a number with .."),
-        ('local a = KEYS[1]\nreturn redis.call("get", a)', "bad.lua:2: says 'get'; commands stand in capitals"),
-        (f"-- {'x' * 86}\nreturn 1", "bad.lua:1: is 89 columns wide"),
+        (
+            'local get = function(key) return redis.call("GET", key) end\nreturn get(ARGV[1])',
+            "bad.lua:2:12: uses ARGV[1] as a key",
+        ),
+        ('redis.call("TIME")\nredis.call("TIME")', "bad.lua:2:1: asks for TIME again"),
+        ('for i = 1, 2 do\n  redis.call("TIME")\nend', "bad.lua:2:3: asks for TIME again"),
+        ('local function now()\n  return redis.call("TIME")\nend\nnow()\nnow()', "bad.lua:2:10: asks for TIME again"),
+        ("return tostring(1)", "bad.lua:1:8: uses tostring"),
+        ('return "a" .. 1', "bad.lua:1:15: joins a number with .."),
+        ('return tonumber(ARGV[1]) .. ""', "bad.lua:1:8: joins a number with .."),
+        ("return 1.5", "bad.lua:1:8: 1.5 is a float"),
+        ("return #ARGV / 2", "bad.lua:1:8: divides"),
+        ("return 9007199254740993", "bad.lua:1:8: 9007199254740993 is above 2^53"),
+        ("return unpack(ARGV)", "bad.lua:1:8: unpacks all of ARGV"),
+        ("return { 1, nil, 3 }", "bad.lua:1:13: nil ends an array"),
+        ("return true", "bad.lua:1:8: answers a boolean"),
     ],
 )
 def test_a_fault_in_the_lua_is_named(source: str, said: str) -> None:
-    """Each check names the file, the line and the word that is wrong."""
-    assert [fault[: len(said)] for fault in lint(Script("bad", source))][:1] == [said]
+    """Each check names the file, the line, the column and the word that is wrong."""
+    assert [str(fault)[: len(said)] for fault in lint(Script("bad", source))][:1] == [said]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "return cjson.encode({})",
+        "local t = { 1, 2 }\nreturn unpack(t)",
+        "local t = {}\nfor i = 1, 10 do t[i] = i end\nreturn unpack(t)",
+        "return math.floor(#ARGV / 2)",
+        "local t = {}\nfor i = 1, #ARGV, 1000 do t[1] = unpack(ARGV, i, math.min(i + 999, #ARGV)) end\nreturn 1",
+        'local m = redis.call("SMEMBERS", KEYS[1])\ntable.sort(m)\nreturn m',
+        'for _, key in ipairs(KEYS) do redis.call("DEL", key) end\nreturn 1',
+        'local a, b = KEYS[1], KEYS[2]\nlocal c = #ARGV > 0 and a or b\nreturn redis.call("GET", c)',
+        'if #ARGV > 1 then redis.call("TIME") else redis.call("TIME") end\nreturn 1',
+        'return string.format("%.0f", 3)',
+        "local t = { count = 1 }\nreturn t.count",
+        "repeat local done = true until done\nreturn 1",
+    ],
+)
+def test_sound_lua_is_not_faulted(source: str) -> None:
+    """What looks like the faults above and is in order."""
+    assert [finding.shown() for finding in lint(Script("sound", source))] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (
+            'local a = KEYS[1]\nreturn redis.call("get", a)',
+            "bad.lua:2:19: warning: says 'get'; commands stand in capitals",
+        ),
+        (f"-- {'x' * 86}\nreturn 1", "bad.lua:1:89: warning: is 89 columns wide"),
+    ],
+)
+def test_style_is_a_warning(source: str, said: str) -> None:
+    script = Script("bad", source)
+    assert [finding.kind for finding in lint(script, style=True)] == ["warning"]
+    assert str(lint(script, style=True)[0]).startswith(said)
+    assert lint(script) == []
+
+
+def test_a_finding_shows_its_line_and_a_caret() -> None:
+    (finding,) = lint(Script("bad", 'local a = 1\nreturn "ö" .. 1'))
+    assert finding.shown().splitlines()[1:] == ['    return "ö" .. 1', "    " + " " * 14 + "^"]
 
 
 def test_time_that_a_caller_brings_along_is_refused() -> None:
     """Clocks of callers differ: an argument that carries one is named."""
     source = SOUND.replace("who ", "now ").replace("who,", "now,")
-    said = lint(Script("pick", source))
-    assert said == ["pick.lua:1: takes 'now' from its caller; only the server's clock counts: TIME, or a TTL"]
+    said = list(map(str, lint(Script("pick", source))))
+    assert said == ["pick.lua:5:11: takes 'now' from its caller; only the server's clock counts: TIME, or a TTL"]
 
 
 # --- on real servers -----------------------------------------------------------------------------

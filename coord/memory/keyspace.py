@@ -15,15 +15,13 @@ from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
-from coord.errors import ConfigError, ReplyError, script_failed
+from coord.errors import ConfigError, ReplyError
 from coord.fork import register
 from coord.names import INT64_MAX, INT64_MIN
 from coord.notifier import Notifier
-
-if TYPE_CHECKING:
-    from coord.script import Script
+from coord.script import Script, script_failed
 
 __all__ = ["Keyspace", "SortedSet"]
 

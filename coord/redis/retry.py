@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any, NoReturn
 
-from coord.errors import Closed, ConfigError, CoordError, OutcomeUnknown, ReplyError, Unavailable, script_failed
+from coord.errors import Closed, ConfigError, CoordError, OutcomeUnknown, ReplyError, Unavailable
 from coord.names import percent_decode
-from coord.script import Script
+from coord.script import Script, script_failed
 
 __all__ = ["CallState", "answer", "could_not_connect", "denied", "refuse", "settle_redirected"]
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 import argparse
 import builtins
 import keyword
+import os
 import re
+import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from coord.cli.script.template import LUA, PYTHON, TEST
+from coord.cli.script.template import CONFTEST, FROM_FILE, FROM_PACKAGE, LUA, PYTHON, TEST
 from coord.errors import ConfigError
 from coord.script import all_scripts
 
 __all__ = ["declare"]
 
 _NAME = re.compile(r"(?=.{1,24}$)[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_IN_USE = ("check_agreement", "c", "engines", "lint", "named_tuple", "path", "serving")
+_PACKAGE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+_IN_USE = ("c", "check_agreement", "engines", "lint", "named_tuple", "path", "serving", "trial")
 """What the module and the test call other things."""
 
 
@@ -26,54 +29,146 @@ def declare(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "new",
         help="write a script, a module that calls it, and a test, to go on from",
-        description="Writes NAME.lua, a script with its header; NAME.py, with a function that builds the call and "
-        "the script's twin; and test_NAME.py, which checks the Lua, shows what it is for, and compares script and "
-        "twin on every server program that is installed. All three run as they are: they give away a limited number "
-        "of places, until you make them do what you need.",
-        epilog="The test takes pytest and coord[test]. No file is ever written over. Exit code: 0, or 2 when "
-        "nothing was written.",
+        description="Writes NAME.lua, a script with its header; NAME.py, with a function that builds the call and the "
+        "script's twin; and test_NAME.py, which checks the Lua, shows what it is for, and compares script and twin on "
+        "every server program that is installed. All three run as they are: they hand out a limited number of places, "
+        "until you make them do what you need.",
+        epilog="The test takes pytest and coord[test]. No file is ever overwritten. Exit code: 0, or 2 when nothing "
+        "was written.",
     )
     parser.add_argument("name", metavar="NAME", help="what the script does, such as reserve or move_item")
-    parser.add_argument("--into", type=Path, default=Path(), metavar="DIR", help="where to write (default: here)")
+    parser.add_argument("--into", type=Path, default=Path(), metavar="DIR", help="the project's folder (default: here)")
+    parser.add_argument(
+        "--package",
+        metavar="P",
+        help="the package that gets script and module, such as shop or shop.stock: in src/ where there is one. "
+        "Without it they are files of their own",
+    )
+    parser.add_argument(
+        "--tests", type=Path, metavar="DIR", help="where the test goes (default: tests, with --package, else with NAME)"
+    )
+    parser.add_argument(
+        "--family",
+        metavar="F",
+        help="the kind of thing that several scripts work on: keys read coord:F:{name}, and files are F_NAME",
+    )
     parser.set_defaults(run=_new)
 
 
+class _Place(NamedTuple):
+    """Where the files go, and how the module is imported."""
+
+    folder: Path
+    tests: Path
+    sources: Path
+    """What has to be on the path of an import."""
+    module: str
+
+
 def _new(args: argparse.Namespace) -> int:
-    name, folder = _usable(args.name), args.into
+    name = _usable(args.name)
+    family = _usable_family(args.family) if args.family else None
+    stem = f"{family}_{name}" if family else name
+    _refuse_coords_own(stem, family or name)
+    if not args.package and find_spec(stem) is not None:
+        raise ConfigError(f"there is a module {stem!r} already, which would be imported instead")
+    place = _place(args, stem)
+    words = {
+        "STEM": stem,
+        "KIND": family or name,
+        "MODULE": place.module,
+        "PACKAGE": args.package or "",
+        "EXAMPLE": name.upper(),
+        "Example": "".join(part.title() for part in name.split("_")),
+        "example": name,
+    }
+    line, source = FROM_PACKAGE if args.package else FROM_FILE
+    script, module, test = place.folder / f"{stem}.lua", place.folder / f"{stem}.py", place.tests / f"test_{stem}.py"
     files = {
-        folder / f"{name}.lua": _renamed(LUA, name),
-        folder / f"{name}.py": _renamed(PYTHON, name),
-        folder / f"test_{name}.py": _renamed(TEST, name),
+        script: _filled(LUA, words),
+        module: _filled(PYTHON.replace("IMPORT", line).replace("SOURCE", source), words),
+        test: _filled(TEST, words),
     }
     there = [str(file) for file in files if file.exists()]
     if there:
-        raise ConfigError(f"{', '.join(there)}: there already, and not written over")
+        raise ConfigError(f"{', '.join(there)}: there already, and not overwritten")
+    _write({**_packages(args, place), **files, **_conftest(args, place)})
+    print(f"\nNow change them, and after each change:\n\n  coord script check {script}\n  python -m pytest {test}")
+    if args.package:
+        print(f'\nShip {stem}.lua in the wheel: hatchling does, setuptools wants package-data = ["*.lua"]')
+    return 0
+
+
+def _place(args: argparse.Namespace, stem: str) -> _Place:
+    root: Path = args.into
+    if not args.package:
+        return _Place(root, args.tests or root, root, stem)
+    if not _PACKAGE.fullmatch(args.package) or any(map(keyword.iskeyword, args.package.split("."))):
+        raise ConfigError(f"{args.package!r} is not the name of a package, such as shop or shop.stock")
+    top, *_ = args.package.split(".")
+    sources = root / "src" if (root / "src").is_dir() and not (root / top / "__init__.py").exists() else root
+    folder = sources.joinpath(*args.package.split("."))
+    return _Place(folder, args.tests or root / "tests", sources, f"{args.package}.{stem}")
+
+
+def _packages(args: argparse.Namespace, place: _Place) -> dict[Path, str]:
+    """Return an ``__init__.py`` for each level of the package that has none."""
+    if not args.package:
+        return {}
+    folders = [place.folder, *place.folder.parents][: len(args.package.split("."))]
+    return {folder / "__init__.py": "" for folder in folders if not (folder / "__init__.py").exists()}
+
+
+def _conftest(args: argparse.Namespace, place: _Place) -> dict[Path, str]:
+    """Return what lets the test import the module, where nothing else does."""
+    file = place.tests / "conftest.py"
+    if place.tests.resolve() == place.folder.resolve() or file.exists() or _is_installed(args.package, place.sources):
+        return {}
+    return {file: CONFTEST.replace("SOURCES", Path(os.path.relpath(place.sources, place.tests)).as_posix())}
+
+
+def _is_installed(package: str | None, sources: Path) -> bool:
+    """Whether Python finds the package there by itself, as after ``pip install -e``."""
+    paths = [Path(path).resolve() for path in sys.path if path]
+    return package is not None and sources.resolve() in paths and sources.resolve() != Path.cwd()
+
+
+def _write(files: dict[Path, str]) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for file, text in files.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
             print(f"wrote {file}")
     except OSError as error:
         raise ConfigError(f"cannot write: {error}") from None
-    script, _, test = files
-    print(f"\nNow change them, and after each change:\n\n  coord script check {script}\n  python -m pytest {test}")
-    return 0
 
 
 def _usable(name: str) -> str:
     """Return a name that can be that of a script, a function, a module and a kind of key; refuse another."""
     if not _NAME.fullmatch(name):
-        raise ConfigError(f"{name!r} is no name for a script: 1 to 24 small letters, digits and _, such as move_item")
+        raise ConfigError(
+            f"{name!r} cannot name a script: use 1 to 24 lower-case letters, digits and _, such as move_item"
+        )
     if keyword.iskeyword(name) or hasattr(builtins, name) or name in _IN_USE:
         raise ConfigError(f"{name!r} is in use for something else in Python, or in what would be written")
-    own = {key.shape.split(":")[1] for script in all_scripts() if script.header for key in script.header.keys}
-    if name in own or name in {script.name for script in all_scripts()}:
-        raise ConfigError(f"{name!r} is one of coord's own, and their keys would meet")
-    if find_spec(name) is not None:
-        raise ConfigError(f"there is a module {name!r} already, which would be imported instead")
     return name
 
 
-def _renamed(template: str, name: str) -> str:
-    capitals = "".join(part.title() for part in name.split("_"))
-    return template.replace("EXAMPLE", name.upper()).replace("Example", capitals).replace("example", name)
+def _usable_family(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{name!r} cannot name a family: use 1 to 24 lower-case letters, digits and _, such as tokens"
+        )
+    return name
+
+
+def _refuse_coords_own(stem: str, kind: str) -> None:
+    kinds = {key.shape.split(":")[1] for script in all_scripts() if script.header for key in script.header.keys}
+    if kind in kinds or stem in {script.name for script in all_scripts()}:
+        raise ConfigError(f"{kind!r} is one of coord's own, and their keys would meet")
+
+
+def _filled(template: str, words: dict[str, str]) -> str:
+    for word, value in words.items():
+        template = template.replace(word, value)
+    return template

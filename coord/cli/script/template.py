@@ -1,11 +1,15 @@
-"""What ``coord script new`` writes, for a script that is called example."""
+"""What ``coord script new`` writes, for a script that is called example.
 
-__all__ = ["LUA", "PYTHON", "TEST"]
+The words that are replaced: ``example``, ``Example`` and ``EXAMPLE`` by the script's name, ``STEM`` by its file's,
+``KIND`` by the kind in its keys, ``MODULE`` by the module's name for an import.
+"""
+
+__all__ = ["CONFTEST", "FROM_FILE", "FROM_PACKAGE", "LUA", "PYTHON", "TEST"]
 
 LUA = """\
--- example: take one of a limited number of places, for a while.
+-- STEM: take one of a limited number of places, for a while.
 --
--- KEYS   members  set, expiring: who has a place  coord:example:{name}
+-- KEYS   members  set, expiring: who has a place  coord:KIND:{name}
 -- ARGV   member   name    who asks
 --        limit    count   how many places there are
 --        ttl_ms   ms      how long all places are kept from now
@@ -36,15 +40,15 @@ return { 1, taken }
 """
 
 PYTHON = '''\
-"""example: take one of a limited number of places, for a while.
+"""STEM: take one of a limited number of places, for a while.
 
-The script is in ``example.lua``. Here are the function that builds a call of it, and its twin: the same steps in
+The script is in ``STEM.lua``. This module has the function that builds a call of it, and its twin: the same steps in
 Python, which run on ``memory://``.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+IMPORT
 from typing import NamedTuple
 
 import coord
@@ -53,7 +57,7 @@ __all__ = ["EXAMPLE", "Example", "example"]
 
 
 class Example(NamedTuple):
-    """What came of it: whether the member has a place, and how many places are taken now."""
+    """The answer: whether the member has a place, and how many places are taken now."""
 
     granted: bool
     taken: int
@@ -66,9 +70,7 @@ def example(
 
     Make the call with ``c.run(example(c, ...))``, or ``await ac.run(example(ac, ...))``.
     """
-    if not member or limit < 0:
-        raise ValueError("a member has a name, and a limit is not below 0")
-    key = at.calls.key("example", name)
+    key = at.calls.key("KIND", name)
     return coord.Call(EXAMPLE, (key,), (member, limit, at.calls.lifetime(ttl)), _read)
 
 
@@ -88,26 +90,39 @@ def _twin(space: coord.Keyspace, members: str, member: str, limit: int, ttl_ms: 
     return [1, taken]
 
 
-_LUA = Path(__file__).with_name("example.lua").read_text(encoding="utf-8")
-EXAMPLE = coord.Script("example", _LUA, _twin)
+SOURCE
+EXAMPLE = coord.Script("STEM", _LUA, _twin)
 '''
 
+FROM_FILE = (
+    "from pathlib import Path",
+    '_LUA = Path(__file__).with_name("STEM.lua").read_text(encoding="utf-8")',
+)
+"""How a module of its own finds its script: an import, and a line."""
+
+FROM_PACKAGE = (
+    "from importlib.resources import files",
+    '_LUA = files("PACKAGE").joinpath("STEM.lua").read_text(encoding="utf-8")',
+)
+"""How a module in a package finds its script, also in a zip."""
+
 TEST = '''\
-"""example: what it is for, and that script and twin are one."""
+"""STEM: what it is for, and that script and twin agree."""
 
 from __future__ import annotations
 
 import coord
 import pytest
-from coord.testing.agreement import agree, serving
+from coord.testing.agreement import check_agreement, serving
 from coord.testing.lint import lint
 from coord.testing.servers import Engine, engines
+from coord.testing.trial import trial
 
-from example import EXAMPLE, example
+from MODULE import EXAMPLE, example
 
 
 def test_only_so_many_have_a_place() -> None:
-    with coord.connect("memory://test-example") as c:
+    with coord.connect("memory://test-STEM") as c:
         assert c.run(example(c, "printers", "anna", limit=2)) == (True, 1)
         assert c.run(example(c, "printers", "bert", limit=2)) == (True, 2)
         assert c.run(example(c, "printers", "carl", limit=2)) == (False, 2)
@@ -115,13 +130,23 @@ def test_only_so_many_have_a_place() -> None:
 
 
 def test_the_checks_find_nothing() -> None:
-    """The Lua compiles, takes its keys from KEYS, and asks no clock but the server's."""
+    """The Lua reads well, and each of many calls in memory is what the header says."""
     assert lint(EXAMPLE) == []
+    assert trial([EXAMPLE]) == []
 
 
 @pytest.mark.parametrize("engine", engines().values(), ids=engines())
 def test_script_and_twin_agree(engine: Engine) -> None:
     """After any history: the same replies and the same keys, with the same time to live."""
     with serving(engine) as (server, clock):
-        agree([EXAMPLE], [server], clock, histories=100)
+        check_agreement([EXAMPLE], [server], clock, histories=100)
+'''
+
+CONFTEST = '''\
+"""Let the tests import the package from the source tree."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "SOURCES"))
 '''

@@ -1,0 +1,30 @@
+"""What the error reply of a script becomes for its caller."""
+
+from __future__ import annotations
+
+import re
+
+from coord.errors import CoordError, CountOverflow, ScriptError, WrongType
+from coord.script.script import Script
+
+__all__ = ["script_failed"]
+
+_LINE = re.compile(r"user_script:(\d+): ?([^\n]*?)(?:,? script: [0-9a-f]{40}.*| \[.*)?$")
+
+
+def script_failed(script: Script, text: str) -> CoordError:
+    """Return the exception for the error reply of a script: its kind, its sentence, and its line in the file."""
+    if "WRONGTYPE" in text:
+        return WrongType(f"{script.name}: the key holds another kind of value; nothing was changed")
+    if "would overflow" in text or text.startswith("COORD_OVERFLOW"):
+        return CountOverflow(f"{script.name}: {_sentence(text)}")
+    line = _LINE.search(text)
+    if line and (code := script.line(int(line[1])).strip()):
+        return ScriptError(f"{script.file}:{line[1]}: {line[2] or text}\n    {code}")
+    return ScriptError(f"{script.file}: {_sentence(text)}")
+
+
+def _sentence(text: str) -> str:
+    """Return an error reply without its code."""
+    code, _, rest = text.partition(" ")
+    return rest if rest and (code == "ERR" or code.startswith("COORD_")) else text

@@ -1,0 +1,122 @@
+"""Clocks: only the server's counts. The clocks of callers differ, whatever the argument is called that carries one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from coord.script import Header
+from coord.testing.lint.flow import Told
+from coord.testing.lint.tree import Tree, arguments, called, literal, text, walk
+
+if TYPE_CHECKING:
+    from tree_sitter import Node
+
+__all__ = ["clock_arguments", "clocks", "sources"]
+
+_NAME = re.compile(r"(^|_)(now|timestamp|ts|clock|date|epoch|unixtime|today|at)(_|$)")
+_MEANING = re.compile(
+    r"\b(clock|timestamp|epoch|unix time|since 1970|current time|time of day)\b|what time", re.IGNORECASE
+)
+_MOMENTS = ("EXPIREAT", "PEXPIREAT")
+_MOMENT_WORDS = ("PXAT", "EXAT")
+
+
+def clock_arguments(header: Header) -> Iterator[tuple[int, str, str]]:
+    """Yield line, word and fault of each argument whose name or meaning in the header is a time of its caller."""
+    for argument in header.argv:
+        if _NAME.search(argument.word) or (not argument.is_time and _MEANING.search(argument.meaning)):
+            what = f"takes {argument.word!r} from its caller; only the server's clock counts: TIME, or a TTL"
+            yield argument.line, argument.word, what
+
+
+def clocks(tree: Tree, header: Header | None) -> Iterator[Told]:
+    """Yield where an argument, whatever its name, is used as a moment."""
+    if header is None:
+        return
+    for node in walk(tree.root):
+        if node.type == "binary_expression" and (word := _as_moment(tree, header, node)):
+            yield node, f"uses {word!r}, which the caller sends, as a time; only the server's clock counts: TIME"
+    for call in tree.calls:
+        if called(call) in ("redis.call", "redis.pcall"):
+            for moment in _moments(arguments(call)):
+                found = sources(tree, header, moment)
+                if "TIME" not in found and (words := sorted(found)):
+                    yield moment, f"ends a key at {words[0]!r}, a time by the caller's clock: PEXPIRE takes a duration"
+
+
+def _as_moment(tree: Tree, header: Header, node: Node) -> str | None:
+    """Return the argument that is set against the server's clock here, or moved by a duration."""
+    operator = node.children[1].type
+    if operator not in ("+", "-", "<", ">", "<=", ">="):
+        return None
+    durations = {argument.word for argument in header.argv if argument.is_time}
+    left, right = (sources(tree, header, side) for side in (node.named_children[0], node.named_children[-1]))
+    for mine, other in ((left, right), (right, left)):
+        words = sorted(mine - {"TIME"} - durations)
+        is_set_against = "TIME" in other or (operator in ("+", "-") and bool(other) and other <= durations)
+        if words and is_set_against and "TIME" not in mine and not mine & durations:
+            return words[0]
+    return None
+
+
+def _moments(args: list[Node]) -> Iterator[Node]:
+    """Yield the arguments of a command that are points in time."""
+    words = [(literal(arg) or "").upper() for arg in args]
+    if words[:1] and words[0] in _MOMENTS and len(args) > 2:
+        yield args[2]
+    for word, arg in zip(words, args[1:], strict=False):
+        if word in _MOMENT_WORDS:
+            yield arg
+
+
+def sources(tree: Tree, header: Header, node: Node, seen: frozenset[int] = frozenset()) -> set[str]:
+    """Return the arguments that a number comes from, by their words, and "TIME" when the server's clock is in it."""
+    if node.id in seen:
+        return set()
+    seen |= {node.id}
+    match node.type:
+        case "bracket_index_expression" if text(node.named_children[0]) == "ARGV":
+            place = text(node.named_children[1])
+            fixed = header.fixed
+            return {fixed[int(place) - 1].word} if place.isdigit() and 0 < int(place) <= len(fixed) else set()
+        case "identifier":
+            return _of_variable(tree, header, node, seen)
+        case "function_call":
+            return _of_call(tree, header, node, seen)
+        case "table_constructor" | "function_definition" | "string":
+            return set()
+        case "unary_expression" if node.children[0].type == "#":
+            return set()
+        case "binary_expression" if node.children[1].type in ("==", "~=", "<", ">", "<=", ">="):
+            return set()
+        case "bracket_index_expression" | "dot_index_expression":
+            return sources(tree, header, node.named_children[0], seen)
+        case _:
+            return {word for child in node.named_children for word in sources(tree, header, child, seen)}
+
+
+def _of_variable(tree: Tree, header: Header, node: Node, seen: frozenset[int]) -> set[str]:
+    binding = tree.binding(node)
+    if binding is None:
+        return set()
+    values = binding.values
+    if binding.kind == "parameter":
+        values = [
+            arguments(call)[function.params.index(binding)]
+            for call in tree.calls
+            if (function := tree.function(call))
+            and binding in function.params
+            and len(arguments(call)) > function.params.index(binding)
+        ]
+    return {word for value in values if value for word in sources(tree, header, value, seen)}
+
+
+def _of_call(tree: Tree, header: Header, node: Node, seen: frozenset[int]) -> set[str]:
+    args = arguments(node)
+    if called(node) in ("redis.call", "redis.pcall"):
+        return {"TIME"} if args and (literal(args[0]) or "").upper() == "TIME" else set()
+    if function := tree.function(node):
+        return {word for each in function.returns() for word in sources(tree, header, each, seen)}
+    return {word for each in args for word in sources(tree, header, each, seen)}
