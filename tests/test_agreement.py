@@ -144,7 +144,7 @@ MUTANTS = [
     Mutant("bump", "lua", 'string.find(kept, sequence .. "|", 1, true) == 1', "false"),
     Mutant("bump_if_current", "lua", '(newest or "0") ~= known', 'tonumber(newest or "0") > tonumber(known)'),
     Mutant("merge", "lua", "and 854775808 or", "and 854775807 or"),
-    Mutant("merge", "lua", 'redis.pcall("HSET", stats, unpack(counts))', "redis.call('HSET', stats, '', '1')"),
+    Mutant("merge", "lua", "unpack(counts, i, last)", "'', '1'"),
     Mutant("merge", "lua", "refresh(stats, ttl_ms)", ""),
     Mutant("consume", "lua", 'redis.call("PEXPIRE", batch, remember_ms)', ""),
     Mutant("kv_incr", "lua", "math.abs(total) < 9007199254740992", "true"),
