@@ -24,7 +24,7 @@ def declare(commands: Any) -> None:
         "and each call is held against the header: REPEAT, REPLY, kinds and TTLs. Twins are found in the Python files "
         "next to the script, or in the folder above, that name its file; they are imported.",
         epilog="Exit code: 0 without an error (warnings are about style), 1 with one, 2 when a file could not be read. "
-        "Takes pip install 'coord[lua]', and --agree 'coord[test]'.",
+        "Takes pip install 'coord[lua]', and --agree 'coord[testing]'.",
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a script, a Python file, or a folder")
     parser.add_argument("--agree", action="store_true", help="compare script and twin on every server program here")

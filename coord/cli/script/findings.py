@@ -81,7 +81,7 @@ def _compare(scripts: Iterable[Script]) -> Iterator[Finding]:
         from coord.testing.agreement import Disagreement, check_agreement, serving  # noqa: PLC0415  # takes hypothesis and redis
         from coord.testing.servers import engines  # noqa: PLC0415  # as above
     except ModuleNotFoundError as error:
-        raise ConfigError(f"--agree takes the package {error.name}: pip install 'coord[test]'") from None
+        raise ConfigError(f"--agree takes the package {error.name}: pip install 'coord[testing]'") from None
     scripts = list(scripts)
     if not engines():
         raise ConfigError("--agree takes a server program: pip install 'coord[servers]', or redis-server on PATH")
