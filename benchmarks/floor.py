@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -18,6 +19,9 @@ import hiredis
 
 BLOCKING = "bare socket"
 ASYNC = "bare protocol"
+
+
+_pack: Callable[[Any], bytes] = hiredis.pack_command  # its stub takes tuples of one word only
 
 
 class Address:
@@ -62,7 +66,7 @@ class BareSocket:
 
     def ask(self, *words: str | int) -> Any:
         """Send a command and return its reply."""
-        self._socket.sendall(hiredis.pack_command(words))
+        self._socket.sendall(_pack(words))
         return self.receive()
 
     def receive(self) -> Any:
@@ -130,7 +134,7 @@ class BareProtocol(asyncio.Protocol):
         """Send a command at the end of this tick."""
         if not self._unsent:
             self._loop.call_soon(self._send)
-        self._unsent.append(hiredis.pack_command(words))
+        self._unsent.append(_pack(words))
         future = self._loop.create_future()
         self._pending.append(future)
         return future

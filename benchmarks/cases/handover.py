@@ -89,8 +89,9 @@ def _bare(url: str, c: coord.Coordinator) -> Lock:
             yield
             send(bare, claims.release(c.calls, name, nonce))
 
-    for call in (claims.take(c.calls, "load", "", "load", 1), claims.release(c.calls, "load", "load")):
-        c.run(call)  # the script is loaded from now on
+    # Running each script once loads it.
+    c.run(claims.take(c.calls, "load", "", "load", 1))
+    c.run(claims.release(c.calls, "load", "load"))
     return lock
 
 
