@@ -58,6 +58,11 @@ def missing() -> list[str]:
     return [name for name in wanted() if name not in ("memory", "fakeredis", *found())]
 
 
+def covered() -> dict[str, Engine]:
+    """The server programs that this run covers, by name."""
+    return {name: engine for name, engine in found().items() if name in wanted()}
+
+
 class Line(NamedTuple):
     """One line of the table: where operations run, and whether they are awaited."""
 

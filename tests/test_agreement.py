@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
+from backends import covered, wanted
 from reporting import say
 
 import coord
@@ -31,12 +32,12 @@ from coord.testing.agreement import (
     serving,
 )
 from coord.testing.clock import Clock, why_not
-from coord.testing.servers import Engine, Server, engines
+from coord.testing.servers import Engine, Server
 
 HISTORIES = int(os.environ.get("COORD_HISTORIES", "2000"))
 FIXED = os.environ.get("COORD_SEED") != "random"
 
-SERVERS = [pytest.param(engine, id=name) for name, engine in engines().items()]
+SERVERS = [pytest.param(engine, id=name) for name, engine in covered().items()]
 on_every_server = pytest.mark.parametrize("engine", SERVERS)
 
 
@@ -52,6 +53,7 @@ def test_every_script_agrees_with_its_twin(engine: Engine) -> None:
         say(f"agreement: time was not virtual: {why_not()}")
 
 
+@pytest.mark.skipif("fakeredis" not in wanted(), reason="COORD_ENGINES leaves fakeredis out")
 def test_fakeredis_agrees_too() -> None:
     """A third voice. It counts time in floats, so its histories keep to whole milliseconds and off the deadlines."""
     with faking() as (side, clock):
@@ -78,9 +80,10 @@ def test_long_argument_lists_agree(engine: Engine) -> None:
                     check(twin, [side], script, keys, [*(60_000 for _ in script.header.fixed), *values])
 
 
+@pytest.mark.slow
 def test_keys_are_aged_by_hand_where_there_is_no_compiler() -> None:
     """The fallback without virtual time compares as well, in whole seconds, and its name says so."""
-    engine = next(iter(engines().values()))
+    engine = next(iter(covered().values()))
     clock = Clock()
     with Server(engine) as server:
         side = AgedSide(server, clock)
@@ -106,6 +109,7 @@ def test_a_script_without_a_twin_is_refused_by_name() -> None:
         check_agreement([alone], [], Clock())
 
 
+@pytest.mark.slow
 def test_every_shipped_script_can_be_drawn() -> None:
     """Each script's header gives every argument a type, so that a new script is compared as soon as it is there."""
     for script in all_scripts():
@@ -176,14 +180,15 @@ MUTANTS = [
 @pytest.fixture(scope="module")
 def living() -> Iterator[tuple[ServerSide, Clock]]:
     """A server in virtual time, for all mutants; where there is no server, fakeredis."""
-    if engines():
-        with serving(next(iter(engines().values()))) as opened:
+    if covered():
+        with serving(next(iter(covered().values()))) as opened:
             yield opened
     else:
         with faking() as opened:
             yield opened
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"{mutant.script}-{mutant.where}: {mutant.old}")
 def test_a_fault_is_found(mutant: Mutant, living: tuple[ServerSide, Clock]) -> None:
     """A fault in a script or in a twin is found within a few hundred histories of its family."""

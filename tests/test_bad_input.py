@@ -287,6 +287,7 @@ any_name = st.text(st.characters(codec="utf-8"), min_size=1, max_size=60) | st.t
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(any_name)
 def test_an_encoded_name_can_be_read_back(name: str) -> None:

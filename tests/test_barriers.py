@@ -309,6 +309,7 @@ def test_a_wait_that_is_over_says_so(live: Live, monkeypatch: pytest.MonkeyPatch
         assert waiters(c, KEY) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["complete", "aborted", "expired"])
 def test_all_who_wait_are_woken(live: Live, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever way it ends, every waiter in every world is told, without looking in between."""
@@ -416,6 +417,7 @@ def test_a_callback_runs_on_the_loop_that_registered_it(live: Live) -> None:
     run(main())
 
 
+@pytest.mark.slow
 def test_a_callback_runs_for_the_deadline_of_the_server(live: Live) -> None:
     """``on_timeout``, once, and not ``on_complete``."""
     called: list[str] = []
@@ -633,6 +635,7 @@ def test_a_watch_that_is_cancelled_calls_nobody(live: Live) -> None:
     assert called == ["other"]
 
 
+@pytest.mark.slow
 def test_a_watch_outlives_a_server_that_goes_away(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """While it cannot be reached the watch goes on; it is told of a deadline that has passed meanwhile."""
     monkeypatch.setattr("coord.worker._LONGEST", 0.3)
@@ -691,6 +694,7 @@ def _watch(url: str, ready: Any, called: Any) -> None:
         until(lambda: watch not in watch.worker._jobs, "the end of the watch")
 
 
+@pytest.mark.slow
 def test_of_all_processes_one_is_called(live_server: Live) -> None:
     """Four processes watch; the callback runs in one of them."""
     context = multiprocessing.get_context("spawn")

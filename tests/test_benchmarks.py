@@ -21,6 +21,8 @@ from benchmarks.measure import Effort, Figure
 from benchmarks.peers import installed
 from coord.testing.servers import Server, engines
 
+pytestmark = pytest.mark.slow
+
 LEAST = Effort(rounds=1, seconds=0.0)
 
 

@@ -27,6 +27,8 @@ from coord.testing.leaks import assert_no_leaks, nothing_left_behind
 from coord.testing.servers import Server, free_port
 from coord.testing.topologies import Cluster, client, wait_until
 
+pytestmark = pytest.mark.slow
+
 SPREAD = [f"name-{number}" for number in range(60)]
 """Names enough to be on every node."""
 

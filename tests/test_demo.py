@@ -31,6 +31,7 @@ def on_memory(*, with_coord: bool) -> Snapshot:
     return run(how, lambda now, seconds, last: None)
 
 
+@pytest.mark.slow
 def test_with_coord_nothing_is_lost_or_doubled_and_the_counts_are_true():
     ours = on_memory(with_coord=True)
     assert (ours.lost, ours.doubled) == (0, 0)
@@ -43,12 +44,14 @@ def test_with_coord_nothing_is_lost_or_doubled_and_the_counts_are_true():
     assert ours.holds
 
 
+@pytest.mark.slow
 def test_naive_code_goes_wrong_under_the_same_load():
     naive = on_memory(with_coord=False)
     assert naive.lost + naive.doubled > 0
     assert not naive.holds
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not engines(), reason="no server program: install coord[servers]")
 def test_processes_on_a_private_server_are_killed_and_nothing_is_lost():
     ran = demo("--url", "auto", *OPTIONS)

@@ -94,6 +94,7 @@ def _close(names: dict[str, Any]) -> None:
         names["__loop__"].close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", sorted({command for document in DOCUMENTS for command in commands(document)}) or ["coord"]
 )

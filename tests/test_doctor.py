@@ -227,6 +227,7 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
 
 
+@pytest.mark.slow
 def test_a_cluster(cluster: Cluster, doctor: Ask) -> None:
     """Each primary is looked at; a node of a cluster that is taken for a server alone is told apart."""
     told = doctor(cluster.url, "--acl")
@@ -251,6 +252,7 @@ def test_a_slot_that_nobody_serves(cluster: Cluster, doctor: Ask) -> None:
     assert "1 of 16,384 slots are served by no node" in told.output
 
 
+@pytest.mark.slow
 def test_a_sentinel_service(doctor: Ask) -> None:
     """Its sentinels are asked, and the primary that they name is looked at."""
     with Sentinels(found()["redis-8.2"], down_after=15_000) as service:

@@ -266,6 +266,7 @@ def _parked(worker: Any) -> list[Any]:
         return [entry[3] for entry in worker._parked._heap]
 
 
+@pytest.mark.slow
 def test_slow_answers_do_not_cost_the_other_leases_their_renewal(live_server: Live) -> None:
     """Many leases fall due one after the other; a call is still given the time that a distant server needs."""
     with live_server.connect() as c, ExitStack() as stack:
@@ -285,6 +286,7 @@ def test_slow_answers_do_not_cost_the_other_leases_their_renewal(live_server: Li
         del runner.run_many
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("brisk")
 def test_a_server_that_refuses_for_a_while_costs_no_lease(engine: Engine) -> None:
     """One renewal that fails is made up for in time: a paused server, a refusal, a dropped connection."""
@@ -313,6 +315,7 @@ def _first_failure(c: coord.Coordinator) -> threading.Event:
     return failed
 
 
+@pytest.mark.slow
 def test_a_shorter_renewal_by_hand_is_renewed_in_time(live: Live) -> None:
     """Who renews by hand for less time moves the next renewal too."""
     with live.connect() as c, c.hold("job", ttl=60) as lease:
@@ -447,6 +450,7 @@ def test_a_loss_does_not_hide_what_went_wrong_in_the_block(live: Live) -> None:
         block()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["stopped", "killed"])
 def test_a_silent_server_is_a_loss_when_the_ttl_has_passed(engine: Engine, how: str) -> None:
     """A holder that cannot renew gives up by its own clock, not before its time and not later than the TTL.
@@ -471,6 +475,7 @@ def assert_lost_in_time(lease: Any, granted: float, silent: float) -> None:
     assert lease._deadline <= monotonic() < lease._deadline + LATE
 
 
+@pytest.mark.slow
 def test_a_silent_server_is_a_loss_to_a_task(engine: Engine) -> None:
     """The same, awaited."""
     ttl = 1.5
@@ -490,6 +495,7 @@ def test_a_silent_server_is_a_loss_to_a_task(engine: Engine) -> None:
         run(main())
 
 
+@pytest.mark.slow
 def test_the_losses_of_many_leases_are_told_in_time(engine: Engine) -> None:
     """A server that does not answer for one lease does not keep the others from learning their loss."""
     with Server(engine) as server, coord.connect(server.url, **UNHURRIED) as c, ExitStack() as stack:
@@ -553,6 +559,7 @@ def test_watching_a_loss_ends_with_the_lease_of_a_task(live: Live) -> None:
     run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("brisk")
 def test_a_stranger_at_the_key_ends_no_other_lease(live_server: Live) -> None:
     """A value of another kind makes renewals fail; the worker goes on for the other leases."""
@@ -712,6 +719,7 @@ def test_who_comes_back_for_more_waits_behind_those_who_wait(live: Live) -> None
     assert len(rounds) <= 2
 
 
+@pytest.mark.slow
 def test_who_gives_up_waiting_is_passed_over(live: Live) -> None:
     """The first in the line leaves; the second is next."""
     with live.connect() as c:
@@ -766,6 +774,7 @@ def test_a_keeper_that_cannot_be_started_leaves_nothing_behind(live: Live) -> No
             assert _count_renewals(lease, 3).wait(SOON)
 
 
+@pytest.mark.slow
 def test_a_coordinator_without_a_keeper_can_be_closed(live: Live) -> None:
     """Nothing waits for a thread that never was."""
     with live.connect() as c, no_thread("coord-keeper"):
@@ -807,6 +816,7 @@ class FarAway:
         c.call = far
 
 
+@pytest.mark.slow
 def test_cancelled_anywhere_it_leaves_nothing_held(live: Live) -> None:
     """Getting, waiting, working, releasing: cancelled at 300 random moments, the name is free each time."""
     dice = random.Random(7)
@@ -838,6 +848,7 @@ def _nobody_holds(c: coord.AsyncCoordinator, name: str) -> Any:
     return look
 
 
+@pytest.mark.slow
 def test_a_claim_cancelled_anywhere_leaves_nothing_held(live: Live) -> None:
     """The same for ``claim``, which never waits: 200 random moments."""
     dice = random.Random(11)
@@ -1035,6 +1046,7 @@ def test_a_child_waits_in_its_own_copy_of_a_keyspace() -> None:
         assert waiter.result() is True
 
 
+@pytest.mark.slow
 @forks
 def test_a_child_is_told_that_its_parent_s_lease_is_over(live: Live) -> None:
     """Nobody renews it for the child: its copy is lost when the time is over that was known at the fork."""

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from backends import covered
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from reporting import say
@@ -21,7 +22,7 @@ from coord.errors import ReplyError
 from coord.script import Script
 from coord.testing.agreement import Answer, Failed, ServerSide, TwinSide, check, serving
 from coord.testing.clock import START_US, Clock, why_not
-from coord.testing.servers import Engine, engines
+from coord.testing.servers import Engine
 
 HISTORIES = max(1, int(os.environ.get("COORD_HISTORIES", "2000")) // 5)
 
@@ -148,7 +149,7 @@ class Plain(ServerSide):
         return Answer(reply, stored)
 
 
-@pytest.fixture(scope="module", params=[pytest.param(engine, id=name) for name, engine in engines().items()])
+@pytest.fixture(scope="module", params=[pytest.param(engine, id=name) for name, engine in covered().items()])
 def living(request: pytest.FixtureRequest) -> Iterator[tuple[ServerSide, Clock]]:
     engine: Engine = request.param
     with serving(engine) as (side, clock):
@@ -156,6 +157,7 @@ def living(request: pytest.FixtureRequest) -> Iterator[tuple[ServerSide, Clock]]
         yield side, clock
 
 
+@pytest.mark.slow
 def test_commands_mean_what_they_mean_on_a_server(living: tuple[ServerSide, Clock]) -> None:
     """Any row of commands, with any pauses: same replies, same errors, same keys, types, values and TTLs."""
     side, clock = living
@@ -207,6 +209,7 @@ def registered(space: coord.Keyspace) -> int:
     return places
 
 
+@pytest.mark.slow
 def test_a_million_windows_that_nobody_asks_for_again_are_swept_away(space: coord.Keyspace, clock: Clock) -> None:
     """A million one-shot claims with a short TTL, 1,000 a second, leave a few seconds' worth of keys and memory."""
     twin: Any = ONCE.twin
@@ -247,6 +250,7 @@ def test_deleting_and_making_anew_does_not_pile_up(space: coord.Keyspace, clock:
     assert registered(space) < 10_000
 
 
+@pytest.mark.slow
 def test_renewing_does_not_pile_up(space: coord.Keyspace, clock: Clock) -> None:
     """A key that is renewed a million times, as a held lease is, stays one key that the sweep knows a few times."""
     space.call(coord.Keyspace.set, "k", "v", 30_000)

@@ -235,6 +235,7 @@ def test_a_replica_can_be_looked_at() -> None:
     assert "version  x" in ran.stdout
 
 
+@pytest.mark.slow
 def test_a_cluster_is_looked_at_as_a_whole(capsys: Any) -> None:
     with Cluster(found()["redis-8.2"], node_timeout=15_000) as cluster:
         with coord.connect(cluster.url) as c:

@@ -374,6 +374,7 @@ def _do(url: str, stage: str, count: int) -> None:
                 c.request("r").done(stage, f"x-{number}", processed=2)
 
 
+@pytest.mark.slow
 def test_who_waits_sees_the_work_of_other_processes(live_server: Live) -> None:
     """Two stages, done in two processes; the wait returns with exact counts."""
     context = multiprocessing.get_context("spawn")

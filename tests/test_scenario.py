@@ -12,6 +12,8 @@ from scenario.service import PROCESSED_A_DOCUMENT, Message
 import coord
 from coord.testing.servers import Server
 
+pytestmark = pytest.mark.slow
+
 REQUESTS = [f"request-{number}" for number in range(6)]
 DOCUMENTS = 8
 

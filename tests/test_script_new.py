@@ -24,6 +24,7 @@ def new(folder: Path, name: str = "reserve") -> Path:
     return folder / f"{name}.lua"
 
 
+@pytest.mark.slow
 def test_what_is_written_runs_as_it_is(tmp_path: Path) -> None:
     """Its test passes: the example on memory, the checks, and the agreement on every engine that is here."""
     new(tmp_path / "deeper", "move_item")
@@ -59,6 +60,7 @@ def test_what_is_written_runs_everywhere(live: Live, tmp_path: Path, monkeypatch
     del sys.modules["reserve"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("mypy") is None, reason="mypy comes with the extra 'lint'")
 def test_what_is_written_is_typed(tmp_path: Path) -> None:
     new(tmp_path)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import redis
+from backends import covered
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -18,14 +19,14 @@ import coord.redis
 from coord.errors import ConfigError
 from coord.script import Argument, Script, all_scripts, inline_includes
 from coord.testing.lint import lint
-from coord.testing.servers import Engine, Server, engines, free_port
+from coord.testing.servers import Engine, Server, free_port
 from coord.testing.trial import trial
 
 LUA = Path(coord.__file__).parent.parent / "lua"
 FILES = sorted(LUA.glob("*.lua"))
 LIBRARY = sorted((LUA / "lib").glob("*.lua"))
-SERVERS = [pytest.param(engine, id=name) for name, engine in engines().items()]
-SHEBANG_SERVERS = [pytest.param(engine, id=name) for name, engine in engines().items() if engine.version >= (7,)]
+SERVERS = [pytest.param(engine, id=name) for name, engine in covered().items()]
+SHEBANG_SERVERS = [pytest.param(engine, id=name) for name, engine in covered().items() if engine.version >= (7,)]
 every_script = pytest.mark.parametrize("script", all_scripts(), ids=lambda script: script.name)
 
 # --- what is shipped -----------------------------------------------------------------------------
@@ -363,6 +364,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
         client.close()
 
 
+@pytest.mark.slow
 def test_straying_is_noticed(cluster: redis.Redis) -> None:
     """The next test would notice: a script that touches a key of another slot is refused."""
     with pytest.raises(redis.ResponseError, match="do not hash to the same slot"):

@@ -24,6 +24,8 @@ from coord.testing.leaks import assert_no_leaks, nothing_left_behind
 from coord.testing.servers import Server, free_port
 from coord.testing.topologies import Sentinels, client, wait_until
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["x", "y", "z"]
 
 

@@ -21,6 +21,8 @@ from coord.testing.leaks import assert_no_leaks, nothing_left_behind
 from coord.testing.servers import Engine, Server
 from coord.testing.topologies import SentinelServer, client, port_with_bus, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 class TlsPlace:
     """A server, by way of TLS, by its socket, and by the port that it listens on without."""

@@ -194,6 +194,7 @@ def test_a_release_wakes_one_of_a_thousand_waiters(live_server: Live) -> None:
     run(main())
 
 
+@pytest.mark.slow
 def test_waiting_sends_nothing(live_server: Live) -> None:
     """Who waits for a name, a barrier or a request is silent between its looks, seconds apart."""
     with live_server.connect() as c:
@@ -231,6 +232,7 @@ def _silence(live: Live) -> int:
     return live.calls()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", servers()[:1])
 def test_ten_thousand_waiters_in_one_process(name: str) -> None:
     """10,000 tasks wait for 10,000 names, and are woken one after another, over one subscription connection."""
@@ -268,6 +270,7 @@ def test_ten_thousand_waiters_in_one_process(name: str) -> None:
 # --- the subscription connection -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_one_subscription_connection_whoever_waits(live_server: Live) -> None:
     """Threads and tasks, claims, barriers and requests of a process share it, and it ends with the last of them."""
     with live_server.connect() as c, live_server.connect() as other:
@@ -453,6 +456,7 @@ def _work(url: str, rounds: int, counted: Any) -> None:
                 counted.put(lease.fence)
 
 
+@pytest.mark.slow
 def test_processes_wake_each_other(live_server: Live) -> None:
     """A release in one process wakes the waiter of another: 4 processes hand a name round 200 times in a moment."""
     context = multiprocessing.get_context("spawn")

@@ -94,6 +94,7 @@ def terminal(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[tuple[Se
         shown.close()
 
 
+@pytest.mark.slow
 def test_a_terminal_is_redrawn_until_ctrl_c(terminal: tuple[Server, Terminal]) -> None:
     server, shown = terminal
     until(lambda: shown.shows("0 found"))
@@ -107,6 +108,7 @@ def test_a_terminal_is_redrawn_until_ctrl_c(terminal: tuple[Server, Terminal]) -
     assert "Traceback" not in shown.seen
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_away_is_told_and_waited_for(terminal: tuple[Server, Terminal]) -> None:
     server, shown = terminal
     until(lambda: shown.shows("0 found"))
