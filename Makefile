@@ -21,14 +21,14 @@ JOBS ?= $(shell expr 2 \* $(CORES))
 ARGS ?=
 export PYTHONHASHSEED ?= 0
 
-# tests/conftest.py says which tests stay together, and which come first.
-PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+# tests/distribution.py says which tests stay together, and which come first.
+PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --no-loadscope-reorder
 
 .PHONY: quick test test-long quick-all quick-others imports lint bench demo clean
 .DELETE_ON_ERROR:
 
 quick: $(VENV)/.has-test
-	COORD_ENGINES=$${COORD_ENGINES:-memory,redis-8.2} COORD_HISTORIES=$${COORD_HISTORIES:-500} \
+	COORD_ENGINES=$${COORD_ENGINES:-memory,redis-8.2} COORD_HISTORIES=$${COORD_HISTORIES:-200} \
 	$(PYTEST) -m "not slow" $(ARGS)
 
 test: $(VENV)/.has-lint

