@@ -113,7 +113,7 @@ def run(space: coord.Keyspace, name: str, *words: Any) -> Any:
     """The keyspace's method of a command's name, and its answer as it stands on the wire."""
     match (name, *words):
         case ("SET", key, value, *options):
-            px = options[1] if "PX" in options else 0
+            px = options[1] if "PX" in options else None
             return "OK" if space.set(key, value, px=px, nx="NX" in options, keepttl="KEEPTTL" in options) else None
         case ("ZADD", key, "NX", score, member):
             return space.zadd(key, score, member, nx=True)
