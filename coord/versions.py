@@ -78,7 +78,7 @@ def _bump(space: Keyspace, version: str, op: str, ttl_ms: int, sequence: int, re
     answered = first_answer(space, op, sequence, remember_ms, newest)
     if answered is not None:
         return answered
-    space.set(version, newest, px=ttl_ms)
+    space.set(version, newest, px=ttl_ms or None)
     return newest
 
 
@@ -92,7 +92,7 @@ def _bump_if_current(
     if (newest or "0") != str(known):
         return [0, newest or "0"]
     newest = later(space, newest)
-    space.set(version, newest, px=ttl_ms)
+    space.set(version, newest, px=ttl_ms or None)
     remember(space, op, sequence, remember_ms, newest)
     return [1, newest]
 

@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
+from backends import covered
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from redis.backoff import NoBackoff
@@ -24,9 +25,9 @@ from coord.errors import ReplyError
 from coord.memory import Keyspace
 from coord.memory.parse import double_text
 from coord.testing.clock import START_US, VirtualClock, VirtualServer, why_not
-from coord.testing.servers import Engine, engines
+from coord.testing.servers import Engine
 
-ENGINES = [pytest.param(engine, id=name) for name, engine in engines().items()]
+ENGINES = [pytest.param(engine, id=name) for name, engine in covered().items()]
 PAUSES = st.sampled_from([0, 0, 0, 0, 1, 999, 1_000, 1_001, 999_000, 1_000_000, 5_000_000])
 
 Words = list[Any]
