@@ -86,9 +86,10 @@ def test_the_environment_says_where(live_server: Live, doctor: Ask, monkeypatch:
 
 def test_memory_cannot_be_looked_at_from_outside(doctor: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COORD_DSN", raising=False)
-    told = doctor()
-    assert (told.code, told.lines) == (2, {})
-    assert "memory:// exists only inside the process that uses it" in told.output
+    for url, says in (("memory://", "memory:// exists only inside"), ("", "no server: give the URL")):
+        told = doctor(*filter(None, [url]))
+        assert (told.code, told.lines) == (2, {})
+        assert says in told.output
 
 
 def test_a_server_that_may_evict_live_claims(live_server: Live, doctor: Ask) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from coord.config import ENVIRONMENT, given_url, memory_name, redis_backend
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["find_primaries", "server_url"]
 
 
-_NO_SERVER = "memory:// exists only inside the process that uses it"
-
-
 def server_url(url: str | None, prefix: str) -> str:
     """Return the URL of a server, the given one or that of the environment. ``ConfigError`` for ``memory://``."""
     try:
@@ -24,8 +22,11 @@ def server_url(url: str | None, prefix: str) -> str:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     if memory_name(url, None) is not None:
-        # Without a URL, coord.connect would use memory://, too.
-        raise ConfigError(f"{_NO_SERVER}: give the URL of a server, or set ${ENVIRONMENT}")
+        # Without a URL, coord.connect uses memory://.
+        why = (
+            "memory:// exists only inside the process that uses it" if url or ENVIRONMENT in os.environ else "no server"
+        )
+        raise ConfigError(f"{why}: give the URL of a server, or set ${ENVIRONMENT}")
     return given_url(url)
 
 
