@@ -48,13 +48,14 @@ def call_checker(script: str, header: Header | None) -> Checks:
 
 def _check_keys(script: str, keys: tuple[str, ...]) -> None:
     """Refuse keys that a cluster has in two slots."""
+    first = ""
     for key in keys:
         if not isinstance(key, str):
             raise TypeError(f"{script}: a key is a str, not {type(key).__name__}")
-    first = _tag(keys[0]) if len(keys) > 1 else ""
-    for key in keys[1:]:
-        if _tag(key) != first:
-            raise ValueError(f"{script}: keys of two hash tags, which a cluster refuses: {keys[0]!r} and {key!r}")
+        if not first:
+            first = key
+        elif _tag(key) != _tag(first):
+            raise ValueError(f"{script}: keys of two hash tags, which a cluster refuses: {first!r} and {key!r}")
 
 
 def _tag(key: str) -> str:

@@ -84,9 +84,7 @@ class Header:
         """How many values the arrays have that REPLY allows; a None among them: any number. None: not an array."""
         if not self.reply.startswith("{"):
             return None
-        return {_size(found[1]) for found in _REPLY_ARRAY.finditer(self.reply)} | (
-            {0} if "empty when" in self.reply else set()
-        )
+        return {_size(found[1]) for found in _REPLY_ARRAY.finditer(self.reply)}
 
     @property
     def remember_at(self) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from coord.errors import ReplyError
 from coord.memory import Keyspace
@@ -74,7 +74,7 @@ class _History:
         except Exception as error:  # whatever the twin raises is what is wrong with it
             return [_at(script, 1, "", f"its twin raises {error!r} {_call(keys, argv)}")]
         after = self.space.dump()
-        answered: list[Any] = [*reply] if isinstance(reply, list) else [reply]
+        answered = reply if _is_list(reply) else [reply]
         self.seen += [word for word in answered if isinstance(word, str) and word]
         findings = [
             *_reply(script, header, reply),
@@ -140,7 +140,7 @@ def _reply(script: Script, header: Header, reply: Any) -> list[Finding]:
     sizes = header.reply_sizes
     said = header.reply.splitlines()[0]
     why = _not_a_reply(reply)
-    if why is None and isinstance(reply, list):
+    if why is None and _is_list(reply):
         if sizes is None and said[:1] in set('-0123456789"'):
             why = f"answers an array, {reply!r:.80}"
         elif sizes is not None and None not in sizes and len(reply) not in sizes:
@@ -148,6 +148,10 @@ def _reply(script: Script, header: Header, reply: Any) -> list[Finding]:
     elif why is None and (sizes is not None or not isinstance(reply, _type_of(said))):
         why = f"answers {reply!r:.80}"
     return [_at(script, _line_of(script, "-- REPLY "), "REPLY", f"{why}; REPLY says {said!r}")] if why else []
+
+
+def _is_list(reply: Any) -> TypeGuard[list[Any]]:
+    return isinstance(reply, list)
 
 
 def _type_of(said: str) -> type | tuple[type, ...]:
@@ -158,7 +162,7 @@ def _type_of(said: str) -> type | tuple[type, ...]:
 
 def _not_a_reply(reply: Any, *, inside: bool = False) -> str | None:
     """Say what cannot cross the wire unchanged."""
-    if isinstance(reply, list):
+    if _is_list(reply):
         return next((why for each in reply if (why := _not_a_reply(each, inside=True))), None)
     if type(reply) is int and abs(reply) > 2**53:
         return f"answers {reply}, which is above 2^53: servers round it"

@@ -18,10 +18,10 @@ from typing import Any, Literal
 
 from coord.script import Header, Script
 from coord.testing.lint.clocks import clock_arguments, clocks
-from coord.testing.lint.flow import Told, paths
+from coord.testing.lint.flow import paths
 from coord.testing.lint.keys import keys
 from coord.testing.lint.names import commands, globals_
-from coord.testing.lint.tree import Tree, arguments, called, literal
+from coord.testing.lint.tree import Told, Tree, arguments, called, literal
 from coord.testing.lint.values import arrays, numbers, replies, unpacked
 
 __all__ = ["Finding", "lint"]

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from coord.script import Header
-from coord.testing.lint.flow import Told
-from coord.testing.lint.tree import Tree, arguments, called, literal, text, walk
+from coord.testing.lint.sources import sources
+from coord.testing.lint.tree import Told, Tree, arguments, called, literal, walk
 
 if TYPE_CHECKING:
     from tree_sitter import Node
 
-__all__ = ["clock_arguments", "clocks", "sources"]
+__all__ = ["clock_arguments", "clocks"]
 
 _NAME = re.compile(r"(^|_)(now|timestamp|ts|clock|date|epoch|unixtime|today|at)(_|$)")
 _MEANING = re.compile(
@@ -69,54 +69,3 @@ def _moments(args: list[Node]) -> Iterator[Node]:
     for word, arg in zip(words, args[1:], strict=False):
         if word in _MOMENT_WORDS:
             yield arg
-
-
-def sources(tree: Tree, header: Header, node: Node, seen: frozenset[int] = frozenset()) -> set[str]:
-    """Return the arguments that a number comes from, by their words, and "TIME" when the server's clock is in it."""
-    if node.id in seen:
-        return set()
-    seen |= {node.id}
-    match node.type:
-        case "bracket_index_expression" if text(node.named_children[0]) == "ARGV":
-            place = text(node.named_children[1])
-            fixed = header.fixed
-            return {fixed[int(place) - 1].word} if place.isdigit() and 0 < int(place) <= len(fixed) else set()
-        case "identifier":
-            return _of_variable(tree, header, node, seen)
-        case "function_call":
-            return _of_call(tree, header, node, seen)
-        case "table_constructor" | "function_definition" | "string":
-            return set()
-        case "unary_expression" if node.children[0].type == "#":
-            return set()
-        case "binary_expression" if node.children[1].type in ("==", "~=", "<", ">", "<=", ">="):
-            return set()
-        case "bracket_index_expression" | "dot_index_expression":
-            return sources(tree, header, node.named_children[0], seen)
-        case _:
-            return {word for child in node.named_children for word in sources(tree, header, child, seen)}
-
-
-def _of_variable(tree: Tree, header: Header, node: Node, seen: frozenset[int]) -> set[str]:
-    binding = tree.binding(node)
-    if binding is None:
-        return set()
-    values = binding.values
-    if binding.kind == "parameter":
-        values = [
-            arguments(call)[function.params.index(binding)]
-            for call in tree.calls
-            if (function := tree.function(call))
-            and binding in function.params
-            and len(arguments(call)) > function.params.index(binding)
-        ]
-    return {word for value in values if value for word in sources(tree, header, value, seen)}
-
-
-def _of_call(tree: Tree, header: Header, node: Node, seen: frozenset[int]) -> set[str]:
-    args = arguments(node)
-    if called(node) in ("redis.call", "redis.pcall"):
-        return {"TIME"} if args and (literal(args[0]) or "").upper() == "TIME" else set()
-    if function := tree.function(node):
-        return {word for each in function.returns() for word in sources(tree, header, each, seen)}
-    return {word for each in args for word in sources(tree, header, each, seen)}

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-
-from tree_sitter import Node
+from typing import TYPE_CHECKING
 
 from coord.script import Header
 from coord.testing.lint.commands import CREATING, EXPIRING, FALLIBLE, REMOVING, WRITING, any_type, keys_of
-from coord.testing.lint.tree import Tree, arguments, called, expressions, literal, text
+from coord.testing.lint.sources import limited, sources
+from coord.testing.lint.tree import Told, Tree, arguments, called, expressions, literal, text
 
-__all__ = ["Told", "key_word", "paths"]
+if TYPE_CHECKING:
+    from tree_sitter import Node
 
-Told = tuple[Node, str]
-"""Where something is wrong, and what."""
+__all__ = ["paths"]
 
 _DEEPEST = 8
 """Local functions that call each other are followed so far."""
@@ -32,8 +32,10 @@ class _State:
 
     written: str = ""
     touched: frozenset[str] = frozenset()
-    lasting: frozenset[tuple[str, int]] = frozenset()
-    """Keys that were created and have no TTL yet, each with the id of the command's node."""
+    """Keys whose type is known, since a command that depends on it has run."""
+    read: frozenset[str] = frozenset()
+    lasting: frozenset[tuple[str, int, bool]] = frozenset()
+    """Keys that were written and have no TTL yet: the id of the command's node, and whether the script had looked."""
     asked_time: bool = False
 
 
@@ -60,7 +62,7 @@ def paths(tree: Tree, header: Header | None) -> Iterator[Told]:
     yield from walk.told.values()
 
 
-def key_word(tree: Tree, node: Node, header: Header | None) -> str | None:
+def _key_word(tree: Tree, node: Node, header: Header | None) -> str | None:
     """Return the word of the key that an expression stands for, such as ``claim`` for ``KEYS[1]``; None: not a key."""
     if node.type == "bracket_index_expression" and text(node.named_children[0]) == "KEYS":
         place = text(node.named_children[1])
@@ -71,7 +73,7 @@ def key_word(tree: Tree, node: Node, header: Header | None) -> str | None:
     if binding and binding.kind == "loop" and binding.loop and "KEYS" in text(binding.loop):
         return "KEYS"
     if binding and binding.kind == "local" and len(binding.values) == 1 and (value := binding.values[0]):
-        return key_word(tree, value, header)
+        return _key_word(tree, value, header)
     return None
 
 
@@ -84,10 +86,15 @@ class _Walk:
         self._frame = _Frame()
         self._breaks: list[States] = []
         self._commands: dict[int, Node] = {}
+        self._ends: States = frozenset()
+        self._decided: set[str] = set()
+        """Keys that get a TTL somewhere in the script."""
+        self._limited = limited(tree, header) if header else set[str]()
 
     def script(self) -> None:
         """Walk the whole script."""
         self._leave(self._block(self.tree.root, frozenset({_State()})))
+        self._check_ttls()
 
     def _say(self, node: Node, what: str) -> None:
         self.told.setdefault((node.id, what), (node, what))
@@ -147,12 +154,17 @@ class _Walk:
         if self._frame.depth:
             self._frame.ends |= states
             return
-        lasting = {each for state in states for each in state.lasting}
-        for key in {key for key, _ in lasting}:
-            first = min((self._commands[id] for each, id in lasting if each == key), key=_place)
+        self._ends |= states
+
+    def _check_ttls(self) -> None:
+        """Say which keys may be left without a TTL; where the script looked at the key first, it may have one."""
+        lasting = {each for state in self._ends for each in state.lasting}
+        lasting = {each for each in lasting if not each[2] or each[0] not in self._decided}
+        for key in {key for key, _, _ in lasting}:
+            first = min((self._commands[id] for each, id, _ in lasting if each == key), key=_place)
             self._say(
                 first,
-                f"leaves {key!r} without a TTL on one path; its header says expiring: PEXPIRE it behind this write",
+                f"leaves {key!r} without a TTL on one path; its header says expiring: PEXPIRE it after this write",
             )
 
     # --- expressions -----------------------------------------------------------------------------
@@ -195,7 +207,7 @@ class _Walk:
     def _key(self, node: Node) -> str | None:
         if node.type == "identifier" and text(node) in self._frame.keys:
             return self._frame.keys[text(node)]
-        return key_word(self.tree, node, self.header)
+        return _key_word(self.tree, node, self.header)
 
     def _word(self, node: Node) -> str | None:
         return literal(node) or (self._frame.words.get(text(node)) if node.type == "identifier" else None)
@@ -213,11 +225,14 @@ class _Walk:
             return replace(state, asked_time=True)
         if state.written:
             self._check_late(node, command, words, keys, state)
-        state = replace(state, touched=state.touched | set(keys))
         if command in WRITING:
             state = replace(state, written=state.written or f"{command} in line {node.start_point.row + 1}")
             state = self._lifetimes(node, command, words, keys, state)
-        return state
+        else:
+            state = replace(state, read=state.read | set(keys))
+        if any_type(command, words) and command not in CREATING | REMOVING:
+            return state
+        return replace(state, touched=state.touched | set(keys))
 
     def _check_late(self, node: Node, command: str, words: list[str | None], keys: list[str], state: _State) -> None:
         """Say what may fail only now that something is written."""
@@ -228,7 +243,7 @@ class _Walk:
                 f"touches {fresh[0]!r} for the first time after {state.written} has written, which stays when it holds "
                 "another type: look at it first",
             )
-        elif command in FALLIBLE and not (command in ("INCR", "DECR") or _small(arguments(node)[-1])):
+        elif command in FALLIBLE and command not in ("INCR", "DECR") and not self._is_small(arguments(node)[-1]):
             self._say(node, f"may overflow after {state.written} has written, which stays: make this the first write")
 
     def _lifetimes(self, node: Node, command: str, words: list[str | None], keys: list[str], state: _State) -> _State:
@@ -238,15 +253,20 @@ class _Walk:
             keys = keys[1:]
         lasting = state.lasting
         if decided:
+            self._decided |= set(keys)
             lasting = frozenset(each for each in lasting if each[0] not in keys)
         elif command in CREATING:
-            lasting |= {(key, node.id) for key in keys[:1] if key in self._expiring}
+            looked = command not in ("SET", "GETSET", "MSET")
+            lasting |= {(key, node.id, looked and key in state.read) for key in keys[:1] if key in self._expiring}
         return replace(state, lasting=lasting)
+
+    def _is_small(self, node: Node) -> bool:
+        """Whether a number is written out, or comes from arguments that the script has limited."""
+        if node.type == "number":
+            return len(text(node)) <= 6
+        found = sources(self.tree, self.header, node) if self.header else set[str]()
+        return bool(found) and found <= self._limited
 
 
 def _place(node: Node) -> int:
     return node.start_byte
-
-
-def _small(node: Node) -> bool:
-    return node.type == "number" and len(text(node)) <= 6

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from coord.script import Header
 from coord.testing.lint.commands import keys_of
-from coord.testing.lint.flow import Told
-from coord.testing.lint.tree import Binding, Tree, arguments, called, literal, text, walk
+from coord.testing.lint.tree import Binding, Told, Tree, arguments, called, literal, text, walk
 
 if TYPE_CHECKING:
     from tree_sitter import Node

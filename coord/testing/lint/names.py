@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from coord.script import Header
 from coord.testing.lint.commands import RANDOM, UNORDERED, words
-from coord.testing.lint.flow import Told
-from coord.testing.lint.tree import Tree, arguments, called, expressions, literal, text, walk
+from coord.testing.lint.tree import Told, Tree, arguments, called, expressions, literal, text, walk
 
 __all__ = ["GLOBALS", "commands", "globals_"]
 

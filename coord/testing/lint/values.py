@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from coord.script import Header
-from coord.testing.lint.clocks import sources
-from coord.testing.lint.flow import Told
-from coord.testing.lint.tree import Binding, Tree, arguments, called, expressions, literal, text, walk
+from coord.testing.lint.sources import COMPARISONS, limited, sources
+from coord.testing.lint.tree import Binding, Told, Tree, arguments, called, expressions, literal, text, walk
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["arrays", "numbers", "replies", "unpacked"]
 
 _EXACT = 2**53
-_COMPARED = ("<", ">", "<=", ">=")
 _SUMS = ("INCRBY", "DECRBY", "HINCRBY")
 
 
@@ -72,7 +70,7 @@ def _is_floored(node: Node) -> bool:
 def _long_arguments(tree: Tree, header: Header) -> Iterator[Told]:
     """Yield sums of an argument that may have 19 digits, unless the script compares it with a limit."""
     long = {argument.word for argument in header.fixed if argument.type in ("int", "count")}
-    long -= {word for node in walk(tree.root) for word in _limited(tree, header, node)}
+    long -= limited(tree, header)
     for node in walk(tree.root):
         if node.type == "binary_expression" and node.children[1].type in ("+", "-", "*"):
             for word in sorted(long & sources(tree, header, node)):
@@ -93,15 +91,6 @@ def _is_refused(node: Node) -> bool:
     return '"table"' in condition or ".err" in condition
 
 
-def _limited(tree: Tree, header: Header, node: Node) -> set[str]:
-    if node.type != "binary_expression" or node.children[1].type not in _COMPARED:
-        return set()
-    left, right = node.named_children[0], node.named_children[-1]
-    if "number" not in (left.type, right.type):
-        return set()
-    return sources(tree, header, left) | sources(tree, header, right)
-
-
 # --- arrays --------------------------------------------------------------------------------------
 
 
@@ -120,7 +109,7 @@ def _ends_an_array(tree: Tree, item: Node, *, is_last: bool) -> str | None:
     operator = item.children[1].type if item.type == "binary_expression" else ""
     if item.type == "nil" or (operator == "or" and item.named_children[-1].type == "nil" and not is_last):
         return "nil ends an array: what follows is lost"
-    if item.type in ("true", "false") or operator in ("==", "~=", *_COMPARED) or text(item).startswith("not "):
+    if item.type in ("true", "false") or operator in COMPARISONS or text(item).startswith("not "):
         return "a boolean travels as 1 or nil: answer 1 or 0"
     binding = tree.binding(item) if item.type == "identifier" else None
     if binding and binding.kind == "local" and not binding.values:
