@@ -19,6 +19,7 @@ from coord.testing.servers import Server
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LINKED = sorted({*DOCUMENTS, *ROOT.glob("*.md"), ROOT / "benchmarks/README.md"})
 LOCAL = re.compile(r"redis://localhost:6379(?:/0)?")
 ENGINE = "redis-8.2"
 
@@ -66,6 +67,11 @@ def test_the_readme_shows_how_it_is_used() -> None:
     assert [each for each in snippets(ROOT / "README.md") if each.language == "python"]
 
 
+def test_the_readme_fits_one_screen() -> None:
+    """What it is, how to install it, ten lines, where next; the rest is in docs/."""
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 45
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_python_snippets_run(document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The snippets of one document share their names, as a reader who types them in order would."""
@@ -107,3 +113,20 @@ def test_commands_exist(command: str) -> None:
         [sys.executable, "-m", module, *named[:1], "--help"], capture_output=True, text=True, cwd=ROOT, check=False
     )
     assert ran.returncode == 0, f"{command}\n{ran.stdout}{ran.stderr}"
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors of a document's headings."""
+    heads = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("document", LINKED, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(document: Path) -> None:
+    """A relative link leads to a file of the repository, and to a heading in it."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+        if "://" not in link:
+            path, _, anchor = link.partition("#")
+            target = (document.parent / path).resolve() if path else document
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target), link
