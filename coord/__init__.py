@@ -12,7 +12,8 @@ with no server, with the same replies and the same keys afterwards.
 
 from coord.barriers import Arrival, BarrierStatus
 from coord.claims import Holder
-from coord.config import connect, connect_async, from_config, get_coordinator, set_coordinator
+from coord.config import from_config
+from coord.connecting import connect, connect_async, get_coordinator, set_coordinator
 from coord.coordinator import AsyncCoordinator, Coordinator
 from coord.errors import (
     Closed,

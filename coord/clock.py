@@ -26,7 +26,7 @@ class Clock(Protocol):
         """Return microseconds since the Unix epoch: the clock of a keyspace in memory."""
         ...
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float, /) -> None:
         """Block this thread for ``seconds``."""
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from importlib.metadata import EntryPoint, EntryPoints
+from inspect import signature
 from types import ModuleType
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from backends import found
 
 import coord
-from coord import config
+from coord import config, connecting
+from coord.clock import SystemClock
 from coord.testing.servers import Server
 
 
@@ -214,7 +216,7 @@ def test_threads_that_ask_at_once_get_the_same() -> None:
 
 def test_setting_one_is_not_undone_by_who_asks_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks first makes one on memory; one that is set at that moment stays."""
-    asked, connect = threading.Event(), config.connect
+    asked, connect = threading.Event(), connecting.connect
 
     def slowly(*args: Any, **kwargs: Any) -> coord.Coordinator:
         asked.set()
@@ -225,7 +227,7 @@ def test_setting_one_is_not_undone_by_who_asks_meanwhile(monkeypatch: pytest.Mon
         asked.wait()
         coord.set_coordinator(c)
 
-    monkeypatch.setattr(config, "connect", slowly)
+    monkeypatch.setattr(connecting, "connect", slowly)
     coord.set_coordinator(None)
     with coord.connect("memory://set") as c:
         setting = threading.Thread(target=set_it)
@@ -255,3 +257,83 @@ def test_an_offer_that_cannot_be_imported_says_so(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(config, "entry_points", offered.select)
     with pytest.raises(coord.ConfigError, match="backend broken: cannot import shop_backends:Absent"):
         coord.from_config({"backend": "broken"})
+
+
+# --- options, on every backend ---------------------------------------------------------------------
+
+
+OPTIONS: dict[str, Any] = {"timeout": 1, "patience": 2, "remember": 30, "max_connections": 4, "in_flight": 10}
+
+
+def test_memory_accepts_what_only_concerns_servers() -> None:
+    """The URL alone changes between a laptop and production."""
+    with coord.connect("memory://options", eviction="refuse", **OPTIONS) as c:
+        assert c.once("job")
+
+
+@pytest.mark.parametrize("option", [{"patience": -1}, {"eviction": "maybe"}, {"in_flight": 0}, {"timeout": True}])
+def test_memory_refuses_the_options_that_a_server_refuses(option: dict[str, Any]) -> None:
+    with pytest.raises(coord.ConfigError, match=next(iter(option))):
+        coord.connect("memory://options", **option)
+
+
+@pytest.mark.parametrize("url", ["memory://options", "redis://localhost"])
+def test_an_unknown_option_is_named(url: str) -> None:
+    with pytest.raises(coord.ConfigError, match="unknown option 'pateince': known are timeout, patience"):
+        coord.connect(url, pateince=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]  # the mistake
+
+
+def test_help_shows_every_option() -> None:
+    shown = signature(coord.connect).parameters
+    assert list(shown)[:4] == ["url", "client", "prefix", "ttl"]
+    assert {"timeout", "patience", "remember", "max_connections", "in_flight", "eviction"} < set(shown)
+    assert shown["patience"].default == 10
+
+
+@pytest.mark.parametrize("kind", ["memory", "shop_backends.OnlyCalls"])
+def test_settings_reach_every_backend(kind: str) -> None:
+    """Prefix and TTL reach a custom backend too, and what is wrong with an option is said for each."""
+    c = coord.from_config({"backend": kind, "redis": {"key_prefix": "shop:", "ttl_sec": 7, **OPTIONS}})
+    assert (c.prefix, c.ttl_ms) == ("shop:", 7000)
+    with pytest.raises(coord.ConfigError, match="eviction"):
+        coord.from_config({"backend": kind, "redis": {"eviction": "maybe"}})
+
+
+def test_one_keyspace_has_one_clock() -> None:
+    first, other = SystemClock(), SystemClock()
+    with coord.connect("memory://one-clock", clock=first) as c:
+        assert c.once("job")
+        coord.connect("memory://one-clock").close()
+        coord.connect("memory://one-clock", clock=first).close()
+        with pytest.raises(coord.ConfigError, match="memory://one-clock has another clock"):
+            coord.connect("memory://one-clock", clock=other)
+
+
+# --- URLs: clear errors, and no password in any of them ---------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("localhost:6379", "no scheme; write redis://host:port"),
+        ("redis:6379", "no scheme"),
+        ("http://u:hunter2@host", "unknown URL scheme http://"),
+        ("redis+sentinel://u:1/hunter2@127.0.0.1:1/svc", "@ behind its host"),
+        ("redis+sentinel://u:1/hunter2@127.0.0.1:1", "@ behind its host"),
+        ("redis+cluster://u:1/hunter2@127.0.0.1:1", "@ behind its host"),
+        ("redis://u:1/hunter2@127.0.0.1:1/0", "@ behind its host"),
+        ("unix://u:1/hunter2@/run/x", "@ behind its host"),
+        ("redis://u:42?hunter2@127.0.0.1:1/0", "option without a value"),
+        ("hunter2@localhost", "no scheme"),
+    ],
+)
+def test_a_url_that_cannot_be_read_says_why_and_shows_no_password(url: str, said: str) -> None:
+    with pytest.raises(coord.ConfigError, match=said) as told:
+        coord.connect(url)
+    assert "hunter2" not in str(told.value)
+
+
+def test_a_url_given_as_backend_is_not_shown() -> None:
+    with pytest.raises(coord.ConfigError, match="backend is a URL") as told:
+        coord.from_config({"backend": "redis://:hunter2@127.0.0.1:1/0"})
+    assert "hunter2" not in str(told.value)

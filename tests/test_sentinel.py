@@ -17,8 +17,8 @@ from live import Thread, servers
 from load import BOUND, REMEMBER, acked, both_loads, counted, held, in_background, is_replicated
 
 import coord
+from coord.options import Options
 from coord.redis.dialing import Dialer, from_client, from_url
-from coord.redis.options import Options
 from coord.testing.clock import Clock
 from coord.testing.leaks import assert_no_leaks, nothing_left_behind
 from coord.testing.servers import Server, free_port

@@ -19,9 +19,9 @@ import coord
 from coord import leases
 from coord.memory import keyspace
 from coord.notifier import Notifier
+from coord.options import Options
 from coord.redis import subscriber as subscribers
 from coord.redis.dialing import from_url
-from coord.redis.options import Options
 from coord.redis.subscriber import Subscriber
 from coord.testing.servers import Engine, Server, free_port
 

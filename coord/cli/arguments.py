@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from coord.config import ENVIRONMENT, is_url
+from coord.urls import ENVIRONMENT, is_url
 
 __all__ = ["add_prefix", "add_url", "at_least", "url_and_word"]
 

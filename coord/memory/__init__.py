@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from coord.memory.keyspace import Keyspace
-from coord.memory.runner import AsyncMemory, Memory, keyspace
+from coord.memory.runner import AsyncMemory, Memory, keyspace, shared_keyspace
 
-__all__ = ["AsyncMemory", "Keyspace", "Memory", "keyspace"]
+__all__ = ["AsyncMemory", "Keyspace", "Memory", "keyspace", "shared_keyspace"]

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any, TypeVar
 
+from coord.clock import SYSTEM, Clock
+from coord.errors import ConfigError
 from coord.fork import ForkSafeLock
 from coord.memory.keyspace import Keyspace
 from coord.notifier import Notifier
 from coord.script import Call, Script
 
-__all__ = ["AsyncMemory", "Memory", "keyspace"]
+__all__ = ["AsyncMemory", "Memory", "keyspace", "shared_keyspace"]
 
 T = TypeVar("T")
 
@@ -21,14 +23,28 @@ _CALLS_IN_A_ROW = 64
 # Nothing is sent, and keyspaces do not leave the process: a number of the process tells attempts apart.
 _nonce = map(hex, count(1)).__next__
 
-_keyspaces: dict[str, Keyspace] = {}
+_keyspaces: dict[str, tuple[Keyspace, Clock]] = {}
 _finding = ForkSafeLock()
 
 
 def keyspace(name: str = "") -> Keyspace:
     """Return this process's keyspace of that name; blocking and async coordinators share it."""
+    return shared_keyspace(name)[0]
+
+
+def shared_keyspace(name: str, clock: Clock | None = None) -> tuple[Keyspace, Clock]:
+    """Return this process's keyspace of that name, and its clock: that of whoever asked first.
+
+    ``ConfigError`` when another clock is given: one keyspace cannot live in two times.
+    """
     with _finding.lock:
-        return _keyspaces.setdefault(name, Keyspace())
+        found = _keyspaces.get(name)
+        if found is None:
+            found = (Keyspace(), SYSTEM) if clock is None else (Keyspace(clock.time_us), clock)
+            _keyspaces[name] = found
+        elif clock is not None and clock is not found[1]:
+            raise ConfigError(f"memory://{name} has another clock: give each clock a keyspace of its own")
+        return found
 
 
 class _Memory:
@@ -38,8 +54,9 @@ class _Memory:
     remember_ms = 0
     publish = "PUBLISH"
 
-    def __init__(self, space: Keyspace) -> None:
+    def __init__(self, space: Keyspace, clock: Clock = SYSTEM) -> None:
         self.space = space
+        self.clock = clock
         self.nonce = _nonce
 
     def __repr__(self) -> str:
@@ -63,8 +80,8 @@ class _Memory:
 class Memory(_Memory):
     """Makes calls in this process."""
 
-    def __init__(self, space: Keyspace) -> None:
-        super().__init__(space)
+    def __init__(self, space: Keyspace, clock: Clock = SYSTEM) -> None:
+        super().__init__(space, clock)
         self.call = space.answer
 
     def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:

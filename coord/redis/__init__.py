@@ -4,37 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from coord.errors import ConfigError
+from coord.options import Options
 from coord.redis.asyncrouter import AsyncClusterRouter, AsyncRouter, AsyncServerRouter
 from coord.redis.awaited import AsyncRedis
 from coord.redis.blocking import Redis
 from coord.redis.dialing import Dialer, cluster_from_client, cluster_from_url, from_client, from_url, is_cluster
-from coord.redis.options import Options
 from coord.redis.router import ClusterRouter, Router, ServerRouter
 from coord.redis.topology import Address
 
 __all__ = ["AsyncRedis", "Options", "Redis", "connect", "connect_async"]
 
 
-def connect(url: str, client: Any, **options: Any) -> Redis:
+def connect(url: str, client: Any, options: Options) -> Redis:
     """Connect to a server or a cluster, by URL or with the settings of a client."""
-    opts = _options(options)
-    dialer, seeds = _dialer(url, client, opts, asynchronous=False)
-    router: Router = ClusterRouter(dialer, seeds, opts) if seeds else ServerRouter(dialer, opts)
-    return Redis(router, opts)
+    dialer, seeds = _dialer(url, client, options, asynchronous=False)
+    router: Router = ClusterRouter(dialer, seeds, options) if seeds else ServerRouter(dialer, options)
+    return Redis(router, options)
 
 
-async def connect_async(url: str, client: Any, **options: Any) -> AsyncRedis:
+async def connect_async(url: str, client: Any, options: Options) -> AsyncRedis:
     """Connect to a server or a cluster, by URL or with the settings of a client."""
-    opts = _options(options)
-    dialer, seeds = _dialer(url, client, opts, asynchronous=True)
-    router: AsyncRouter = AsyncClusterRouter(dialer, seeds, opts) if seeds else AsyncServerRouter(dialer, opts)
+    dialer, seeds = _dialer(url, client, options, asynchronous=True)
+    router: AsyncRouter = AsyncClusterRouter(dialer, seeds, options) if seeds else AsyncServerRouter(dialer, options)
     try:
         await router.open()
     except BaseException:
         await router.close()
         raise
-    return AsyncRedis(router, opts)
+    return AsyncRedis(router, options)
 
 
 def _dialer(url: str, client: Any, options: Options, *, asynchronous: bool) -> tuple[Dialer, list[Address]]:
@@ -46,12 +43,3 @@ def _dialer(url: str, client: Any, options: Options, *, asynchronous: bool) -> t
     if url.partition("://")[0].endswith("+cluster"):
         return cluster_from_url(url, options, asynchronous=asynchronous)
     return from_url(url, options, asynchronous=asynchronous), []
-
-
-def _options(options: dict[str, Any]) -> Options:
-    unknown = [name for name in options if name not in Options.__dataclass_fields__]
-    if unknown:
-        raise ConfigError(
-            f"there is no option {', '.join(map(repr, unknown))}: there are {', '.join(Options.__dataclass_fields__)}"
-        )
-    return Options(**options)

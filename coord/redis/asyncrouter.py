@@ -11,11 +11,11 @@ from typing import Protocol
 
 from coord.errors import Closed, ConfigError, CoordError, Unavailable
 from coord.notifier import Notifier
+from coord.options import Options
 from coord.redis.asyncconnection import AsyncConnection, opened
 from coord.redis.clustersubscriber import ClusterSubscriber
 from coord.redis.dialing import LOST, Dialer
 from coord.redis.handshake import handshake_commands, read_handshake, scratch_keys
-from coord.redis.options import Options
 from coord.redis.retry import CallState, could_not_connect, refuse, settle_redirected
 from coord.redis.subscriber import release_subscriber, subscriber
 from coord.redis.topology import Address, SlotMap, nobody_answers

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 from coord.errors import CoordError, ReplyError
 from coord.ids import with_id
 from coord.notifier import Notifier
+from coord.options import Options
 from coord.redis.asyncconnection import AsyncConnection, Unsent
 from coord.redis.asyncrouter import AsyncRouter, Node
 from coord.redis.batch import Batch
 from coord.redis.connection import AT_ONCE
 from coord.redis.dialing import LOST
-from coord.redis.options import Options
 from coord.redis.retry import CallState, answer
 from coord.script import Call, Script
 

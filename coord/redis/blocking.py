@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 from coord.errors import CoordError, ReplyError
 from coord.ids import with_id
 from coord.notifier import Notifier
+from coord.options import Options
 from coord.redis.batch import Batch
 from coord.redis.connection import AT_ONCE, Connection, Pool, Unsent
 from coord.redis.dialing import LOST
-from coord.redis.options import Options
 from coord.redis.retry import CallState, answer
 from coord.redis.router import Router, left
 from coord.script import Call, Script

@@ -23,7 +23,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from coord.errors import ConfigError
-from coord.redis.options import Options
+from coord.options import Options
 from coord.redis.topology import Address
 
 __all__ = [

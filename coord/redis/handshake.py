@@ -9,8 +9,8 @@ from typing import Any
 
 from coord.errors import ConfigError, ReplyError
 from coord.ids import nonce
+from coord.options import Options
 from coord.permissions import PERMITTED
-from coord.redis.options import Options
 from coord.redis.retry import could_not_connect, denied
 
 __all__ = ["handshake_commands", "read_handshake", "scratch_keys"]

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from coord.errors import CoordError
+from coord.options import Options
 from coord.redis.connection import opened
 from coord.redis.dialing import LOST, Dialer, cluster_from_url, from_url
 from coord.redis.handshake import scratch_keys
-from coord.redis.options import Options
 from coord.redis.retry import refuse
 from coord.redis.topology import Address, SlotMap, nobody_answers
 

@@ -12,11 +12,11 @@ from typing import Protocol
 from coord.errors import CoordError, Unavailable
 from coord.fork import ForkSafeLock
 from coord.notifier import Notifier
+from coord.options import Options
 from coord.redis.clustersubscriber import ClusterSubscriber
 from coord.redis.connection import Pool
 from coord.redis.dialing import LOST, Dialer
 from coord.redis.handshake import handshake_commands, read_handshake, scratch_keys
-from coord.redis.options import Options
 from coord.redis.retry import CallState, could_not_connect, refuse, settle_redirected
 from coord.redis.subscriber import release_subscriber, subscriber
 from coord.redis.topology import Address, SlotMap, nobody_answers

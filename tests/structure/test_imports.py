@@ -9,8 +9,9 @@ import pytest
 from sources import circle, imports, modules, tree
 
 ABOVE = {
-    "coord.redis": ("coord.redis", "coord.config", "coord.cli", "coord.testing"),
-    "coord.coordinator": ("coord", "coord.config", "coord.cli", "coord.testing"),
+    "coord.redis": ("coord.redis", "coord.connecting", "coord.cli", "coord.testing"),
+    "coord.coordinator": ("coord", "coord.connecting", "coord.config", "coord.cli", "coord.testing"),
+    "coord.connecting": ("coord", "coord.config", "coord.cli", "coord.testing"),
     "coord.config": ("coord", "coord.cli", "coord.testing"),
     "coord.testing": ("coord.testing", "coord.cli"),
     "coord.cli": ("coord.cli", "coord.__main__"),
@@ -19,7 +20,7 @@ ABOVE = {
 
 CLIENTS = {"redis", "hiredis", "fakeredis", "rich", "lupa", "hypothesis", "pytest"}
 """Packages that coord can do without; only the parts that are named below import them."""
-MAY_USE_PACKAGES = ("coord.redis", "coord.config", "coord.cli", "coord.testing")
+MAY_USE_PACKAGES = ("coord.redis", "coord.connecting", "coord.cli", "coord.testing")
 
 
 def _within(name: str, package: str) -> bool:

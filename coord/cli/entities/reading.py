@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from coord.cli.entities.keys import EntityKey, parse_key
 from coord.cli.entities.kinds import Details, Kind, kind_of
 from coord.cli.servers import find_primaries
-from coord.config import connect
+from coord.connecting import connect
 from coord.errors import ConfigError, CoordError, ReplyError
 from coord.names import percent_encode
 

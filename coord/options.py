@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypedDict, cast
 
+from coord.clock import Clock
 from coord.errors import ConfigError
 from coord.names import Seconds, milliseconds
+from coord.observe import Observe
 
-__all__ = ["Options"]
+__all__ = ["Given", "Options"]
 
 _TIMEOUT = 5.0
+
+Eviction = Literal["warn", "refuse", "ignore"]
+
+
+class Given(TypedDict, total=False):
+    """The options that a caller may give by keyword; ``Options`` says what they mean."""
+
+    timeout: Seconds | None
+    patience: Seconds
+    remember: Seconds
+    max_connections: int
+    in_flight: int
+    eviction: Eviction
+    clock: Clock | None
+    observe: Observe | None
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of ``coord.connect`` for servers. Times are seconds: int, float or timedelta.
+    """The options of ``coord.connect``. Times are seconds: int, float or timedelta.
 
-    ``prefix``: what opens every key.
+    ``prefix``: every key starts with it.
     ``timeout``: seconds to wait for a connection, and for one reply on it; None: as URL or client have it, else 5.
     ``patience``: seconds for which a call is repeated, where that is safe, before it fails.
     ``remember``: seconds for which the server remembers the operation id that coord gives to an accumulation, so that
@@ -27,6 +44,10 @@ class Options:
     wait.
     ``eviction``: what to do about a server that may evict live claims, because its ``maxmemory-policy`` is not
     ``noeviction``: "warn", "refuse" or "ignore".
+    ``clock``: where time is read and spent (``coord.clock.Clock``); None: the clocks of the operating system, or on
+    ``memory://NAME`` the clock of that keyspace.
+    ``observe``: called with an event of ``coord.observe`` after each call, each wait and each lost lease; None: nothing
+    is measured.
     """
 
     prefix: str = "coord:"
@@ -35,7 +56,9 @@ class Options:
     remember: float = 60.0
     max_connections: int = 64
     in_flight: int = 10_000
-    eviction: Literal["warn", "refuse", "ignore"] = "warn"
+    eviction: Eviction = "warn"
+    clock: Clock | None = None
+    observe: Observe | None = None
 
     def __post_init__(self) -> None:
         for name in ("timeout", "patience", "remember"):
