@@ -14,14 +14,19 @@ from xdist.scheduler import LoadScopeScheduling
 SLOWEST = (
     "test_storm",
     "test_cluster",
+    "test_cluster_changes",
+    "test_cluster_connecting",
     "test_agreement",
     "test_tls",
-    "test_hold",
+    "test_hold_loss",
+    "test_hold_renewal",
+    "test_hold_interrupted",
     "test_benchmarks",
     "test_crashes",
     "test_lost_replies",
     "test_scenario",
-    "test_barriers",
+    "test_barrier_waits",
+    "test_barrier_watches",
     "test_sentinel",
 )
 """The files that take longest, in that order."""
@@ -34,10 +39,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class ByFileAndEngine(LoadScopeScheduling):
-    """Run the tests of one file on one engine in one process: they share a server."""
+    """Run the tests of one file on one engine in one process: they share a server. Those of a cluster share it too."""
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, test = nodeid.partition("::")
+        if "tests/cluster/" in file:
+            file = "tests/cluster"
         parameters = f"-{test.partition('[')[2].rstrip(']')}-"
         engine = next((name for name in ("memory", "fakeredis", *found()) if f"-{name}-" in parameters), "")
         return f"{file} {engine}"

@@ -1,0 +1,184 @@
+"""Connecting to a cluster, by URL and by a client that is handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from time import monotonic
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+from backends import Backend
+from clusters import SPREAD, ClusterPlace, Move
+from tls_front import AUTHORITY, TlsFront
+
+import coord
+from coord.redis.topology import Address
+from coord.testing.servers import Server, free_port
+
+pytestmark = pytest.mark.slow
+
+
+def test_any_node_tells_the_way(world: Backend) -> None:
+    """Of the nodes in the URL one has to be alive; a replica will do."""
+    replica = world.place.cluster.replicas[0].port
+    c = world.dial(f"redis+cluster://127.0.0.1:{free_port()},127.0.0.1:{replica}")
+    assert [c.kv.incr(name) for name in SPREAD] == [1] * len(SPREAD)
+
+
+def test_no_node_answers(world: Backend) -> None:
+    """A cluster that is not there is told at once, with the nodes that were tried."""
+    ports = free_port(), free_port()
+    started = monotonic()
+    with pytest.raises(coord.Unavailable, match=f"127.0.0.1:{ports[0]}.*127.0.0.1:{ports[1]}.*cannot reach"):
+        world.dial(f"redis+cluster://:s3cret@127.0.0.1:{ports[0]},127.0.0.1:{ports[1]}")
+    assert monotonic() - started < 5
+
+
+def test_a_server_is_no_cluster(world: Backend) -> None:
+    """``redis+cluster://`` to a server that is alone says which URL is right."""
+    with (
+        Server(world.place.cluster.engine) as alone,
+        pytest.raises(coord.ConfigError, match="is no cluster: connect with redis://"),
+    ):
+        world.dial(f"redis+cluster://127.0.0.1:{alone.port}")
+
+
+def test_a_node_is_no_server(world: Backend) -> None:
+    """``redis://`` to a node of a cluster works until a name is elsewhere; then it says at once which URL is right."""
+    one, other, *_ = world.place.primaries()
+    c = world.dial(one.url)
+    here, there = world.place.names_on(one, 1)[0], world.place.names_on(other, 1)[0]
+    assert c.kv.incr(here) == 1
+    started = monotonic()
+    with pytest.raises(coord.ConfigError, match=f"{one.port} is a node of a cluster: connect with redis\\+cluster://"):
+        c.kv.incr(there)
+    assert monotonic() - started < 5
+    calls = c.calls if world.loop is None else c.inner.calls
+    second, moved = c.run_many([calls.kv.incr(here), calls.kv.incr(there)])
+    assert second == 2
+    assert isinstance(moved, coord.ConfigError)
+
+
+@pytest.fixture
+def password(place: ClusterPlace) -> Iterator[str]:
+    """The password of all nodes."""
+    nodes = [place.at(server) for server in place.cluster.servers]
+    for node in nodes:
+        node.config_set("masterauth", "s3cret")
+        node.config_set("requirepass", "s3cret")
+    yield "s3cret"
+    for node in nodes:
+        node.config_set("requirepass", "")
+
+
+def with_password(url: str, password: str) -> str:
+    """The URL of a cluster, with a password in it."""
+    return url.replace("://", f"://:{password}@")
+
+
+def test_a_cluster_with_a_password(world: Backend, password: str) -> None:
+    """The password of the URL opens every node, and the connection on which notices arrive."""
+    c = world.dial(with_password(world.place.url, password))
+    assert [c.kv.incr(name) for name in SPREAD] == [1] * len(SPREAD)
+    with c.hold("job"), pytest.raises(coord.WaitTimeout), c.hold("job", wait=0.05):
+        pass
+    with c.hold("job"):
+        pass
+    assert password not in repr(c)
+
+
+@pytest.mark.parametrize("wrong", ["", ":wrong@"])
+def test_a_wrong_password_is_told(world: Backend, password: str, wrong: str) -> None:
+    """A cluster that lets nobody in is not said to be silent."""
+    url = world.place.url.replace("://", f"://{wrong}")
+    with pytest.raises(coord.ConfigError, match="password") as raised:
+        world.dial(url)
+    assert "wrong@" not in str(raised.value)
+
+
+@pytest.mark.parametrize("decode", [False, True])
+def test_clients_that_are_handed_in(world: Backend, decode: bool) -> None:
+    """A cluster's client of redis-py gives its settings; its own connections are left alone."""
+    first = world.place.cluster.servers[0].port
+    if world.loop is None:
+        theirs = redis.RedisCluster(port=first, host="127.0.0.1", decode_responses=decode)
+        c = world.adopt(coord.connect(client=theirs))
+        use(c)
+        theirs.close()
+        return
+
+    async def made() -> tuple[Any, Any]:
+        theirs = redis.asyncio.RedisCluster(port=first, host="127.0.0.1", decode_responses=decode)
+        return theirs, await coord.connect_async(client=theirs)
+
+    theirs, c = world.loop.run_until_complete(made())
+    use(world.adopt(at_once(c)))
+    world.loop.run_until_complete(theirs.aclose())
+
+
+async def at_once(made: Any) -> Any:
+    return made
+
+
+def test_addresses_are_turned_into_those_of_the_client(world: Backend) -> None:
+    """Nodes tell addresses of their own network; ``address_remap`` of a client says where they are reached from here.
+
+    Here that is over TLS at other ports, so that no address is of any use which has not been turned, or was turned
+    twice: whether a node tells it with the topology, or sends a call there for good (MOVED) or for once (ASK).
+    """
+    with ExitStack() as stack:
+        fronts = {each.port: stack.enter_context(TlsFront(each.port)) for each in world.place.cluster.servers}
+        first, *_ = fronts.values()
+        settings = {"host": "127.0.0.1", "port": first.port, "ssl": True, "ssl_ca_certs": str(AUTHORITY)}
+
+        def remap(address: Address) -> Address:
+            return address[0], fronts[address[1]].port
+
+        if world.loop is None:
+            with redis.RedisCluster(**settings, address_remap=remap) as theirs:
+                c = world.adopt(coord.connect(client=theirs))
+        else:
+            awaited = redis.asyncio.RedisCluster(**settings, address_remap=remap)
+            c = world.adopt(coord.connect_async(client=awaited))
+            world.loop.run_until_complete(awaited.aclose())
+        use(c)
+        move = Move(world.place, SPREAD[0])
+        move.carry()
+        world.place.at(move.target).script_flush()
+        assert c.kv.get_int(SPREAD[0]) == 1
+        assert world.place.errors(move.source, "ASK") >= 1
+        move.finish()
+        assert [c.kv.incr(SPREAD[0]) for _ in range(3)] == [2, 3, 4]
+        with c.hold(SPREAD[0], ttl=30), pytest.raises(coord.WaitTimeout), c.hold(SPREAD[0], wait=0.1):
+            pass
+        c.close()
+
+
+def use(c: Any) -> None:
+    """Use every node, and wait for something."""
+    assert [c.kv.incr(name) for name in SPREAD] == [1] * len(SPREAD)
+    with c.hold("job", ttl=30), pytest.raises(coord.WaitTimeout), c.hold("job", wait=0.1):
+        pass
+
+
+def test_the_wrong_kind_of_client(world: Backend) -> None:
+    """A blocking coordinator takes a blocking client, an awaited one an awaited one."""
+    first = world.place.cluster.servers[0].port
+    if world.loop is None:
+        with pytest.raises(coord.ConfigError, match="the other kind"):
+            coord.connect(client=redis.asyncio.RedisCluster(port=first, host="127.0.0.1"))
+        return
+    with (
+        redis.RedisCluster(port=first, host="127.0.0.1") as theirs,
+        pytest.raises(coord.ConfigError, match="other kind"),
+    ):
+        world.adopt(coord.connect_async(client=theirs))
+
+
+def test_a_database_is_refused() -> None:
+    """A cluster has only one database."""
+    with pytest.raises(coord.ConfigError, match="no database"):
+        coord.connect("redis+cluster://127.0.0.1:7000/1")

@@ -1,0 +1,14 @@
+"""Fixtures for tests of waiting."""
+
+from __future__ import annotations
+
+import pytest
+
+from coord import leases
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks by himself: who is not woken waits for ever."""
+    monkeypatch.setattr(leases, "_LOOK_AGAIN", 3600.0)
+    monkeypatch.setattr(leases, "_LOOK_AGAIN_UNHEARD", 3600.0)
