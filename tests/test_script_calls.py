@@ -263,6 +263,13 @@ def test_an_include_that_cannot_be_is_refused(line: str, said: str) -> None:
         Script("x", f"{line}\nreturn 1\n")
 
 
+def test_a_text_keeps_what_only_python_takes_for_the_end_of_a_line() -> None:
+    source = 'return "\x1e\x0b\u2028" -- three'
+    assert Script("x", source).source == f"{source}\n"
+    assert Script("x", "local a = 1\r\n\r\nreturn a\r\n").source == "local a = 1\n\nreturn a\n"
+    assert Script("x", "").source == "\n"
+
+
 def test_a_library_of_ones_own_is_included(tmp_path: Any) -> None:
     """A folder of the user's is looked in first, coord's libraries are found besides."""
     (tmp_path / "double.lua").write_text("-- double: twice a number.\nlocal function double(n)\n  return 2 * n\nend\n")

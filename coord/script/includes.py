@@ -23,7 +23,7 @@ def inline_includes(source: str, file: str, read: Reads) -> str:
     """
     done: set[str] = set()
     lines: list[str] = []
-    for number, line in enumerate(source.splitlines(), 1):
+    for number, line in enumerate(source.removesuffix("\n").split("\n"), 1):
         name = _included(line, f"{file}:{number}")
         lines.append(line if name is None else _inlined(name, (f"{file}:{number}",), done, read))
     return "\n".join(lines) + "\n"
@@ -53,7 +53,7 @@ def _inlined(name: str, path: tuple[str, ...], done: set[str], read: Reads) -> s
         way = "".join(f" (by way of {each})" for each in path[1:][-1:])
         raise ConfigError(f"{path[0]}: there is no lib/{name}.lua to include{way}") from None
     parts: list[str] = []
-    for line in map(str.strip, text.splitlines()):
+    for line in map(str.strip, text.split("\n")):
         other = _included(line, f"lib/{name}.lua")
         if other is not None:
             if other not in done:

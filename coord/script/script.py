@@ -52,7 +52,8 @@ class Script:
     ) -> None:
         self.name = name
         self.file = file or f"{name}.lua"
-        self.text = source
+        # Not splitlines anywhere: a string of Lua may hold what only Python takes for the end of a line.
+        self.text = source = source.replace("\r\n", "\n")
         self.source = inline_includes(source, self.file, _reader(lib))
         self.twin = twin
         self.header = parse_header(source, self.file)
@@ -84,7 +85,7 @@ class Script:
 
     def line(self, number: int) -> str:
         """Return one line of the source, counted from 1; "" when there is none."""
-        lines = self.source.splitlines()
+        lines = self.source.split("\n")
         return lines[number - 1] if 0 < number <= len(lines) else ""
 
 

@@ -39,7 +39,7 @@ def check_words(file: str, header: Header, source: str, twin: Callable[..., Any]
 
 def _code(source: str) -> Iterator[tuple[int, str]]:
     """Yield number and text of each line that is not a comment."""
-    for number, line in enumerate(source.splitlines(), 1):
+    for number, line in enumerate(source.split("\n"), 1):
         if not line.lstrip().startswith("--"):
             yield number, line.partition(" --")[0]
 

@@ -138,7 +138,7 @@ def _filled(hole: re.Match[str], tags: dict[str, str]) -> str:
 
 def _reply(script: Script, header: Header, reply: Any) -> list[Finding]:
     sizes = header.reply_sizes
-    said = header.reply.splitlines()[0]
+    said = header.reply.split("\n")[0]
     why = _not_a_reply(reply)
     if why is None and _is_list(reply):
         if sizes is None and said[:1] in set('-0123456789"'):
@@ -197,10 +197,10 @@ def _call(keys: list[str], argv: list[Word]) -> str:
 
 
 def _line_of(script: Script, begins: str) -> int:
-    lines = script.text.splitlines()
+    lines = script.text.split("\n")
     return next((number for number, line in enumerate(lines, 1) if line.startswith(begins)), 1)
 
 
 def _at(script: Script, line: int, word: str, what: str) -> Finding:
-    code = script.text.splitlines()[line - 1]
+    code = script.text.split("\n")[line - 1]
     return Finding(script.file, line, max(code.find(word), 0) + 1, what, code=code)

@@ -46,7 +46,7 @@ def of_error(file: Path, source: str, said: str) -> Finding:
     """Return the error of a script that cannot be made as a finding: it begins with file and line."""
     found = re.match(r"(\d+): (.*)", said.removeprefix(f"{file}:"), re.DOTALL)
     line, what = (int(found[1]), found[2]) if found else (1, said.removeprefix(f"{file}: "))
-    code = (source.splitlines() or [""])[line - 1]
+    code = source.split("\n")[line - 1]
     word = re.search(r"^(\w+\[\d+\]) is used|'([^']+)'|lib/(\w+)\.lua|^\w+ (\w+)", what)
     column = code.find(word[word.lastindex or 0] if word else "\n") + 1
     return Finding(str(file), line, max(column, 1), what, code=code)
@@ -60,7 +60,7 @@ def of_python(file: Path) -> Iterator[Finding]:
     except SyntaxError as error:
         raise ConfigError(f"cannot read {file}:{error.lineno}: {error.msg}") from None
     for line, column, what in found:
-        yield Finding(str(file), line, column, what, code=source.splitlines()[line - 1])
+        yield Finding(str(file), line, column, what, code=source.split("\n")[line - 1])
 
 
 def of_runs(scripts: list[Script], *, agree: bool) -> Iterator[Finding]:

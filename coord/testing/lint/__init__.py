@@ -74,7 +74,7 @@ def _at(script: Script, node: Any, what: str) -> Finding:
 
 
 def _finding(script: Script, line: int, column: int, what: str, kind: Literal["error", "warning"] = "error") -> Finding:
-    written = script.text.splitlines()[line - 1 : line]
+    written = script.text.split("\n")[line - 1 : line]
     if written and written[0] != script.line(line):
         # An include: what stands there is the text of the library.
         return Finding(script.file, line, 1, what, kind, written[0])
@@ -111,7 +111,7 @@ def _not_lua(script: Script) -> Finding | None:
 
 
 def _style(script: Script, tree: Tree) -> Iterator[Finding]:
-    for number, line in enumerate(script.text.splitlines(), 1):
+    for number, line in enumerate(script.text.split("\n"), 1):
         if len(line) > _WIDEST:
             what = f"is {len(line)} columns wide; {_WIDEST} are enough"
             yield _finding(script, number, _WIDEST + 1, what, "warning")

@@ -127,6 +127,7 @@ def _ends_an_array(tree: Tree, item: Node, *, is_last: bool) -> str | None:
 def replies(tree: Tree, header: Header | None) -> Iterator[Told]:
     """Yield returned values that cannot be what the header's REPLY says."""
     sizes = header.reply_sizes if header else None
+    said = header.reply.partition("\n")[0] if header else ""
     for node in _answers(tree, inside=False):
         if node.type in ("true", "false"):
             yield node, "answers a boolean, which travels as 1 or nil: answer 1 or 0"
@@ -136,11 +137,11 @@ def replies(tree: Tree, header: Header | None) -> Iterator[Told]:
             items = [each for each in node.named_children if each.type == "field"]
             last = items[-1].named_children[-1].type if items else ""
             if sizes is None:
-                yield node, f"answers an array; the header's REPLY says {header.reply.splitlines()[0]!r}"
+                yield node, f"answers an array; the header's REPLY says {said!r}"
             elif None not in sizes and len(items) not in sizes and last not in ("function_call", "vararg_expression"):
-                yield node, f"answers {len(items)} values; the header's REPLY says {header.reply.splitlines()[0]!r}"
+                yield node, f"answers {len(items)} values; the header's REPLY says {said!r}"
         elif sizes is not None and node.type in ("number", "string", "nil"):
-            yield node, f"answers {text(node)}; the header's REPLY says {header.reply.splitlines()[0]!r}"
+            yield node, f"answers {text(node)}; the header's REPLY says {said!r}"
 
 
 def _is_error(table: Node) -> bool:
