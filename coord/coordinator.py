@@ -280,8 +280,6 @@ class Coordinator(_Running[Sync]):
         """Make a call, one of ``calls`` or of a script of your own, and return its result."""
         if not isinstance(call, Call):
             raise TypeError(f"run takes a Call, not {type(call).__name__}")
-        if call.script.checks_calls:
-            call.script.check(call.keys, call.argv)
         result: T = self.make(call)
         return result
 
@@ -441,8 +439,6 @@ class AsyncCoordinator(_Running[Async]):
         """Make a call, one of ``calls`` or of a script of your own; await its result."""
         if not isinstance(call, Call):
             raise TypeError(f"run takes a Call, not {type(call).__name__}")
-        if call.script.checks_calls:
-            call.script.check(call.keys, call.argv)
         return await self._runner.call(call.script, call.keys, call.argv, call.read)
 
     async def run_many(self, calls: Iterable[Call[T]]) -> list[T | Exception]:

@@ -11,6 +11,8 @@ from live import Live
 
 import coord
 from coord.errors import ConfigError
+from coord.family import Family
+from coord.modes import M, op
 from coord.script import Script
 
 pytest_plugins = ("live_fixtures",)
@@ -120,7 +122,7 @@ REFUSED: list[tuple[coord.Call[Any], type[Exception], str]] = [
 def test_a_call_that_differs_is_refused_before_anything_is_sent(
     refused: coord.Call[Any], error: type[Exception], said: str
 ) -> None:
-    """The coordinator's server does not exist: what is sent would say so."""
+    """Also when another call of the same write is in order."""
     with coord.connect("memory://refused") as c:
         with pytest.raises(error, match=said):
             c.run(refused)
@@ -138,6 +140,28 @@ def test_a_call_that_differs_is_refused_before_anything_is_sent(
     with coord.connect("memory://refused") as c:
         assert c.run(call(argv=ARGV[:7])) == 0
         assert c._runner.space.dump().keys() == {KEYS[1]}, "only the last call has written"  # type: ignore[attr-defined]
+
+
+def test_a_family_of_ones_own_is_checked_too(live: Live) -> None:
+    """Its operations go to the backend directly, and not by way of ``run``."""
+
+    class Texts(Family[M]):
+        @op
+        def put(self, *argv: Any) -> coord.Call[Any]:
+            return self.ops.call(SCRIPT, KEYS, argv, lambda reply: reply)
+
+    with live.connect() as c:
+        assert Texts(c).put(*ARGV) == 2
+        with pytest.raises(TypeError, match="put: who is a str, not float"):
+            Texts(c).put(1.5, *ARGV[1:])
+        assert isinstance(Texts(c.calls).put(1.5, *ARGV[1:]), coord.Call), "a value is looked at when it is made"
+
+    async def awaited() -> None:
+        async with live.connect_async() as ac:
+            with pytest.raises(ValueError, match="put: who is empty"):
+                await Texts(ac).put("", *ARGV[1:])
+
+    asyncio.run(awaited())
 
 
 # --- words of coord's own -------------------------------------------------------------------------

@@ -89,6 +89,8 @@ class Keyspace(Bitmaps, Hashes, Sets, Lists, SortedSets, Streams):
         Raises ``Unavailable``, and changes nothing, when a signal handler or ``__del__`` interrupted another call of
         this thread: the state is half changed, and the other call cannot go on before this one has returned.
         """
+        if script.checks_calls:
+            script.check(keys, argv)
         twin = script.twin
         if twin is None:
             raise ConfigError(f"{script.file}: the script has no twin, so it runs on servers only")

@@ -50,6 +50,8 @@ class AsyncRedis:
         self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]
     ) -> T:
         """Make a call and return its result."""
+        if script.checks_calls:
+            script.check(keys, argv)
         if self._in_flight >= self._most:
             await self._wait_for_room()
         else:

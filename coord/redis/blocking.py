@@ -45,6 +45,8 @@ class Redis:
 
     def call(self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]) -> T:
         """Make a call and return its result."""
+        if script.checks_calls:
+            script.check(keys, argv)
         pool = self._route(keys)
         try:
             connection = pool.free.pop()

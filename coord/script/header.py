@@ -115,7 +115,7 @@ def parse_header(source: str, file: str) -> Header | None:
         if wanted not in sections:
             raise ConfigError(f"{file}:1: its header has no {wanted} line")
     header = Header(
-        title=source.split("\n")[0].removeprefix("--").strip(),
+        title=source.split("\n", maxsplit=1)[0].removeprefix("--").strip(),
         keys=tuple(_key(line, file) for line in _entries(sections["KEYS"])),
         argv=tuple(_argument(line, file) for line in _entries(sections["ARGV"])),
         reply="\n".join(line.text for line in sections["REPLY"]),

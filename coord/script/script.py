@@ -59,7 +59,7 @@ class Script:
         self.header = parse_header(source, self.file)
         self.repeats: Repeat = self.header.repeat if self.header else "never"
         self.checks_calls = True
-        """Whether ``run`` compares the calls of this script with its header first."""
+        """Whether backends compare calls with the header first; coord's operations have checked what they take."""
         self.check = call_checker(name, self.header)
         """``check(keys, argv)`` compares a call with the header, and raises ``TypeError`` or ``ValueError``."""
         if self.header:
