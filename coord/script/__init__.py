@@ -22,7 +22,7 @@ from coord.script.call import Call
 from coord.script.failure import script_failed
 from coord.script.header import ARGUMENT_TYPES, KINDS, Argument, Header, Key, parse_header
 from coord.script.includes import inline_includes
-from coord.script.packaged import all_scripts, load
+from coord.script.packaged import Scripts, all_scripts, load
 from coord.script.resources import grammar, library
 from coord.script.script import Script, Twin
 
@@ -34,6 +34,7 @@ __all__ = [
     "Header",
     "Key",
     "Script",
+    "Scripts",
     "Twin",
     "all_scripts",
     "grammar",

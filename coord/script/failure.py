@@ -14,6 +14,9 @@ _LINE = re.compile(r"user_script:(\d+): ?([^\n]*?)(?:,? script: [0-9a-f]{40}.*| 
 
 def script_failed(script: Script, text: str) -> CoordError:
     """Return the exception for the error reply of a script: its kind, its sentence, and its line in the file."""
+    code, _, sentence = text.partition(" ")
+    if code in script.errors:
+        return script.errors[code](sentence or text)
     if "WRONGTYPE" in text:
         return WrongType(f"{script.name}: the key holds another kind of value; nothing was changed")
     if "would overflow" in text or text.startswith("COORD_OVERFLOW"):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from coord.errors import ConfigError, CoordError
 from coord.script.arguments import call_checker
 from coord.script.header import Repeat, parse_header
 from coord.script.includes import inline_includes
@@ -31,7 +32,8 @@ class Script:
 
     ``source`` is the text of the script's file and ``twin`` the same in Python, ``twin(space, *keys, *argv)``,
     where ``space`` is a ``coord.memory.Keyspace``. ``file`` is its name in errors. ``lib`` is a folder with library
-    files of your own for ``-- include: NAME``; coord's are found without it.
+    files of your own for ``-- include: NAME``; coord's are found without it. ``errors``: the exception for an error
+    reply, by its first word.
 
     A script whose text has a header is checked against its ``local`` lines and the twin's parameters; ``ConfigError``
     names the file, the line and both sides of a disagreement. ``check`` then compares calls with the header.
@@ -39,7 +41,19 @@ class Script:
     call carries an operation id.
     """
 
-    __slots__ = ("__dict__", "check", "checks_calls", "file", "header", "name", "repeats", "source", "text", "twin")
+    __slots__ = (
+        "__dict__",
+        "check",
+        "checks_calls",
+        "errors",
+        "file",
+        "header",
+        "name",
+        "repeats",
+        "source",
+        "text",
+        "twin",
+    )
 
     def __init__(
         self,
@@ -49,6 +63,7 @@ class Script:
         *,
         file: str = "",
         lib: Traversable | Path | None = None,
+        errors: Mapping[str, type[CoordError]] | None = None,
     ) -> None:
         self.name = name
         self.file = file or f"{name}.lua"
@@ -56,6 +71,7 @@ class Script:
         self.text = source = source.replace("\r\n", "\n")
         self.source = inline_includes(source, self.file, _reader(lib))
         self.twin = twin
+        self.errors = _checked_errors(self.file, errors or {})
         self.header = parse_header(source, self.file)
         self.repeats: Repeat = self.header.repeat if self.header else "never"
         self.checks_calls = True
@@ -87,6 +103,15 @@ class Script:
         """Return one line of the source, counted from 1; "" when there is none."""
         lines = self.source.split("\n")
         return lines[number - 1] if 0 < number <= len(lines) else ""
+
+
+def _checked_errors(file: str, errors: Mapping[str, type[CoordError]]) -> dict[str, type[CoordError]]:
+    for code, kind in errors.items():
+        if not code.isupper() or not code.isidentifier() or code.startswith("COORD_"):
+            raise ConfigError(f"{file}: error {code!r}: a code is a word in capitals, and COORD_ is taken")
+        if not (isinstance(kind, type) and issubclass(kind, CoordError)):
+            raise ConfigError(f"{file}: the error for {code} is not a subclass of CoordError")
+    return dict(errors)
 
 
 def _reader(lib: Traversable | Path | None) -> Callable[[str], str]:

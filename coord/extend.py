@@ -1,0 +1,65 @@
+"""What a family of operations is made of: coord's own use nothing else, and so can yours.
+
+    from coord.extend import Call, Family, M, Runs, Script, op
+
+    TAKE = Script("take", SOURCE, twin)
+
+    class Tokens(Family[M]):
+        def __init__(self, c: Runs[M], name: str) -> None:
+            super().__init__(c)
+            self.key = self.ops.key("tokens", name)
+
+        @op
+        def take(self, n: int = 1) -> Call[bool]:
+            \"""Take ``n`` tokens; return whether there were enough.\"""
+            return self.ops.call(TAKE, (self.key,), (n,), bool)
+
+``Tokens(c, "api").take()`` blocks, ``await Tokens(ac, "api").take()`` is awaited, and ``Tokens(c.calls, "api").take()``
+is a ``Call`` for ``run_many``; type checkers know all three.
+"""
+
+from __future__ import annotations
+
+from coord.errors import CoordError, Corrupt, ReplyError, WrongType
+from coord.family import Calls, Family, Runs
+from coord.ids import new_owner_id, nonce
+from coord.keys import lifetime_ms
+from coord.memory.keyspace import Keyspace
+from coord.modes import Async, Build, M, Sync, op
+from coord.names import Seconds, check_name, int64, milliseconds, percent_decode, percent_encode
+from coord.plan import Plan, Sleep, ask, ask_together, planned
+from coord.script import Call, Script, Scripts, load
+
+__all__ = [
+    "Async",
+    "Build",
+    "Call",
+    "Calls",
+    "CoordError",
+    "Corrupt",
+    "Family",
+    "Keyspace",
+    "M",
+    "Plan",
+    "ReplyError",
+    "Runs",
+    "Script",
+    "Scripts",
+    "Seconds",
+    "Sleep",
+    "Sync",
+    "WrongType",
+    "ask",
+    "ask_together",
+    "check_name",
+    "int64",
+    "lifetime_ms",
+    "load",
+    "milliseconds",
+    "new_owner_id",
+    "nonce",
+    "op",
+    "percent_decode",
+    "percent_encode",
+    "planned",
+]
