@@ -11,7 +11,7 @@
 
         @op
         def take(self, n: int = 1) -> Call[bool]:
-            \"""Take ``n`` tokens; return whether there were enough.\"""
+            # Take n tokens; return whether there were enough.
             return self.ops.call(TAKE, (self.key,), (n,), bool)
 
 ``Tokens(c, "api").take()`` blocks, ``await Tokens(ac, "api").take()`` is awaited, and ``Tokens(c.calls, "api").take()``

@@ -118,7 +118,7 @@ def test_an_operation_is_awaited_on_an_async_coordinator(jars: Any) -> None:
 def test_help_shows_what_the_user_calls(jars: Any) -> None:
     with coord.connect("memory://jars") as c:
         assert str(inspect.signature(jars(c, "x").take)) == "(n: 'int' = 1, ttl: 'Seconds' = 60) -> 'int'"
-        assert inspect.getdoc(jars.take).startswith("Take ``n`` sweets")
+        assert (inspect.getdoc(jars.take) or "").startswith("Take ``n`` sweets")
     assert str(inspect.signature(coord.Coordinator.once)).startswith("(self, name: 'str'")
     assert str(inspect.signature(coord.Coordinator.bump)).endswith("-> 'int'")
 
