@@ -85,13 +85,14 @@ class Fired:
 
 
 class FaultPlan:
-    """The faults of one run. ``only``: the places where faults may still strike; None: everywhere."""
+    """The faults of one run. ``only``: the places where they may strike; None: everywhere. ``calm``: no more of them."""
 
     def __init__(self, seed: int, faults: Faults, only: frozenset[str] | None = None) -> None:
         self._seed = seed
         self._faults = faults
         self._only = only
         self.fired: list[Fired] = []
+        self.calm = False
         draw = self.random("swarm")
         self.kinds = frozenset(kind for kind in sorted(faults.kinds) if draw.random() < 0.5) or faults.kinds
         if draw.random() < 0.2:
@@ -107,7 +108,7 @@ class FaultPlan:
 
     def draw(self, place: str, chance: float, kinds: Iterable[str]) -> tuple[str, Random] | None:
         """Return the kind of fault that strikes here, and what draws its details; None when none does."""
-        if self._only is not None and place not in self._only:
+        if self.calm or (self._only is not None and place not in self._only):
             return None
         if self._hash(place) >= chance * self._more * 2**64:
             return None

@@ -21,7 +21,7 @@ from coord.testing.sim.process import Process, current
 if TYPE_CHECKING:
     from coord.testing.sim.network import Network
 
-__all__ = ["Deadlock", "SimLoop", "Stuck"]
+__all__ = ["START_SECONDS", "Deadlock", "SimLoop", "Stuck"]
 
 T = TypeVar("T")
 
@@ -66,11 +66,11 @@ class _Task(_Numbered, asyncio.Task[Any]):
 
 
 class SimLoop(asyncio.AbstractEventLoop):
-    """The loop of one run. ``steps`` counts callbacks; ``errors`` are those that nobody handled."""
+    """The loop of one run. ``now`` is its time, ``steps`` counts callbacks, ``errors`` are those that nobody handled."""
 
     def __init__(self, seed: int, *, most_steps: int = 2_000_000, most_seconds: float = 100_000.0) -> None:
         self._draw = Random(seed).random
-        self._now = START_SECONDS
+        self.now = START_SECONDS
         self._most_steps = most_steps
         self._end = START_SECONDS + most_seconds
         self._timers: list[tuple[float, int, asyncio.TimerHandle, Process]] = []
@@ -87,7 +87,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         self.network: Network | None = None
 
     def __repr__(self) -> str:
-        return f"<SimLoop at {self._now - START_SECONDS:.6f} s, step {self.steps}>"
+        return f"<SimLoop at {self.now - START_SECONDS:.6f} s, step {self.steps}>"
 
     # --- processes -------------------------------------------------------------------------------
 
@@ -99,7 +99,7 @@ class SimLoop(asyncio.AbstractEventLoop):
 
     def freeze(self, process: Process, seconds: float) -> None:
         """Let nothing of a process run for so many seconds, as after SIGSTOP."""
-        process.frozen_until = max(process.frozen_until, self._now + seconds)
+        process.frozen_until = max(process.frozen_until, self.now + seconds)
 
     def kill(self, process: Process) -> None:
         """Let nothing of a process run ever again, not even what stands in its ``finally`` blocks."""
@@ -113,12 +113,12 @@ class SimLoop(asyncio.AbstractEventLoop):
 
     def time(self) -> float:
         """Return the virtual time in seconds."""
-        return self._now
+        return self.now
 
     @property
     def elapsed(self) -> float:
         """The virtual seconds since the run began."""
-        return self._now - START_SECONDS
+        return self.now - START_SECONDS
 
     # --- scheduling ------------------------------------------------------------------------------
 
@@ -139,7 +139,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """Call back after so many virtual seconds."""
-        return self.call_at(self._now + delay, callback, *args, context=context)
+        return self.call_at(self.now + delay, callback, *args, context=context)
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
@@ -190,9 +190,9 @@ class SimLoop(asyncio.AbstractEventLoop):
 
     def settle(self, seconds: float) -> None:
         """Run what is left, for at most so many virtual seconds."""
-        end = self._now + seconds
+        end = self.now + seconds
         try:
-            self._run(lambda: self._now >= end)
+            self._run(lambda: self.now >= end)
         except Deadlock:
             return
 
@@ -207,7 +207,7 @@ class SimLoop(asyncio.AbstractEventLoop):
             asyncio.events._set_running_loop(None)
 
     def _step(self) -> None:
-        timers, now = self._timers, self._now
+        timers, now = self._timers, self.now
         while timers and timers[0][0] <= now:
             _, _, timer, process = heappop(timers)
             if process.alive:
@@ -223,7 +223,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         handle = process.queue.popleft()
         if handle.cancelled():
             return
-        self._now = now + _STEP_SECONDS * 2 * draw
+        self.now = now + _STEP_SECONDS * 2 * draw
         self.steps += 1
         if self.steps > self._most_steps:
             raise Stuck(f"{self.steps} steps and no end: something loops without waiting")
@@ -238,8 +238,8 @@ class SimLoop(asyncio.AbstractEventLoop):
             moments.append(self._timers[0][0])
         if not moments:
             raise Deadlock("nothing is left that could happen")
-        self._now = max(self._now, min(moments))
-        if self._now > self._end:
+        self.now = max(self.now, min(moments))
+        if self.now > self._end:
             raise Stuck(f"{self.elapsed:.0f} virtual seconds and no end")
 
     # --- the rest of what asyncio asks of a loop -------------------------------------------------

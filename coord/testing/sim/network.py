@@ -147,7 +147,7 @@ class Wire:
 
     def _strike(self, kind: str, draw: Random, data: bytes) -> None:
         if kind == "slow":
-            self._up_at = max(self._up_at, self._loop.time()) + draw.uniform(0.02, 3.0)
+            self._up_at = max(self._up_at, self._loop.now) + draw.uniform(0.02, 3.0)
             self._up(data)
             if draw.random() < 0.5:
                 self._down_at = self._up_at + draw.uniform(0.02, 2.0)
@@ -159,7 +159,7 @@ class Wire:
         if kind == "request_late":
             # The bytes are in some buffer on the way when the client gives the connection up.
             self._mute = True
-            self._up_at = self._loop.time() + draw.choice((0.02, 0.2, 1.0, 4.0)) * draw.uniform(0.5, 2.0)
+            self._up_at = self._loop.now + draw.choice((0.02, 0.2, 1.0, 4.0)) * draw.uniform(0.5, 2.0)
             self._up(data)
             self._give_up(draw)
             return
@@ -176,7 +176,7 @@ class Wire:
         if kind == "silence":
             self._mute = True
         else:
-            self.reset(self._up_at - self._loop.time() + draw.uniform(0.0005, 0.02))
+            self.reset(self._up_at - self._loop.now + draw.uniform(0.0005, 0.02))
         if self._mute:
             self.network.lost_replies += 1
 
@@ -200,14 +200,14 @@ class Wire:
         self._loop.call_at(later, deliver, context=context)
 
     def _up(self, data: bytes) -> None:
-        self._up_at = max(self._up_at, self._loop.time() + self._latency * self._draw.uniform(0.5, 2.0))
+        self._up_at = max(self._up_at, self._loop.now + self._latency * self._draw.uniform(0.5, 2.0))
         self._loop.call_at(self._up_at, self._session.receive, data, context=self.server.process.context)
 
     def client_closed(self) -> None:
         """The client hung up: its server is told once it has read what came before."""
         self._deaf = self._mute = True
         self._forget()
-        later = max(self._up_at, self._loop.time() + self._latency)
+        later = max(self._up_at, self._loop.now + self._latency)
         self._loop.call_at(later, self._session.hang_up, context=self.server.process.context)
 
     # --- from the server -------------------------------------------------------------------------
@@ -219,14 +219,14 @@ class Wire:
             data, self._passing = data[: self._passing], max(0, self._passing - len(data))
             if not data:
                 return
-        self._down_at = max(self._down_at, self._loop.time() + self._latency * self._draw.uniform(0.5, 2.0))
+        self._down_at = max(self._down_at, self._loop.now + self._latency * self._draw.uniform(0.5, 2.0))
         self._loop.call_at(self._down_at, self._transport.deliver, data, context=self.process.context)
 
     def reset(self, seconds: float) -> None:
         """Break the connection for both sides."""
         self._deaf = True
         self._forget()
-        when = max(self._down_at, self._loop.time() + max(0.0, seconds))
+        when = max(self._down_at, self._loop.now + max(0.0, seconds))
         self._loop.call_at(
             when, self._transport.lose, ConnectionResetError("connection reset by peer"), context=self.process.context
         )
@@ -236,9 +236,7 @@ class Wire:
         """The server hung up."""
         self._deaf = True
         self._forget()
-        self._loop.call_at(
-            max(self._down_at, self._loop.time()), self._transport.lose, None, context=self.process.context
-        )
+        self._loop.call_at(max(self._down_at, self._loop.now), self._transport.lose, None, context=self.process.context)
 
     def _forget(self) -> None:
         if self in self.network.wires:

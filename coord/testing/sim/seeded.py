@@ -24,9 +24,9 @@ from coord.testing.sim.loop import SimLoop
 __all__ = ["Seeded", "seeded"]
 
 _CLOCKS: dict[str, Callable[[SimLoop], float]] = {
-    "monotonic": lambda loop: loop.time(),
-    "monotonic_ns": lambda loop: int(loop.time() * 1e9),
-    "perf_counter": lambda loop: loop.time(),
+    "monotonic": lambda loop: loop.now,
+    "monotonic_ns": lambda loop: int(loop.now * 1e9),
+    "perf_counter": lambda loop: loop.now,
     "time": lambda loop: START_US / 1e6 + loop.elapsed,
     "time_ns": lambda loop: START_US * 1000 + int(loop.elapsed * 1e9),
 }
@@ -48,7 +48,7 @@ class Seeded:
         random.seed(seed)
         self._bytes.seed(seed)
         # Ids go on from a random start that each process takes once.
-        coord.operation._ids.reset_after_fork()
+        coord.operation.restart_ids()
 
     def end(self) -> None:
         """End a run."""
@@ -127,7 +127,7 @@ def seeded() -> Generator[Seeded]:
         for owner, name, value in reversed(places):
             setattr(owner, name, value)
         random.setstate(state)
-        coord.operation._ids.reset_after_fork()
+        coord.operation.restart_ids()
         if collecting:
             gc.enable()
 

@@ -41,7 +41,12 @@ class SimServer:
     """One server. ``executed`` counts the scripts that ran; ``note`` is told what happens, for the trace."""
 
     def __init__(
-        self, loop: SimLoop, name: str, address: tuple[str, int], note: Callable[..., None], scripts: Iterable[Script] = ()
+        self,
+        loop: SimLoop,
+        name: str,
+        address: tuple[str, int],
+        note: Callable[..., None],
+        scripts: Iterable[Script] = (),
     ) -> None:
         self.loop = loop
         self.name = name
@@ -54,7 +59,7 @@ class SimServer:
         self.executed = 0
         self.sessions: list[SimSession] = []
         self._note = note
-        self._known = {script.sha: script for script in (*all_scripts(), *scripts)}
+        self.known = {script.sha: script for script in (*all_scripts(), *scripts)}
         self._loaded: set[str] = set()
 
     def __repr__(self) -> str:
@@ -78,7 +83,7 @@ class SimServer:
 
     def refusal(self, command: str) -> ReplyError | None:
         """Why a command is refused at present; None when it is not."""
-        now = self.loop.time()
+        now = self.loop.now
         if now < self.loading_until and command != "HELLO":
             return ReplyError(_LOADING)
         if now < self.busy_until and command not in ("HELLO", "AUTH", "CLIENT"):
@@ -87,7 +92,7 @@ class SimServer:
 
     def evalsha(self, session: SimSession, words: list[str]) -> Any:
         """Run a script's twin; what it publishes is sent once it has ended."""
-        script = self._known.get(words[1])
+        script = self.known.get(words[1])
         if script is None or words[1] not in self._loaded:
             return ReplyError(_NOSCRIPT)
         if self.readonly:
@@ -221,7 +226,7 @@ class SimSession:
 
     def _may_repeat(self, command: str, words: list[str]) -> bool:
         """Whether a second delivery is one that coord promises to survive."""
-        script = self._server._known.get(words[1]) if command == "EVALSHA" else None
+        script = self._server.known.get(words[1]) if command == "EVALSHA" else None
         if script is None:
             return False
         remembered = script.repeats == "remembered" and words[3 + int(words[2]) + script.remember_at] not in ("", "0")

@@ -46,6 +46,16 @@ class Report:
         self.faults.update(fault.kind for fault in sim.plan.fired)
         self.virtual_seconds += sim.loop.elapsed
 
+    def merge(self, other: Report) -> None:
+        """Count what another simulation did."""
+        self.seeds += other.seeds
+        self.operations += other.operations
+        self.executed += other.executed
+        self.lost_replies += other.lost_replies
+        self.faults.update(other.faults)
+        self.virtual_seconds += other.virtual_seconds
+        self.cpu_seconds += other.cpu_seconds
+
 
 @dataclass
 class Run:
@@ -61,12 +71,13 @@ class Run:
 
 
 class SimulationFailed(AssertionError):
-    """A run broke an invariant. ``seed`` replays it; ``faults`` and ``steps`` are the smallest that still break it."""
+    """A run broke an invariant. ``seed`` replays it; ``faults`` and ``steps`` are the smallest that still break it; ``report`` counts the runs before."""
 
-    def __init__(self, workload: str, topology: str, seed: int, run: Run, found: Run) -> None:
+    def __init__(self, workload: str, topology: str, seed: int, run: Run, found: Run, report: Report) -> None:
         self.seed = seed
+        self.report = report
         self.faults = [fault.place for fault in run.sim.plan.fired]
-        self.steps = [step for step in run.sim.used_steps if step not in run.sim._skipped]
+        self.steps = [step for step in run.sim.used_steps if step not in run.sim.skipped]
         self.why = run.why
         self.trace = run.sim.trace
         struck = ", ".join(f"{fault.kind} ({fault.place})" for fault in run.sim.plan.fired) or "none"
@@ -109,7 +120,11 @@ def simulate(
     with seeded() as sources:
 
         def play(
-            seed: int, only: frozenset[str] | None = None, skipped: frozenset[str] = frozenset(), *, traced: bool = False
+            seed: int,
+            only: frozenset[str] | None = None,
+            skipped: frozenset[str] = frozenset(),
+            *,
+            traced: bool = False,
         ) -> Run:
             return _play(
                 sources, workload, seed, faults=faults, topology=topology, scripts=scripts, only=only,
@@ -121,7 +136,8 @@ def simulate(
             report.add(run.sim)
             if run.error is not None:
                 least = smallest(play, seed, run) if shrink else play(seed, traced=True)
-                raise SimulationFailed(_name(workload), topology, seed, least, run) from run.error
+                report.cpu_seconds = time.process_time() - began
+                raise SimulationFailed(_name(workload), topology, seed, least, run, report) from run.error
             if report.seeds % _COLLECT_EVERY == 0:
                 gc.collect()
     report.cpu_seconds = time.process_time() - began
@@ -156,9 +172,7 @@ def _play(
     skipped: frozenset[str] = frozenset(),
     traced: bool = False,
 ) -> Run:
-    sim = Sim(
-        seed, faults=faults, topology=topology, only=only, skipped=skipped, scripts=scripts, traced=traced
-    )
+    sim = Sim(seed, faults=faults, topology=topology, only=only, skipped=skipped, scripts=scripts, traced=traced)
     sources.begin(sim.loop, seed)
     try:
         sim.play(workload)

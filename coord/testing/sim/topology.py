@@ -18,6 +18,8 @@ class Topology:
     """Servers, where clients connect, and the events that may befall them."""
 
     kinds: tuple[str, ...] = SERVER
+    lost_writes = False
+    """Whether a copy took over that lacked something."""
 
     def __init__(
         self,
@@ -57,7 +59,7 @@ class Standalone(Topology):
 
 def strike(topology: Topology, server: SimServer, kind: str, draw: Random) -> None:
     """Let an event befall one server."""
-    loop, now = topology.loop, topology.loop.time()
+    loop, now = topology.loop, topology.loop.now
     seconds = draw.choice((0.05, 0.3, 1.0, 4.0)) * draw.uniform(0.5, 1.5)
     topology.note(server.name, kind, round(seconds, 3))
     match kind:

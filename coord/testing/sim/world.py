@@ -15,7 +15,7 @@ from coord.coordinator import AsyncCoordinator
 from coord.errors import CoordError, LeaseLost, OutcomeUnknown, Unavailable, WaitTimeout
 from coord.script import Script
 from coord.testing.sim.faults import CLIENT, FaultPlan, Faults
-from coord.testing.sim.loop import SimLoop
+from coord.testing.sim.loop import START_SECONDS, SimLoop
 from coord.testing.sim.network import Network
 from coord.testing.sim.process import Process
 from coord.testing.sim.topology import Topology, topologies
@@ -26,6 +26,9 @@ T = TypeVar("T")
 
 _EXPECTED = (Unavailable, OutcomeUnknown, LeaseLost, WaitTimeout)
 """What an operation may answer under faults, and nothing else."""
+
+_CALM_SECONDS = 45.0
+"""Longer than a claim that nobody holds is taken back, and than every fault lasts."""
 
 
 class Violation(AssertionError):
@@ -72,6 +75,7 @@ class Client:
         self.name = process.name
         self.random = sim.plan.random(f"client/{process.name}")
         self.c: AsyncCoordinator
+        self.ended = False
         self._options = options
         self._attempts = 0
 
@@ -82,6 +86,10 @@ class Client:
     def alive(self) -> bool:
         """Whether the process still runs."""
         return self.process.alive
+
+    def has_paused_since(self, moment: float) -> bool:
+        """Whether the process stood still at some time after a moment of ``sim.now``."""
+        return self.process.frozen_until - START_SECONDS > moment
 
     async def connect(self, **options: Any) -> AsyncCoordinator:
         """Return another coordinator of this process; tried again until the servers can be reached."""
@@ -198,7 +206,7 @@ class Sim:
         self.violations: list[str] = []
         self.used_steps: list[str] = []
         self.forward_steps = False
-        self._skipped = skipped
+        self.skipped = skipped
         self._traced = traced
         self.network = Network(self.loop, self.plan, self.note)
         self.loop.network = self.network
@@ -235,6 +243,30 @@ class Sim:
         started = [self._start(work, options) for _ in range(clients)]
         await self._ended(started, within)
 
+    async def prepare(self, work: Callable[[Client], Coroutine[Any, Any, None]]) -> None:
+        """Run something in a process that meets no faults, before others do."""
+        self.plan.calm = True
+        try:
+            await self.run(work)
+        finally:
+            self.plan.calm = False
+
+    async def look(self, work: Callable[[Client], Coroutine[Any, Any, None]]) -> None:
+        """Let all faults end, and run something in a new process that meets none: to see what is left."""
+        self.plan.calm = True
+        await asyncio.sleep(_CALM_SECONDS)
+        await self.run(work)
+
+    @property
+    def clocks_jumped(self) -> bool:
+        """Whether a server's clock went forward, or a copy took over: then leases may end early, as documented."""
+        return self.forward_steps or self.topology.lost_writes
+
+    @property
+    def deaths(self) -> int:
+        """How many clients have died."""
+        return sum(not client.alive for client in self.clients)
+
     def _start(self, work: Callable[[Client], Coroutine[Any, Any, None]], options: dict[str, Any]) -> _Started:
         process = self.loop.process(f"client-{len(self.clients) + 1}")
         client = Client(self, process, options)
@@ -247,15 +279,16 @@ class Sim:
         try:
             await work(client)
         finally:
+            client.ended = True
             await client.c.aclose()
 
     async def _ended(self, started: list[_Started], within: float) -> None:
-        end = self.loop.time() + within
+        end = self.loop.now + within
         while True:
             waiting = [(client, task) for client, task in started if client.alive and not task.done()]
             if not waiting:
                 break
-            if self.loop.time() >= end:
+            if self.loop.now >= end:
                 client, task = waiting[0]
                 self.check(condition=False, message=f"{client.name} did not end within {within} s: {_where(task)}")
             await asyncio.wait([task for _, task in waiting], timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
@@ -275,7 +308,7 @@ class Sim:
     def takes(self, place: str) -> bool:
         """Whether a step is taken, and not left out by shrinking."""
         self.used_steps.append(place)
-        return place not in self._skipped
+        return place not in self.skipped
 
     def _schedule(self) -> None:
         """Draw the events of this run, and let each happen at its time."""
@@ -283,8 +316,10 @@ class Sim:
             self.loop.call_later(when, self._happen, place, kind, draw)
 
     def _happen(self, place: str, kind: str, draw: Random) -> None:
+        if self.plan.calm:
+            return
         if kind in CLIENT:
-            alive = [client for client in self.clients if client.alive]
+            alive = [client for client in self.clients if client.alive and not client.ended]
             if not alive or (kind == "client_dies" and len(alive) < 2):
                 return
             client = draw.choice(alive)

@@ -1,0 +1,104 @@
+"""``python -m coord.testing.sim``: put every family of operations to many simulated worlds, and print what was met."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+from coord.testing.sim.simulate import Report, SimulationFailed, simulate
+from coord.testing.sim.topology import topologies
+from coord.testing.sim.workloads import FAMILIES
+
+_CHUNK = 250
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Some seeds of one workload."""
+
+    family: str
+    workload: int
+    topology: str
+    first: int
+    count: int
+
+
+def _run(job: _Job) -> tuple[_Job, Report, str]:
+    workload = FAMILIES[job.family][job.workload]
+    seeds = range(job.first, job.first + job.count)
+    try:
+        return job, simulate(workload, seeds, topology=job.topology), ""
+    except SimulationFailed as failed:
+        return job, failed.report, str(failed)
+
+
+def _jobs(families: Sequence[str], kinds: Sequence[str], seeds: int, first: int) -> list[_Job]:
+    """Deal the seeds out evenly: to families, to their workloads, and to the topologies."""
+    jobs: list[_Job] = []
+    for family in families:
+        places = [(number, topology) for number in range(len(FAMILIES[family])) for topology in kinds]
+        each = max(1, -(-seeds // (len(families) * len(places))))
+        for number, topology in places:
+            for start in range(0, each, _CHUNK):
+                jobs.append(_Job(family, number, topology, first + start, min(_CHUNK, each - start)))
+    return jobs
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return 1 when an invariant was broken."""
+    parser = argparse.ArgumentParser(prog="python -m coord.testing.sim", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3_000, help="how many runs in all (default: 3,000)")
+    parser.add_argument("--first", type=int, default=0, help="the first seed (default: 0)")
+    parser.add_argument("--family", action="append", choices=sorted(FAMILIES), help="only this family; may be repeated")
+    parser.add_argument(
+        "--topology", action="append", choices=sorted(topologies), help="only this one; may be repeated"
+    )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    chosen = parser.parse_args(arguments)
+    families = chosen.family or list(FAMILIES)
+    jobs = _jobs(families, chosen.topology or list(topologies), chosen.seeds, chosen.first)
+    totals = {family: Report() for family in families}
+    failures: list[str] = []
+    began = time.strftime("%H:%M:%S")
+    print(f"{sum(job.count for job in jobs):,} runs of {len(families)} families, {chosen.jobs} processes, from {began}")
+    with ProcessPoolExecutor(chosen.jobs) as pool:
+        for job, report, failure in pool.map(_run, jobs):
+            totals[job.family].merge(report)
+            if failure:
+                failures.append(failure)
+                print(failure, file=sys.stderr, flush=True)
+    _print(totals, failures)
+    return 1 if failures else 0
+
+
+def _print(totals: dict[str, Report], failures: list[str]) -> None:
+    row = "{:10} {:>8} {:>11} {:>11} {:>9} {:>9} {:>10} {:>9}"
+    print(row.format("family", "seeds", "operations", "scripts", "faults", "lost", "virtual h", "core min"))
+    whole = Report()
+    for each in totals.values():
+        whole.merge(each)
+    for name, each in [*totals.items(), ("all", whole)]:
+        print(
+            row.format(
+                name,
+                f"{each.seeds:,}",
+                f"{each.operations:,}",
+                f"{each.executed:,}",
+                f"{sum(each.faults.values()):,}",
+                f"{each.lost_replies:,}",
+                f"{each.virtual_seconds / 3600:,.1f}",
+                f"{each.cpu_seconds / 60:,.1f}",
+            )
+        )
+    faults = ", ".join(f"{kind} {count:,}" for kind, count in sorted(whole.faults.items()))
+    print(f"faults: {faults}")
+    print(f"violations: {len(failures)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
