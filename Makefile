@@ -4,6 +4,7 @@
 #   make test          all tests, on every engine, in parallel             ARGS="-k once"
 #   make test-long     the same, with many more histories and faults
 #   make quick-all     the quick tests on every Python that is found
+#   make simulate      every family in simulated worlds, faults included   SEEDS=100000
 #   make imports       draw docs/imports.txt, the picture of who imports whom
 #   make lint          ruff, mypy, pyright
 #   make bench         coord beside its peers                              ARGS="--url redis://localhost:6379"
@@ -24,7 +25,7 @@ export PYTHONHASHSEED ?= 0
 # tests/distribution.py says which tests stay together, and which come first.
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --no-loadscope-reorder
 
-.PHONY: quick test test-long quick-all quick-others imports lint bench demo clean
+.PHONY: quick test test-long quick-all quick-others simulate imports lint bench demo clean
 .DELETE_ON_ERROR:
 
 quick: $(VENV)/.has-test
@@ -46,6 +47,10 @@ quick-others:
 			$(MAKE) --no-print-directory quick PYTHON=$$python VENV=.venvs/$$version </dev/null || exit 1; \
 		fi; \
 	done
+
+SEEDS ?= 3000
+simulate: $(VENV)/.has-test
+	$(BIN)/python -m coord.testing.sim --seeds $(SEEDS) $(ARGS)
 
 imports: $(VENV)/.has-test
 	$(BIN)/python tests/structure/picture.py

@@ -13,7 +13,7 @@ from coord.fork import register
 from coord.names import percent_encode
 from coord.script import Script
 
-__all__ = ["new_owner_id", "nonce", "slot_and_sequence", "wants_id", "with_id"]
+__all__ = ["new_owner_id", "nonce", "restart_ids", "slot_and_sequence", "wants_id", "with_id"]
 
 _SLOT_ID = re.compile(r"(slot-[\w.-]{1,64})~(\d{1,18})").fullmatch
 """An operation id that a connection gave; the caller finds it in ``OutcomeUnknown.op_id``."""
@@ -33,11 +33,15 @@ class _Ids:
 
     def reset_after_fork(self) -> None:
         """Take a new start that no other process has."""
+        host = socket.gethostname()[:_LONGEST_HOST] or "host"
+        self.restart(f"{host}-{os.getpid()}")
+
+    def restart(self, process: str) -> None:
+        """Take a new random start; owner ids begin with ``process``."""
         # ``map`` runs no Python code for an id: a tenth of the cost of fresh random bytes for each.
         self.nonce = map(f"{secrets.token_urlsafe(12)}%d".__mod__, count(1)).__next__
         # The process id alone is not unique: containers of one image share host name and process id.
-        host = socket.gethostname()[:_LONGEST_HOST].replace("%", "%%") or "host"
-        start = f"{host}-{os.getpid()}-{secrets.token_hex(3)}-%d"
+        start = f"{process.replace('%', '%%')}-{secrets.token_hex(3)}-%d"
         self.new_owner_id = map(start.__mod__, count(1)).__next__
 
 
@@ -52,6 +56,17 @@ def nonce() -> str:
 def new_owner_id() -> str:
     """Return a name for an owner that gave none: host, process, a random part and a number. It is no secret."""
     return _ids.new_owner_id()
+
+
+def restart_ids(process: str | None = None) -> None:
+    """Take a new random start for all ids; owner ids begin with ``process`` (None: host and process id).
+
+    Simulations call it, so that a run that is replayed has the same ids.
+    """
+    if process is None:
+        _ids.reset_after_fork()
+    else:
+        _ids.restart(process)
 
 
 def wants_id(script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...]) -> bool:

@@ -18,6 +18,7 @@ LEFT_IN_COORD = {
     "coord/redis/primaries.py": {"_redis_py"},
     "coord/testing/leaks.py": {"_runner"},
     # asyncio and redis-py offer no public way to these.
+    "coord/testing/sim/loop.py": {"_set_running_loop", "_log_destroy_pending"},
     "coord/redis/asyncconnection.py": {"_writer"},
     "coord/redis/connection.py": {"_sock"},
     "coord/redis/dialing.py": {"_force_master_ip"},

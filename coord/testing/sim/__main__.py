@@ -44,8 +44,10 @@ def _jobs(families: Sequence[str], kinds: Sequence[str], seeds: int, first: int)
         places = [(number, topology) for number in range(len(FAMILIES[family])) for topology in kinds]
         each = max(1, -(-seeds // (len(families) * len(places))))
         for number, topology in places:
-            for start in range(0, each, _CHUNK):
-                jobs.append(_Job(family, number, topology, first + start, min(_CHUNK, each - start)))
+            jobs += [
+                _Job(family, number, topology, first + start, min(_CHUNK, each - start))
+                for start in range(0, each, _CHUNK)
+            ]
     return jobs
 
 

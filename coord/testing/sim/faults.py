@@ -85,7 +85,7 @@ class Fired:
 
 
 class FaultPlan:
-    """The faults of one run. ``only``: the places where they may strike; None: everywhere. ``calm``: no more of them."""
+    """The faults of one run, at all places or at those of ``only``; none while ``calm`` is set."""
 
     def __init__(self, seed: int, faults: Faults, only: frozenset[str] | None = None) -> None:
         self._seed = seed

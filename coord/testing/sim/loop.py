@@ -14,22 +14,30 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from heapq import heappop, heappush
 from random import Random
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack, cast
 
 from coord.testing.sim.process import Process, current
-
-if TYPE_CHECKING:
-    from coord.testing.sim.network import Network
 
 __all__ = ["START_SECONDS", "Deadlock", "SimLoop", "Stuck"]
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 START_SECONDS = 1_000.0
 """The loop's time at the beginning of a run."""
 
 _STEP_SECONDS = 20e-6
 """How long a callback takes on average, so that a loop that never waits does not stop the clock."""
+
+
+class Connects(Protocol):
+    """A network, as far as a loop needs it."""
+
+    async def connect(
+        self, protocol_factory: Callable[[], asyncio.Protocol], host: str, port: int, /
+    ) -> tuple[asyncio.Transport, asyncio.Protocol]:
+        """Open a connection, as ``loop.create_connection`` does."""
+        ...
 
 
 class Deadlock(Exception):
@@ -66,7 +74,7 @@ class _Task(_Numbered, asyncio.Task[Any]):
 
 
 class SimLoop(asyncio.AbstractEventLoop):
-    """The loop of one run. ``now`` is its time, ``steps`` counts callbacks, ``errors`` are those that nobody handled."""
+    """The loop of one run: ``now`` is its time, ``steps`` counts callbacks, ``errors`` are those not handled."""
 
     def __init__(self, seed: int, *, most_steps: int = 2_000_000, most_seconds: float = 100_000.0) -> None:
         self._draw = Random(seed).random
@@ -84,7 +92,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         self.steps = 0
         self.errors: list[tuple[Process | None, dict[str, Any]]] = []
         self.tasks: list[asyncio.Task[Any]] = []
-        self.network: Network | None = None
+        self.network: Connects | None = None
 
     def __repr__(self) -> str:
         return f"<SimLoop at {self.now - START_SECONDS:.6f} s, step {self.steps}>"
@@ -122,7 +130,9 @@ class SimLoop(asyncio.AbstractEventLoop):
 
     # --- scheduling ------------------------------------------------------------------------------
 
-    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(
+        self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
         """Call back in the next steps of the process in whose context this is."""
         context = copy_context() if context is None else context
         handle = asyncio.Handle(callback, args, self, context)
@@ -133,16 +143,20 @@ class SimLoop(asyncio.AbstractEventLoop):
             self._dead.append(handle)
         return handle
 
-    call_soon_threadsafe = call_soon
+    def call_soon_threadsafe(
+        self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Call back soon: there are no threads to be safe from."""
+        return self.call_soon(callback, *args, context=context)
 
     def call_later(
-        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, delay: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """Call back after so many virtual seconds."""
         return self.call_at(self.now + delay, callback, *args, context=context)
 
     def call_at(
-        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self, when: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """Call back at a moment of virtual time."""
         context = copy_context() if context is None else context
@@ -266,14 +280,14 @@ class SimLoop(asyncio.AbstractEventLoop):
                     task._log_destroy_pending = False  # type: ignore[attr-defined]  # asyncio's own switch
                     # Its ``finally`` blocks run and find nobody who would answer.
                     with contextlib.suppress(BaseException):
-                        task.get_coro().close()  # type: ignore[union-attr]  # tasks are made of coroutines here
+                        task.get_coro().close()
         finally:
             asyncio.events._set_running_loop(None)
 
     async def shutdown_asyncgens(self) -> None:
         """Nothing: generators end with their run."""
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  # asyncio's own
         """Nothing: a simulation has no threads."""
 
     def get_debug(self) -> bool:

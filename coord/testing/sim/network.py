@@ -155,30 +155,34 @@ class Wire:
         self._deaf = True
         if kind == "reset_before":
             self.reset(draw.uniform(0.0, 0.01))
-            return
-        if kind == "request_late":
+        elif kind == "request_late":
             # The bytes are in some buffer on the way when the client gives the connection up.
             self._mute = True
             self._up_at = self._loop.now + draw.choice((0.02, 0.2, 1.0, 4.0)) * draw.uniform(0.5, 2.0)
             self._up(data)
             self._give_up(draw)
-            return
+        elif kind == "silence":
+            if draw.random() < 0.5:
+                self._up(data)
+            self._mute = True
+            self.network.lost_replies += 1
+        else:
+            self._cut(kind, draw, data)
+
+    def _cut(self, kind: str, draw: Random, data: bytes) -> None:
+        """Deliver all or some of the bytes, lose all or some of the replies, and break the connection."""
         if kind == "reset_halfway":
             data = data[: draw.randrange(1, len(data))] if len(data) > 1 else data
-        if kind == "reset_after":
+            self._mute = draw.random() < 0.5
+        elif kind == "reset_after":
             self._passing = draw.randrange(0, 40)
         else:
-            self._mute = kind != "reset_halfway" or draw.random() < 0.5
-        if kind != "silence" or draw.random() < 0.5:
-            self._up(data)
+            self._mute = True
+        self._up(data)
         if kind == "duplicate":
             self._again(draw, data)
-        if kind == "silence":
-            self._mute = True
-        else:
-            self.reset(self._up_at - self._loop.now + draw.uniform(0.0005, 0.02))
-        if self._mute:
-            self.network.lost_replies += 1
+        self.reset(self._up_at - self._loop.now + draw.uniform(0.0005, 0.02))
+        self.network.lost_replies += self._mute
 
     def _give_up(self, draw: Random) -> None:
         """The client notices by a reset, or by its own timeout."""

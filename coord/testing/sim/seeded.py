@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Generator
 from typing import Any
 
-import coord.operation
+from coord.ids import restart_ids
 from coord.testing.clock import START_US
 from coord.testing.sim.loop import SimLoop
 
@@ -47,8 +47,7 @@ class Seeded:
         self._loop = loop
         random.seed(seed)
         self._bytes.seed(seed)
-        # Ids go on from a random start that each process takes once.
-        coord.operation.restart_ids()
+        restart_ids("simulated")
 
     def end(self) -> None:
         """End a run."""
@@ -127,7 +126,7 @@ def seeded() -> Generator[Seeded]:
         for owner, name, value in reversed(places):
             setattr(owner, name, value)
         random.setstate(state)
-        coord.operation.restart_ids()
+        restart_ids()
         if collecting:
             gc.enable()
 

@@ -189,40 +189,41 @@ class SimSession:
         self._reply(encode([self._channels[channel], channel, message]))
 
     def _answer(self, words: list[str]) -> list[Any]:
+        """Answer a command; subscribing to several channels gives several replies."""
         command = words[0].upper()
         if self._duplicate and not self._may_repeat(command, words):
             return []
         refused = self._server.refusal(command)
         if refused is not None:
             return [refused]
-        asking, self.asking = self.asking, command == "ASKING"
+        if command in ("SUBSCRIBE", "SSUBSCRIBE"):
+            return self._subscribe(command, words[1:])
+        if command in ("UNSUBSCRIBE", "SUNSUBSCRIBE"):
+            return self._unsubscribe(command, words[1:])
+        reply = self._server.evalsha(self, words) if command == "EVALSHA" else self._plain(command, words)
+        # ASKING holds for the next command alone.
+        self.asking = command == "ASKING"
+        return [reply]
+
+    def _plain(self, command: str, words: list[str]) -> Any:
+        server = self._server
         match command:
-            case "EVALSHA":
-                self.asking = asking
-                reply = self._server.evalsha(self, words)
-                self.asking = False
-                return [reply]
             case "SCRIPT":
-                return [self._server.script(words)]
-            case "SUBSCRIBE" | "SSUBSCRIBE":
-                return self._subscribe(command, words[1:])
-            case "UNSUBSCRIBE" | "SUNSUBSCRIBE":
-                return self._unsubscribe(command, words[1:])
+                return server.script(words)
             case "PUBLISH" | "SPUBLISH":
-                return [self._server.publish(words[1], words[2])]
+                return server.publish(words[1], words[2])
             case "PING":
-                return [["pong", ""] if self._channels else Status("PONG")]
+                return ["pong", ""] if self._channels else Status("PONG")
             case "INFO":
-                return [self._server.info()]
+                return server.info()
             case "HELLO":
-                return [["server", "redis", "version", _VERSION, "proto", 2]]
+                return ["server", "redis", "version", _VERSION, "proto", 2]
             case "CLIENT" | "SELECT" | "AUTH" | "ASKING":
-                return [OK]
+                return OK
             case "TIME":
-                seconds, us = divmod(self._server.now_us(), 1_000_000)
-                return [[str(seconds), str(us)]]
+                return [str(part) for part in divmod(server.now_us(), 1_000_000)]
             case _:
-                return [self._server.special(words)]
+                return server.special(words)
 
     def _may_repeat(self, command: str, words: list[str]) -> bool:
         """Whether a second delivery is one that coord promises to survive."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from coord.testing.sim.simulate import Run
+from coord.testing.sim.run import Run
 
 __all__ = ["smallest"]
 
@@ -15,6 +14,7 @@ _MOST_RUNS = 300
 
 def smallest(play: Callable[..., Run], seed: int, run: Run) -> Run:
     """Return the smallest failing run that was found, with its trace."""
+    assert run.error is not None
     tries = _Tries(play, seed, type(run.error))
     kept = tries.reduce([fault.place for fault in run.sim.plan.fired], lambda places: {"only": frozenset(places)})
     only = frozenset(kept)

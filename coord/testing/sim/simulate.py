@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,14 +13,15 @@ from typing import Any
 import coord.redis  # noqa: F401  # imported before clocks are replaced in all modules
 from coord.script import Script
 from coord.testing.sim.faults import Faults
-from coord.testing.sim.loop import Deadlock, Stuck
+from coord.testing.sim.run import Run
 from coord.testing.sim.seeded import Seeded, seeded
 from coord.testing.sim.shrink import smallest
 from coord.testing.sim.world import Sim
 
-__all__ = ["Report", "Run", "SimulationFailed", "replay", "simulate"]
+__all__ = ["Report", "SimulationFailed", "replay", "simulate"]
 
 Workload = Callable[[Sim], Coroutine[Any, Any, None]]
+Play = Callable[..., Run]
 
 _COLLECT_EVERY = 200
 _TRACE_SHOWN = 60
@@ -58,36 +60,52 @@ class Report:
 
 
 @dataclass
-class Run:
-    """One run of one seed. ``error`` is what it found, or None."""
+class Failure:
+    """What is told of a run that failed: what it found, and the smallest part of it that still finds it."""
 
-    sim: Sim
-    error: BaseException | None
+    seed: int
+    found: str
+    why: str
+    where: str
+    faults: list[tuple[str, str]]
+    steps: list[str]
+    trace: list[tuple[Any, ...]]
 
-    @property
-    def why(self) -> str:
-        """What was found, in words."""
-        return "" if self.error is None else f"{type(self.error).__name__}: {self.error}"
+    @classmethod
+    def of(cls, seed: int, least: Run, found: Run) -> Failure:
+        """Take it from two runs: the first that failed, and the smallest."""
+        where = "".join(traceback.format_exception(least.error)[-4:]) if least.error else ""
+        return cls(
+            seed,
+            found.why,
+            least.why,
+            where,
+            [(fault.kind, fault.place) for fault in least.sim.plan.fired],
+            [step for step in least.sim.used_steps if step not in least.sim.skipped],
+            least.sim.trace,
+        )
 
 
 class SimulationFailed(AssertionError):
-    """A run broke an invariant. ``seed`` replays it; ``faults`` and ``steps`` are the smallest that still break it; ``report`` counts the runs before."""
+    """A run broke an invariant.
 
-    def __init__(self, workload: str, topology: str, seed: int, run: Run, found: Run, report: Report) -> None:
-        self.seed = seed
+    ``seed`` replays it. ``faults`` (kind and place), ``steps``, ``why`` and ``trace`` are those of the smallest run
+    that still breaks it; ``report`` counts the runs before.
+    """
+
+    def __init__(self, workload: str, topology: str, failure: Failure, report: Report) -> None:
+        self.seed, self.why = failure.seed, failure.why
+        self.faults, self.steps, self.trace = failure.faults, failure.steps, failure.trace
         self.report = report
-        self.faults = [fault.place for fault in run.sim.plan.fired]
-        self.steps = [step for step in run.sim.used_steps if step not in run.sim.skipped]
-        self.why = run.why
-        self.trace = run.sim.trace
-        struck = ", ".join(f"{fault.kind} ({fault.place})" for fault in run.sim.plan.fired) or "none"
+        struck = ", ".join(f"{kind} ({place})" for kind, place in self.faults) or "none"
         shown = "\n".join(f"  {_line(entry)}" for entry in self.trace[-_TRACE_SHOWN:])
         super().__init__(
-            f"{workload} on {topology}, seed {seed}: {found.why}\n"
-            f"shrunk: {run.why}\n"
+            f"{workload} on {topology}, seed {self.seed}: {failure.found}\n"
+            f"shrunk: {self.why}\n"
             f"faults: {struck}\n"
             f"steps: {', '.join(self.steps) or 'none'}\n"
-            f"replay: replay({workload}, {seed}, topology={topology!r})\n"
+            f"replay: replay({workload}, {self.seed}, topology={topology!r})\n"
+            f"{failure.where}"
             f"trace of the shrunk run:\n{shown}"
         )
 
@@ -115,8 +133,6 @@ def simulate(
     the steps and the trace of the smallest run that still fails.
     """
     faults = Faults() if faults is None else faults
-    report = Report()
-    began = time.process_time()
     with seeded() as sources:
 
         def play(
@@ -126,22 +142,33 @@ def simulate(
             *,
             traced: bool = False,
         ) -> Run:
-            return _play(
-                sources, workload, seed, faults=faults, topology=topology, scripts=scripts, only=only,
-                skipped=skipped, traced=traced,
-            )  # fmt: skip
+            sim = Sim(
+                seed, faults=faults, topology=topology, only=only, skipped=skipped, scripts=scripts, traced=traced
+            )
+            return _play(sources, sim, workload)
 
-        for seed in range(seeds) if isinstance(seeds, int) else seeds:
-            run = play(seed)
-            report.add(run.sim)
-            if run.error is not None:
-                least = smallest(play, seed, run) if shrink else play(seed, traced=True)
-                report.cpu_seconds = time.process_time() - began
-                raise SimulationFailed(_name(workload), topology, seed, least, run, report) from run.error
-            if report.seeds % _COLLECT_EVERY == 0:
-                gc.collect()
-    report.cpu_seconds = time.process_time() - began
+        report, failed = _play_all(play, range(seeds) if isinstance(seeds, int) else seeds, shrink=shrink)
+    if failed is not None:
+        raise SimulationFailed(_name(workload), topology, failed, report)
     return report
+
+
+def _play_all(play: Play, seeds: Iterable[int], *, shrink: bool) -> tuple[Report, Failure | None]:
+    """Play seeds until one fails. What is returned holds no run, so that all of them are collected by then."""
+    report = Report()
+    began = time.process_time()
+    failed: Failure | None = None
+    for seed in seeds:
+        run = play(seed)
+        report.add(run.sim)
+        if run.error is not None:
+            least = smallest(play, seed, run) if shrink else play(seed, traced=True)
+            failed = Failure.of(seed, least, run)
+            break
+        if report.seeds % _COLLECT_EVERY == 0:
+            gc.collect()
+    report.cpu_seconds = time.process_time() - began
+    return report, failed
 
 
 def replay(
@@ -155,28 +182,23 @@ def replay(
     """Run one seed, and return its trace: every write, script, fault and event, with its virtual time."""
     faults = Faults() if faults is None else faults
     with seeded() as sources:
-        run = _play(sources, workload, seed, faults=faults, topology=topology, scripts=scripts, traced=True)
-    run.sim.trace.append((run.sim.loop.elapsed, "end", run.sim.loop.steps, run.why))
-    return run.sim.trace
+        return _traced(sources, Sim(seed, faults=faults, topology=topology, scripts=scripts, traced=True), workload)
 
 
-def _play(
-    sources: Seeded,
-    workload: Workload,
-    seed: int,
-    *,
-    faults: Faults,
-    topology: str,
-    scripts: Sequence[Script] = (),
-    only: frozenset[str] | None = None,
-    skipped: frozenset[str] = frozenset(),
-    traced: bool = False,
-) -> Run:
-    sim = Sim(seed, faults=faults, topology=topology, only=only, skipped=skipped, scripts=scripts, traced=traced)
-    sources.begin(sim.loop, seed)
+def _traced(sources: Seeded, sim: Sim, workload: Workload) -> list[tuple[Any, ...]]:
+    run = _play(sources, sim, workload)
+    sim.trace.append((sim.loop.elapsed, "end", sim.loop.steps, run.why))
+    return sim.trace
+
+
+def _play(sources: Seeded, sim: Sim, workload: Workload) -> Run:
+    sources.begin(sim.loop, sim.seed)
     try:
         sim.play(workload)
-    except (Exception, Deadlock, Stuck) as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        # Also what test frameworks raise, which is no ``Exception``.
         return Run(sim, error)
     finally:
         sources.end()

@@ -8,7 +8,7 @@ import logging
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
 from random import Random
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import coord
 from coord.coordinator import AsyncCoordinator
@@ -22,6 +22,7 @@ from coord.testing.sim.topology import Topology, topologies
 
 __all__ = ["Client", "Outcome", "Sim", "Step", "Violation"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _EXPECTED = (Unavailable, OutcomeUnknown, LeaseLost, WaitTimeout)
@@ -106,7 +107,9 @@ class Client:
             if self.sim.takes(place):
                 yield Step(number, self.sim.plan.random(place))
 
-    async def attempt(self, operation: Callable[[], Awaitable[T]]) -> Outcome[T]:
+    async def attempt(
+        self, operation: Callable[P, Awaitable[T]], *arguments: P.args, **options: P.kwargs
+    ) -> Outcome[T]:
         """Make one operation, perhaps cancelled at one of its awaits, and return what came of it.
 
         Errors that faults explain are part of the outcome; any other passes.
@@ -116,8 +119,8 @@ class Client:
         place = f"cancel/{self.name}.{self._attempts}"
         draw = self.sim.plan.on_operation(place)
         if draw is None:
-            return await _outcome(operation())
-        cancelling = CancelAt(operation(), draw.choice((1, 1, 2, 2, 3, 4, 6, 9)))
+            return await _outcome(operation(*arguments, **options))
+        cancelling = CancelAt(operation(*arguments, **options), draw.choice((1, 1, 2, 2, 3, 4, 6, 9)))
         try:
             return await _outcome(cancelling)
         except asyncio.CancelledError:
@@ -130,6 +133,12 @@ class Client:
             if cancelling.fired:
                 self.sim.plan.fire(place, "cancel", self.sim.loop.elapsed)
                 self.sim.note(self.name, "cancelled", self._attempts)
+
+    async def surely(self, operation: Callable[P, Awaitable[T]], *arguments: P.args, **options: P.kwargs) -> T:
+        """Make one operation again and again, until it is answered; return the answer."""
+        while not (got := await self.attempt(operation, *arguments, **options)).is_done:
+            await self.sleep(0.1)
+        return got.value  # type: ignore[return-value]  # it is done: None is an answer only where T has it
 
     async def sleep(self, seconds: float) -> None:
         """Let virtual time pass."""
@@ -165,7 +174,7 @@ class CancelAt(Generic[T]):
                     task.cancel()
                 try:
                     sent = yield yielded
-                except BaseException as error:  # noqa: BLE001  # whatever it is, it is the operation's
+                except BaseException as error:
                     yielded = generator.throw(error)
                 else:
                     yielded = generator.send(sent)
@@ -197,7 +206,7 @@ class Sim:
         traced: bool = False,
     ) -> None:
         self.seed = seed
-        self.loop = SimLoop(seed)
+        self.loop = SimLoop(seed)  # type: ignore[abstract]  # what is left out raises NotImplementedError
         self.plan = FaultPlan(seed, faults, only)
         self.random = self.plan.random("workload")
         self.trace: list[tuple[Any, ...]] = []
@@ -258,7 +267,7 @@ class Sim:
         await self.run(work)
 
     @property
-    def clocks_jumped(self) -> bool:
+    def leases_may_end_early(self) -> bool:
         """Whether a server's clock went forward, or a copy took over: then leases may end early, as documented."""
         return self.forward_steps or self.topology.lost_writes
 

@@ -9,79 +9,103 @@ from coord.testing.sim.world import Client, Sim
 __all__ = ["collections", "counts"]
 
 
-async def counts(sim: Sim) -> None:
+class _Counts:
     """Every increment adds a bit of its own, so that the sum tells which of them ran, and whether one ran twice."""
-    surely = maybe = bits = 0
-    flags: list[str] = []
 
-    async def work(client: Client) -> None:
-        nonlocal surely, maybe, bits
+    def __init__(self, sim: Sim) -> None:
+        self._sim = sim
+        self._bits = self._surely = self._maybe = 0
+        self._flags: list[str] = []
+
+    async def work(self, client: Client) -> None:
         for step in client.steps(8):
-            bit = 1 << bits
-            bits += 1
-            got = await client.attempt(lambda bit=bit: client.c.kv.incr("n", bit, ttl=3600))  # type: ignore[misc]  # bound per step
-            if got.value is not None:
-                surely |= bit
-                sim.check(got.value & bit, f"the answer {got.value:b} lacks what was added, {bit:b}")
-            elif not got.is_known:
-                maybe |= bit
-            first = await client.attempt(lambda: client.c.kv.set_if_absent("flag", ttl=3600))
-            if first.value:
-                flags.append(client.name)
-                sim.check(len(flags) == 1, f"the flag was set by {flags}")
+            await self._incr(client, 1 << self._bits)
+            if (await client.attempt(client.c.kv.set_if_absent, "flag", ttl=3600)).value:
+                self._flags.append(client.name)
+                once = len(self._flags) == 1 or self._sim.topology.lost_writes
+                self._sim.check(once, f"the flag was set by {self._flags}")
             await client.sleep(step.random.choice((0.0, 0.02, 0.4)))
 
-    async def see(client: Client) -> None:
-        total = await client.c.kv.get_int("n")
-        if not sim.deaths:
-            sim.check(total & surely == surely, f"lost: {surely & ~total:b}")
-            sim.check(not total & ~(surely | maybe), f"never added, or added twice: {total & ~(surely | maybe):b}")
+    async def _incr(self, client: Client, bit: int) -> None:
+        self._bits += 1
+        got = await client.attempt(client.c.kv.incr, "n", bit, ttl=3600)
+        if got.value is not None:
+            self._surely |= bit
+            self._sim.check(got.value & bit, f"the answer {got.value:b} lacks what was added, {bit:b}")
+        elif not got.is_known:
+            self._maybe |= bit
 
-    await sim.run(work, clients=3)
-    await sim.look(see)
+    async def see(self, client: Client) -> None:
+        total = await client.c.kv.get_int("n") or 0
+        if not self._sim.deaths and not self._sim.topology.lost_writes:
+            extra = total & ~(self._surely | self._maybe)
+            self._sim.check(total & self._surely == self._surely, f"lost: {self._surely & ~total:b}")
+            self._sim.check(not extra, f"never added, or added twice: {extra:b}")
+
+
+async def counts(sim: Sim) -> None:
+    """Every increment adds a bit of its own, so that the sum tells which of them ran, and whether one ran twice."""
+    them = _Counts(sim)
+    await sim.run(them.work, clients=3)
+    await sim.look(them.see)
+
+
+class _Collections:
+    """Members and items are added by one call each; none is lost or doubled whose outcome is known."""
+
+    def __init__(self, sim: Sim) -> None:
+        self._sim = sim
+        self._pushed: set[str] = set()
+        self._maybe_pushed: set[str] = set()
+        self._members: set[str] = set()
+        self._unsure: set[str] = set()
+
+    async def work(self, client: Client) -> None:
+        for step in client.steps(8):
+            item = f"{client.name}-{step.number}"
+            await self._push(client, item)
+            added = await self._change(client, item, add=True)
+            if added and step.random.random() < 0.4:
+                await self._change(client, item, add=False)
+            await client.sleep(step.random.choice((0.0, 0.02, 0.4)))
+
+    async def _push(self, client: Client, item: str) -> None:
+        self._maybe_pushed.add(item)
+        got = await client.attempt(client.c.kv.rpush, "list", item, ttl=3600)
+        if got.is_done:
+            self._pushed.add(item)
+        elif got.is_known:
+            self._maybe_pushed.discard(item)
+
+    async def _change(self, client: Client, item: str, *, add: bool) -> bool:
+        """Add or remove a member; return whether that is known to be done."""
+        if add:
+            got = await client.attempt(client.c.kv.sadd, "set", item, ttl=3600)
+        else:
+            got = await client.attempt(client.c.kv.srem, "set", item)
+        expected = got.value in (None, 1) or self._sim.topology.lost_writes
+        self._sim.check(expected, f"{'sadd' if add else 'srem'} of {item} answered {got.value}")
+        if not got.is_known:
+            self._unsure.add(item)
+        elif got.is_done:
+            (self._members.add if add else self._members.discard)(item)
+        return got.is_done
+
+    async def see(self, client: Client) -> None:
+        sim = self._sim
+        items = Counter(await client.c.kv.lrange("list", 0, -1))
+        size = await client.c.kv.scard("set")
+        if sim.deaths or sim.topology.lost_writes:
+            return
+        sim.check(all(count == 1 for count in items.values()), f"pushed more than once: {items.most_common(2)}")
+        sim.check(self._pushed <= set(items), f"pushed, and not there: {self._pushed - set(items)}")
+        sim.check(set(items) <= self._maybe_pushed, f"there, and never pushed: {set(items) - self._maybe_pushed}")
+        least, most = len(self._members - self._unsure), len(self._members | self._unsure)
+        sim.check(least <= size <= most, f"{size} members: between {least} and {most} were expected")
 
 
 async def collections(sim: Sim) -> None:
     """Members and items are added by one call each; none is lost or doubled whose outcome is known."""
-    pushed: set[str] = set()
-    maybe_pushed: set[str] = set()
-    members: set[str] = set()
-    unsure: set[str] = set()
-
-    async def work(client: Client) -> None:
-        for step in client.steps(8):
-            item = f"{client.name}-{step.number}"
-            maybe_pushed.add(item)
-            got = await client.attempt(lambda item=item: client.c.kv.rpush("list", item, ttl=3600))  # type: ignore[misc]  # bound per step
-            if got.is_done:
-                pushed.add(item)
-            elif got.is_known:
-                maybe_pushed.discard(item)
-            added = await client.attempt(lambda item=item: client.c.kv.sadd("set", item, ttl=3600))  # type: ignore[misc]  # bound per step
-            sim.check(added.value in (None, 1), f"sadd of a new member answered {added.value}")
-            if added.is_done:
-                members.add(item)
-            elif not added.is_known:
-                unsure.add(item)
-            if step.random.random() < 0.4 and added.is_done:
-                removed = await client.attempt(lambda item=item: client.c.kv.srem("set", item))  # type: ignore[misc]  # bound per step
-                sim.check(removed.value in (None, 1), f"srem of a member answered {removed.value}")
-                if removed.is_done:
-                    members.discard(item)
-                elif not removed.is_known:
-                    unsure.add(item)
-            await client.sleep(step.random.choice((0.0, 0.02, 0.4)))
-
-    async def see(client: Client) -> None:
-        if sim.deaths:
-            return
-        items = Counter(await client.c.kv.lrange("list", 0, -1))
-        sim.check(all(count == 1 for count in items.values()), f"pushed more than once: {items.most_common(2)}")
-        sim.check(pushed <= set(items), f"pushed, and not there: {pushed - set(items)}")
-        sim.check(set(items) <= maybe_pushed, f"there, and never pushed: {set(items) - maybe_pushed}")
-        size = await client.c.kv.scard("set")
-        least, most = len(members - unsure), len(members | unsure)
-        sim.check(least <= size <= most, f"{size} members: between {least} and {most} were expected")
-
-    await sim.run(work, clients=3)
-    await sim.look(see)
+    them = _Collections(sim)
+    await sim.run(them.work, clients=3)
+    await sim.look(them.see)

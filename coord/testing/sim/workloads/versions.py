@@ -7,43 +7,59 @@ from coord.testing.sim.world import Client, Sim
 __all__ = ["bumps"]
 
 
-async def bumps(sim: Sim) -> None:
+class _Bumps:
     """Clients bump, look, and compare and bump one name."""
-    known: list[tuple[float, float, int]] = []
-    bases: dict[int, str] = {}
 
-    def grew(began: float, version: int, client: Client) -> None:
-        for _, ended, older in known:
-            if ended < began:
-                sim.check(version > older, f"{client.name} was given version {version} after {older}")
-        sim.check(all(version != other for *_, other in known), f"version {version} was given twice")
-        known.append((began, sim.now, version))
+    def __init__(self, sim: Sim) -> None:
+        self._sim = sim
+        self._known: list[tuple[float, int]] = []
+        self._replaced: dict[int, str] = {}
 
-    async def work(client: Client) -> None:
+    async def work(self, client: Client) -> None:
         for step in client.steps(8):
-            began = sim.now
-            newest = max((version for _, ended, version in known if ended < began), default=0)
+            began = self._sim.now
+            newest = max((version for _, version in self._known), default=0)
             match step.random.choice(("bump", "bump", "compare", "stale", "version")):
                 case "bump":
-                    got = await client.attempt(lambda: client.c.bump("doc"))
-                    if got.value is not None:
-                        grew(began, got.value, client)
+                    version = (await client.attempt(client.c.bump, "doc")).value
+                    self._grew(began, version, client)
                 case "compare":
-                    tried = await client.attempt(lambda newest=newest: client.c.bump_if_current("doc", newest))  # type: ignore[misc]  # bound per step
-                    if tried.value is not None and tried.value.bumped:
-                        grew(began, tried.value.version, client)
-                        sim.check(
-                            newest not in bases, f"two replaced version {newest}: {client.name}, {bases.get(newest)}"
-                        )
-                        bases[newest] = client.name
+                    await self._compare(client, newest)
                 case "stale":
-                    older = min((version for *_, version in known), default=0)
-                    stale = await client.attempt(lambda older=older: client.c.is_stale("doc", older))  # type: ignore[misc]  # bound per step
-                    sim.check(stale.value is not False or older in (0, newest) or newest <= older, f"{older} is stale")
+                    await self._stale(client, newest)
                 case _:
-                    seen = await client.attempt(lambda: client.c.version("doc"))
-                    if seen.value is not None:
-                        sim.check(seen.value >= newest, f"version {seen.value} was seen after {newest}")
+                    seen = (await client.attempt(client.c.version, "doc")).value
+                    gone = seen is not None and seen < newest and not self._sim.topology.lost_writes
+                    self._sim.check(not gone, f"version {seen} was seen after {newest}")
             await client.sleep(step.random.choice((0.0, 0.01, 0.3)))
 
-    await sim.run(work, clients=3)
+    def _grew(self, began: float, version: int | None, client: Client) -> None:
+        if version is None:
+            return
+        for ended, older in self._known:
+            self._sim.check(
+                version > older or ended >= began, f"{client.name} was given version {version} after {older}"
+            )
+            self._sim.check(version != older, f"version {version} was given twice")
+        self._known.append((self._sim.now, version))
+
+    async def _compare(self, client: Client, newest: int) -> None:
+        began = self._sim.now
+        tried = (await client.attempt(client.c.bump_if_current, "doc", newest)).value
+        if tried is None or not tried.bumped:
+            return
+        self._grew(began, tried.version, client)
+        twice = newest in self._replaced and not self._sim.topology.lost_writes
+        self._sim.check(not twice, f"two replaced version {newest}: {client.name}, {self._replaced.get(newest)}")
+        self._replaced[newest] = client.name
+
+    async def _stale(self, client: Client, newest: int) -> None:
+        oldest = min((version for _, version in self._known), default=0)
+        stale = (await client.attempt(client.c.is_stale, "doc", oldest)).value
+        told = stale is False and oldest < newest and not self._sim.topology.lost_writes
+        self._sim.check(not told, f"{oldest} is not stale, and {newest} was given before")
+
+
+async def bumps(sim: Sim) -> None:
+    """Clients bump, look, and compare and bump one name."""
+    await sim.run(_Bumps(sim).work, clients=3)

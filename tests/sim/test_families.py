@@ -1,0 +1,36 @@
+"""Every family keeps its invariants in hundreds of simulated worlds."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from coord.testing.sim import Report, simulate
+from coord.testing.sim.topology import topologies
+from coord.testing.sim.workloads import FAMILIES
+
+SEEDS = int(os.environ.get("COORD_SIM_SEEDS", "200"))
+"""For each family and topology."""
+
+ALL = [
+    (family, number, topology)
+    for family, workloads in FAMILIES.items()
+    for number in range(len(workloads))
+    for topology in topologies
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("family", "number", "topology"), ALL)
+def test_invariants_hold(family: str, number: int, topology: str) -> None:
+    seeds = max(1, SEEDS // len(FAMILIES[family]))
+    report = simulate(FAMILIES[family][number], seeds, topology=topology)
+    assert report.seeds == seeds
+    assert report.executed > seeds
+    assert FAMILIES[family][number].__name__ == "handovers" or was_hard(report)
+
+
+def was_hard(report: Report) -> bool:
+    """Whether the runs met what they were to meet."""
+    return sum(report.faults.values()) > report.seeds and report.lost_replies > report.seeds / 2
