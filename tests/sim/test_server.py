@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import redis.asyncio
 import redis.exceptions
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 import coord
 from coord.claims import CLAIM
@@ -82,7 +84,7 @@ def test_refusals_read_as_those_of_redis() -> None:
     async def workload(sim: Sim) -> None:
         async def work(client: Client) -> None:
             (server,) = sim.topology.servers
-            plain = redis.asyncio.Redis(host="sim", protocol=2)
+            plain = redis.asyncio.Redis(host="sim", protocol=2, retry=Retry(NoBackoff(), 0))
             await plain.ping()
             server.busy_until = sim.loop.now + 1
             with pytest.raises(redis.exceptions.ResponseError, match="BUSY"):

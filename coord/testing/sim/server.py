@@ -32,9 +32,10 @@ class Space(Keyspace):
         super().__init__(clock)
         self.sent: list[tuple[str, str]] = []
 
-    def publish(self, channel: str, message: str) -> None:
+    def publish(self, channel: str, message: str | float) -> int:
         """PUBLISH and SPUBLISH."""
-        self.sent.append((channel, message))
+        self.sent.append((channel, str(message)))
+        return 0
 
 
 class SimServer:
