@@ -59,6 +59,7 @@ lint: $(VENV)/.has-lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict coord
+	$(BIN)/mypy --strict --explicit-package-bases examples benchmarks
 	$(BIN)/pyright --pythonpath $(BIN)/python coord
 
 bench: $(VENV)/.has-bench

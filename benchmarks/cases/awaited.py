@@ -90,12 +90,12 @@ async def _glide(url: str) -> AsyncIterator[AsyncOperation]:
     address = glide.NodeAddress(parts.hostname or "localhost", parts.port or 6379)
     credentials = glide.ServerCredentials(parts.password, parts.username) if parts.password else None
     configuration = glide.GlideClientConfiguration([address], credentials=credentials, request_timeout=10_000)
-    client = await glide.GlideClient.create(configuration)
-    script: Any = glide.Script(source("once").source)  # type: ignore[no-untyped-call]  # glide has no type here
+    client: Any = await glide.GlideClient.create(configuration)
+    script: Any = glide.Script(source("once").source)
 
-    def once(i: int) -> Awaitable[object]:
+    async def once(i: int) -> object:
         key, nonce, ttl_ms = _words(i)
-        return client.invoke_script(script, keys=[key], args=[nonce, str(ttl_ms)])
+        return await client.invoke_script(script, keys=[key], args=[nonce, str(ttl_ms)])
 
     yield once
     await client.close()
