@@ -73,11 +73,11 @@ def put(before: str, after: str) -> Change:
         ),
         (put("return { 1,", "for i = 4, #ARGV do\nend\nreturn { 1,"), 30, "a loop reads ARGV to its end"),
         (put("local members", "-- include: nowhere\nlocal members"), 14, "there is no lib/nowhere.lua to include"),
-        (put("local taken", "taken"), 18, "writes the global 'taken'"),
+        (put("local taken", "taken"), 18, "assigns the global 'taken'"),
         (put("== 0 then", "== 0 thne"), 22, "'then' expected near 'thne'"),
         (put('"SADD", members', '"SADD", "mine"'), 26, "builds a key"),
-        (put("granted, taken}", "granted}"), 24, "answers 2 values"),
-        (put('\nredis.call("PEXPIRE", members, ttl_ms)', ""), 26, "leaves 'members' without a TTL"),
+        (put("granted, taken}", "granted}"), 24, "returns 2 values"),
+        (put('\nredis.call("PEXPIRE", members, ttl_ms)', ""), 26, "leaves 'members', declared expiring, without a TTL"),
         (put("REPEAT safe", "REPEAT remembered"), 12, "no ARGV 'remember_ms'"),
         (lambda text: text[text.index("local members") :], 1, "has no header"),
     ],
@@ -99,7 +99,7 @@ def test_a_fault_is_shown_with_a_caret(tmp_path: Path, capsys: Any) -> None:
     capsys.readouterr()
     assert check(script) == 1
     assert capsys.readouterr().out.splitlines() == [
-        f'{script}:26:22: builds a key: "mine"; every key comes from KEYS',
+        f'{script}:26:22: builds a key: "mine"; every key must come from KEYS',
         '      redis.call("SADD", "mine", member)',
         "                         ^",
         "1 script, 1 fault (1 only read, not run)",
@@ -128,7 +128,7 @@ def test_a_header_with_a_fault_hides_none_of_the_lua(tmp_path: Path, capsys: Any
     assert check(sound, faulty) == 1
     told = [line for line in capsys.readouterr().out.splitlines()[:-1] if not line.startswith("    ")]
     begun = [re.sub(r"^.*faulty\.lua:(\d+):\d+: (\w+).*", r"\1 \2", each) for each in told]
-    assert begun[:2] == ["12 REPEAT", "18 writes"]
+    assert begun[:2] == ["12 REPEAT", "18 assigns"]
     assert all(each.startswith(str(faulty)) for each in told)
 
 
@@ -139,7 +139,7 @@ def test_a_script_runs_with_its_twin(tmp_path: Path, capsys: Any) -> None:
     module.write_text(module.read_text().replace("    space.pexpire(members, ttl_ms)\n", ""))
     capsys.readouterr()
     assert check(script) == 1
-    assert "without a TTL, declared as expiring" in capsys.readouterr().out
+    assert "declared expiring, without a TTL" in capsys.readouterr().out
     assert check(script, "--read-only") == 0
     assert capsys.readouterr().out == "1 script, no fault (1 only read, not run)\n"
 

@@ -240,9 +240,9 @@ def test_what_is_included_twice_stands_once() -> None:
         ("if if", "bad.lua:1:4: unexpected symbol near 'if'"),
         ("return 1 // 2", "bad.lua:1:11: unexpected symbol near '/'"),
         ("goto done\n::done::", "bad.lua:1:6: '=' expected near 'done'"),
-        ("\ncount = 1", "bad.lua:2:1: writes the global 'count'"),
-        ("local function f()\n  total = 1\nend", "bad.lua:2:3: writes the global 'total'"),
-        ("function f()\nend", "bad.lua:1:10: writes the global 'f'"),
+        ("\ncount = 1", "bad.lua:2:1: assigns the global 'count'"),
+        ("local function f()\n  total = 1\nend", "bad.lua:2:3: assigns the global 'total'"),
+        ("function f()\nend", "bad.lua:1:10: assigns the global 'f'"),
         ("local a = 1\nreturn b", "bad.lua:2:8: reads the global 'b'"),
         ("do local a = 1 end\nreturn a", "bad.lua:2:8: reads the global 'a'"),
         ("for i = 1, 2 do end\nreturn i", "bad.lua:2:8: reads the global 'i'"),
@@ -263,9 +263,9 @@ def test_what_is_included_twice_stands_once() -> None:
             'local get = function(key) return redis.call("GET", key) end\nreturn get(ARGV[1])',
             "bad.lua:2:12: uses ARGV[1] as a key",
         ),
-        ('redis.call("TIME")\nredis.call("TIME")', "bad.lua:2:1: asks for TIME again"),
-        ('for i = 1, 2 do\n  redis.call("TIME")\nend', "bad.lua:2:3: asks for TIME again"),
-        ('local function now()\n  return redis.call("TIME")\nend\nnow()\nnow()', "bad.lua:2:10: asks for TIME again"),
+        ('redis.call("TIME")\nredis.call("TIME")', "bad.lua:2:1: calls TIME again"),
+        ('for i = 1, 2 do\n  redis.call("TIME")\nend', "bad.lua:2:3: calls TIME again"),
+        ('local function now()\n  return redis.call("TIME")\nend\nnow()\nnow()', "bad.lua:2:10: calls TIME again"),
         ("return tostring(1)", "bad.lua:1:8: uses tostring"),
         ('return "a" .. 1', "bad.lua:1:15: joins a number with .."),
         ('return tonumber(ARGV[1]) .. ""', "bad.lua:1:8: joins a number with .."),
@@ -274,7 +274,7 @@ def test_what_is_included_twice_stands_once() -> None:
         ("return 9007199254740993", "bad.lua:1:8: 9007199254740993 is above 2^53"),
         ("return unpack(ARGV)", "bad.lua:1:8: unpacks all of ARGV"),
         ("return { 1, nil, 3 }", "bad.lua:1:13: nil ends an array"),
-        ("return true", "bad.lua:1:8: answers a boolean"),
+        ("return true", "bad.lua:1:8: returns a boolean"),
     ],
 )
 def test_a_fault_in_the_lua_is_named(source: str, said: str) -> None:
@@ -330,7 +330,7 @@ def test_time_that_a_caller_brings_along_is_refused() -> None:
     """Clocks of callers differ: an argument that carries one is named."""
     source = SOUND.replace("who ", "now ").replace("who,", "now,")
     said = list(map(str, lint(Script("pick", source))))
-    assert said == ["pick.lua:5:11: takes 'now' from its caller; only the server's clock counts: TIME, or a TTL"]
+    assert said == ["pick.lua:5:11: takes 'now' from its caller: use the server's clock (TIME) or a TTL"]
 
 
 # --- on real servers -----------------------------------------------------------------------------

@@ -99,12 +99,12 @@ class _History:
             reply = str(error)
         after = self.space.dump()
         if reply != first:
-            what = f"a second run answers {reply!r}, the first {first!r} {_call(keys, argv)}"
+            what = f"a second run returns {reply!r}, the first {first!r} {_call(keys, argv)}"
         elif changed := sorted(key for key in after.keys() | stored.keys() if after.get(key) != stored.get(key)):
             what = f"a second run changes {changed[0]} again {_call(keys, argv)}"
         else:
             return []
-        return [_at(script, line, "REPEAT", f"its REPEAT line is not true: {what}")]
+        return [_at(script, line, "REPEAT", f"REPEAT is wrong: {what}")]
 
     def _drawn(self, script: Script, header: Header) -> tuple[list[str], list[Word]]:
         tags = {
@@ -142,11 +142,11 @@ def _reply(script: Script, header: Header, reply: Any) -> list[Finding]:
     why = _not_a_reply(reply)
     if why is None and _is_list(reply):
         if sizes is None and said[:1] in set('-0123456789"'):
-            why = f"answers an array, {reply!r:.80}"
+            why = f"returns an array, {reply!r:.80}"
         elif sizes is not None and None not in sizes and len(reply) not in sizes:
-            why = f"answers {len(reply)} values, {reply!r:.80}"
+            why = f"returns {len(reply)} values, {reply!r:.80}"
     elif why is None and (sizes is not None or not isinstance(reply, _type_of(said))):
-        why = f"answers {reply!r:.80}"
+        why = f"returns {reply!r:.80}"
     return [_at(script, _line_of(script, "-- REPLY "), "REPLY", f"{why}; REPLY says {said!r}")] if why else []
 
 
@@ -165,10 +165,10 @@ def _not_a_reply(reply: Any, *, inside: bool = False) -> str | None:
     if _is_list(reply):
         return next((why for each in reply if (why := _not_a_reply(each, inside=True))), None)
     if type(reply) is int and abs(reply) > 2**53:
-        return f"answers {reply}, which is above 2^53: servers round it"
+        return f"returns {reply}, above 2^53: servers round it"
     if type(reply) in (str, int) or (reply is None and not inside):
         return None
-    return f"answers {reply!r:.80}{' inside an array' if inside else ''}: only integers and text cross the wire"
+    return f"returns {reply!r:.80}{' inside an array' if inside else ''}: only integers and text cross the wire"
 
 
 def _stored(
@@ -184,12 +184,12 @@ def _stored(
         if kind != key.kind and before.get(name, ("",))[0] != kind:
             findings.append(_at(script, key.line, key.word, f"stores a {kind} at {key.word!r}, declared as {key.kind}"))
         elif key.expiring and left == -1:
-            findings.append(_at(script, key.line, key.word, f"leaves {key.word!r} without a TTL, declared as expiring"))
+            findings.append(_at(script, key.line, key.word, f"leaves {key.word!r}, declared expiring, without a TTL"))
     return findings
 
 
 def _half_way(script: Script, error: ReplyError, keys: list[str], argv: list[Word]) -> Finding:
-    return _at(script, 1, "", f"fails after it has written: {error} {_call(keys, argv)}")
+    return _at(script, 1, "", f"fails after a write: {error} {_call(keys, argv)}")
 
 
 def _call(keys: list[str], argv: list[Word]) -> str:

@@ -2,9 +2,9 @@
 
     assert lint(MY_SCRIPT) == []
 
-Lua 5.1 compiles the script (lupa), and a parser (tree-sitter) reads it: every key comes from KEYS and is declared, no
-clock counts but the server's, nothing is refused after a write, a key that is declared ``expiring`` gets a TTL on
-every path, no digit is lost, no table is unpacked that may be long, and the reply is what the header says.
+Lua 5.1 compiles the script (lupa), and a parser (tree-sitter) reads it. The checks: every key comes from KEYS and is
+declared; only the server's clock is used; no error is returned after a write; a key that is declared ``expiring`` gets
+a TTL on every path; no digit is lost; no table that may be long is unpacked; the reply is what the header says.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from coord.testing.lint.clocks import clock_arguments, clocks
 from coord.testing.lint.flow import paths
 from coord.testing.lint.keys import keys
 from coord.testing.lint.names import commands, globals_
-from coord.testing.lint.tree import Told, Tree, arguments, called, literal
+from coord.testing.lint.tree import Fault, Tree, arguments, called, literal
 from coord.testing.lint.values import arrays, numbers, replies, unpacked
 
 __all__ = ["Finding", "lint"]
 
 _WIDEST = 88
 _NEAR = re.compile(r"^:(\d+): (.*?)(?: near '(.+)')?$")
-_CHECKS: tuple[Callable[[Tree, Header | None], Iterator[Told]], ...] = (
+_CHECKS: tuple[Callable[[Tree, Header | None], Iterator[Fault]], ...] = (
     *(globals_, keys, commands, clocks, paths),
     *(numbers, arrays, replies, unpacked),
 )
@@ -59,7 +59,7 @@ def lint(script: Script, *, style: bool = False) -> list[Finding]:
     if why := _not_lua(script):
         return [why]
     tree = Tree(script.source)
-    found = {_at(script, *told) for check in _CHECKS for told in check(tree, script.header)}
+    found = {_at(script, *fault) for check in _CHECKS for fault in check(tree, script.header)}
     for line, word, what in clock_arguments(script.header) if script.header else ():
         found.add(_finding(script, line, script.line(line).find(word) + 1, what))
     if style:

@@ -11,7 +11,7 @@ _CLOCKS = (
     "time.time time.time_ns time.monotonic time.monotonic_ns time.perf_counter datetime.now datetime.utcnow "
     "datetime.datetime.now datetime.datetime.utcnow time monotonic time_ns"
 )
-_WHAT = "sends the caller's clock to a script; only the server's clock counts: TIME in the script, or a TTL"
+_WHAT = "sends the caller's clock to a script: use TIME in the script, or a TTL"
 
 
 def clocks_in_calls(source: str) -> Iterator[tuple[int, int, str]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from coord.script import Header
 from coord.testing.lint.sources import sources
-from coord.testing.lint.tree import Told, Tree, arguments, called, literal, walk
+from coord.testing.lint.tree import Fault, Tree, arguments, called, literal, walk
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -27,23 +27,26 @@ def clock_arguments(header: Header) -> Iterator[tuple[int, str, str]]:
     """Yield line, word and fault of each argument whose name or meaning in the header is a time of its caller."""
     for argument in header.argv:
         if _NAME.search(argument.word) or (not argument.is_time and _MEANING.search(argument.meaning)):
-            what = f"takes {argument.word!r} from its caller; only the server's clock counts: TIME, or a TTL"
+            what = f"takes {argument.word!r} from its caller: use the server's clock (TIME) or a TTL"
             yield argument.line, argument.word, what
 
 
-def clocks(tree: Tree, header: Header | None) -> Iterator[Told]:
+def clocks(tree: Tree, header: Header | None) -> Iterator[Fault]:
     """Yield where an argument, whatever its name, is used as a moment."""
     if header is None:
         return
     for node in walk(tree.root):
         if node.type == "binary_expression" and (word := _as_moment(tree, header, node)):
-            yield node, f"uses {word!r}, which the caller sends, as a time; only the server's clock counts: TIME"
+            yield node, f"uses {word!r}, sent by the caller, as a point in time: use the server's clock (TIME)"
     for call in tree.calls:
         if called(call) in ("redis.call", "redis.pcall"):
             for moment in _moments(arguments(call)):
                 found = sources(tree, header, moment)
                 if "TIME" not in found and (words := sorted(found)):
-                    yield moment, f"ends a key at {words[0]!r}, a time by the caller's clock: PEXPIRE takes a duration"
+                    yield (
+                        moment,
+                        f"expires a key at {words[0]!r}, a time by the caller's clock: use PEXPIRE",
+                    )
 
 
 def _as_moment(tree: Tree, header: Header, node: Node) -> str | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from coord.script import Header
 from coord.testing.lint.commands import CREATING, EXPIRING, FALLIBLE, REMOVING, WRITING, any_type, keys_of
 from coord.testing.lint.sources import limited, sources
-from coord.testing.lint.tree import Told, Tree, arguments, called, expressions, literal, text
+from coord.testing.lint.tree import Fault, Tree, arguments, called, expressions, literal, text
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -55,11 +55,11 @@ class _Frame:
     ends: States = frozenset()
 
 
-def paths(tree: Tree, header: Header | None) -> Iterator[Told]:
+def paths(tree: Tree, header: Header | None) -> Iterator[Fault]:
     """Yield what is wrong with the order of a script's commands."""
     walk = _Walk(tree, header)
     walk.script()
-    yield from walk.told.values()
+    yield from walk.faults.values()
 
 
 def _key_word(tree: Tree, node: Node, header: Header | None) -> str | None:
@@ -81,7 +81,7 @@ class _Walk:
     def __init__(self, tree: Tree, header: Header | None) -> None:
         self.tree = tree
         self.header = header
-        self.told: dict[tuple[int, str], Told] = {}
+        self.faults: dict[tuple[int, str], Fault] = {}
         self._expiring = {key.word for key in header.keys if key.expiring} if header else set[str]()
         self._frame = _Frame()
         self._breaks: list[States] = []
@@ -97,7 +97,7 @@ class _Walk:
         self._check_ttls()
 
     def _say(self, node: Node, what: str) -> None:
-        self.told.setdefault((node.id, what), (node, what))
+        self.faults.setdefault((node.id, what), (node, what))
 
     # --- statements ------------------------------------------------------------------------------
 
@@ -164,7 +164,7 @@ class _Walk:
             first = min((self._commands[id] for each, id, _ in lasting if each == key), key=_place)
             self._say(
                 first,
-                f"leaves {key!r} without a TTL on one path; its header says expiring: PEXPIRE it after this write",
+                f"leaves {key!r}, declared expiring, without a TTL on one path: PEXPIRE it after this write",
             )
 
     # --- expressions -----------------------------------------------------------------------------
@@ -185,7 +185,9 @@ class _Walk:
             return frozenset(self._command(node, state) for state in states)
         for state in states:
             if state.written and name in ("redis.error_reply", "error", "assert"):
-                self._say(node, f"refuses after {state.written} has written, which stays: validate first, write last")
+                self._say(
+                    node, f"returns an error after {state.written}, and that write stays: validate first, write last"
+                )
         return self._inside(node, states)
 
     def _inside(self, node: Node, states: States) -> States:
@@ -221,7 +223,7 @@ class _Walk:
         keys = [key for place in keys_of(command, len(words)) if (key := self._key(args[1 + place]))]
         if command == "TIME":
             if state.asked_time:
-                self._say(node, "asks for TIME again; it moves on inside a script on 6.2 and 7.0: ask once")
+                self._say(node, "calls TIME again, which advances inside a script on 6.2 and 7.0: call it once")
             return replace(state, asked_time=True)
         if state.written:
             self._check_late(node, command, words, keys, state)
@@ -240,11 +242,11 @@ class _Walk:
         if fresh and not any_type(command, words):
             self._say(
                 node,
-                f"touches {fresh[0]!r} for the first time after {state.written} has written, which stays when it holds "
-                "another type: look at it first",
+                f"uses {fresh[0]!r} for the first time after {state.written}: if it holds another type, that write stays; "
+                "read it first",
             )
         elif command in FALLIBLE and command not in ("INCR", "DECR") and not self._is_small(arguments(node)[-1]):
-            self._say(node, f"may overflow after {state.written} has written, which stays: make this the first write")
+            self._say(node, f"may overflow after {state.written}, and that write stays: make this the first write")
 
     def _lifetimes(self, node: Node, command: str, words: list[str | None], keys: list[str], state: _State) -> _State:
         self._commands[node.id] = node

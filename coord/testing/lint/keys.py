@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from coord.script import Header
 from coord.testing.lint.commands import keys_of
-from coord.testing.lint.tree import Binding, Told, Tree, arguments, called, literal, text, walk
+from coord.testing.lint.tree import Binding, Fault, Tree, arguments, called, literal, text, walk
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["keys"]
 
 
-def keys(tree: Tree, header: Header | None) -> Iterator[Told]:
+def keys(tree: Tree, header: Header | None) -> Iterator[Fault]:
     """Yield where a command's key is not one of the declared keys."""
     yield from _undeclared(tree, header)
     keyed: set[Binding] = set()
@@ -32,7 +32,7 @@ def keys(tree: Tree, header: Header | None) -> Iterator[Told]:
             yield node, why
 
 
-def _undeclared(tree: Tree, header: Header | None) -> Iterator[Told]:
+def _undeclared(tree: Tree, header: Header | None) -> Iterator[Fault]:
     declared = len(header.keys) if header else 0
     for node in walk(tree.root):
         if node.type == "bracket_index_expression" and text(node.named_children[0]) == "KEYS":
@@ -71,11 +71,11 @@ def _not_a_key(tree: Tree, node: Node, seen: set[int]) -> str | None:
         case "identifier":
             return _not_a_key_variable(tree, node, seen)
         case "string" | "binary_expression":
-            return f"builds a key: {said}; every key comes from KEYS"
+            return f"builds a key: {said}; every key must come from KEYS"
         case "function_call" if called(node).startswith(("string.", "table.concat")):
-            return f"builds a key: {said}; every key comes from KEYS"
+            return f"builds a key: {said}; every key must come from KEYS"
         case _:
-            return f"uses {said} as a key; every key comes from KEYS"
+            return f"uses {said} as a key; every key must come from KEYS"
 
 
 def _not_a_key_variable(tree: Tree, node: Node, seen: set[int]) -> str | None:
@@ -85,6 +85,6 @@ def _not_a_key_variable(tree: Tree, node: Node, seen: set[int]) -> str | None:
     if binding and binding.kind == "local" and binding.values and id(binding) not in seen:
         seen.add(id(binding))
         if None in binding.values:
-            return f"uses {binding.name!r} as a key; every key comes from KEYS"
+            return f"uses {binding.name!r} as a key; every key must come from KEYS"
         return next((why for each in binding.values if each and (why := _not_a_key(tree, each, seen))), None)
-    return None if binding and id(binding) in seen else f"uses {text(node)!r} as a key; every key comes from KEYS"
+    return None if binding and id(binding) in seen else f"uses {text(node)!r} as a key; every key must come from KEYS"

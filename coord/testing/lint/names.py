@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from coord.script import Header
 from coord.testing.lint.commands import RANDOM, UNORDERED, words
-from coord.testing.lint.tree import Told, Tree, arguments, called, expressions, literal, text, walk
+from coord.testing.lint.tree import Fault, Tree, arguments, called, expressions, literal, text, walk
 
 __all__ = ["GLOBALS", "commands", "globals_"]
 
@@ -19,23 +19,23 @@ GLOBALS = words(
 _REDIS = words("call pcall error_reply status_reply sha1hex log LOG_DEBUG LOG_VERBOSE LOG_NOTICE LOG_WARNING")
 
 
-def globals_(tree: Tree, _header: Header | None) -> Iterator[Told]:
+def globals_(tree: Tree, _header: Header | None) -> Iterator[Fault]:
     """Yield the globals that a script writes, and those that it cannot rely on."""
     for name in tree.writes:
-        yield name, f"writes the global {text(name)!r}, which servers refuse: it lacks a 'local'"
+        yield name, f"assigns the global {text(name)!r}, which servers refuse: add 'local'"
     for name in tree.reads:
         if text(name) not in GLOBALS:
-            yield name, f"reads the global {text(name)!r}, which is not there on every server"
+            yield name, f"reads the global {text(name)!r}, which not every server has"
     for node in walk(tree.root):
         if node.type == "dot_index_expression":
             table, member = (text(each) for each in node.named_children)
             if table == "redis" and member not in _REDIS:
-                yield node, f"uses redis.{member}, which is not there, or not the same, on every server"
+                yield node, f"uses redis.{member}, which not every server has, or not the same"
             if table == "math" and member.startswith("random"):
-                yield node, f"uses math.{member}: what is drawn at random differs between servers, and from the twin"
+                yield node, f"uses math.{member}, whose numbers differ between servers and from the twin"
 
 
-def commands(tree: Tree, header: Header | None) -> Iterator[Told]:
+def commands(tree: Tree, header: Header | None) -> Iterator[Fault]:
     """Yield the commands whose replies no two backends share."""
     sorted_ = {text(arguments(call)[0]) for call in tree.calls if called(call) == "table.sort" and arguments(call)}
     answered = set(_answered(tree))
@@ -45,10 +45,10 @@ def commands(tree: Tree, header: Header | None) -> Iterator[Told]:
             continue
         command = (literal(arguments(call)[0]) or "").upper() if arguments(call) else ""
         if command in RANDOM:
-            yield call, f"{command} draws at random: its reply differs between servers, and from the twin"
+            yield call, f"{command} is random: its reply differs between servers and from the twin"
         is_open = command in UNORDERED and not (command == "HGETALL" and in_pairs)
         if is_open and call.id in answered - _assigned(tree, sorted_):
-            yield call, f"answers {command} in an order that differs between servers: table.sort it first"
+            yield call, f"returns {command}, whose order differs between servers: table.sort it first"
 
 
 def _answered(tree: Tree) -> Iterator[int]:

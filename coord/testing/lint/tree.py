@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import tree_sitter_lua
 from tree_sitter import Language, Node, Parser
 
-__all__ = ["Binding", "Function", "Told", "Tree", "arguments", "called", "expressions", "literal", "text", "walk"]
+__all__ = ["Binding", "Fault", "Function", "Tree", "arguments", "called", "expressions", "literal", "text", "walk"]
 
 _parser = Parser(Language(tree_sitter_lua.language()))
-Told = tuple[Node, str]
+Fault = tuple[Node, str]
 """Where something is wrong, and what."""
 
 _FUNCTIONS = ("function_declaration", "function_definition")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from coord.script import Header
 from coord.testing.lint.sources import COMPARISONS, limited, sources
-from coord.testing.lint.tree import Binding, Told, Tree, arguments, called, expressions, literal, text, walk
+from coord.testing.lint.tree import Binding, Fault, Tree, arguments, called, expressions, literal, text, walk
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -21,7 +21,7 @@ _SUMS = ("INCRBY", "DECRBY", "HINCRBY")
 # --- numbers -------------------------------------------------------------------------------------
 
 
-def numbers(tree: Tree, header: Header | None) -> Iterator[Told]:
+def numbers(tree: Tree, header: Header | None) -> Iterator[Fault]:
     """Yield where a number loses digits: floats, numbers above 2^53, and numbers that are made into text."""
     for node in walk(tree.root):
         if node.type == "number":
@@ -30,31 +30,31 @@ def numbers(tree: Tree, header: Header | None) -> Iterator[Told]:
             yield from _operation(node)
     for call in tree.calls:
         if called(call) == "tostring":
-            yield call, 'uses tostring, which rounds at 14 digits: string.format("%.0f", number)'
+            yield call, 'uses tostring, which rounds at 14 digits: use string.format("%.0f", number)'
         elif called(call) in ("redis.call", "redis.pcall"):
             command = literal(arguments(call)[0]) if arguments(call) else None
             if command and command.upper().endswith("BYFLOAT"):
-                yield call, f"{command} makes a float; servers print those differently"
+                yield call, f"{command} makes a float, which servers print differently"
     if header:
         yield from _long_arguments(tree, header)
 
 
-def _operation(node: Node) -> Iterator[Told]:
+def _operation(node: Node) -> Iterator[Fault]:
     operator = node.children[1].type
     if operator == "/" and not _is_floored(node):
-        yield node, "divides: the result is a float, of which servers cut off the fraction"
+        yield node, "divides: the result is a float, and servers cut off the fraction"
     for side in node.named_children if operator == ".." else ():
         if side.type == "number":
             yield side, "joins a number with ..; write it as text"
         elif side.type == "function_call" and called(side) == "tonumber":
-            yield side, 'joins a number with .., which rounds at 14 digits: string.format("%.0f", number)'
+            yield side, 'joins a number with .., which rounds at 14 digits: use string.format("%.0f", number)'
 
 
-def _number(node: Node) -> Iterator[Told]:
+def _number(node: Node) -> Iterator[Fault]:
     said = text(node).lower()
     value = int(said, 0) if said.startswith("0x") or said.isdigit() else float(said)
     if value != int(value) and not _is_floored(node):
-        yield node, f"{text(node)} is a float: only whole numbers and text cross the wire"
+        yield node, f"{text(node)} is a float: only integers and text cross the wire"
     elif value > _EXACT:
         yield node, f"{text(node)} is above 2^53, where a Lua number loses digits: keep it as text"
 
@@ -67,19 +67,19 @@ def _is_floored(node: Node) -> bool:
     return above is not None and above.type == "function_call" and called(above) in ("math.floor", "math.ceil")
 
 
-def _long_arguments(tree: Tree, header: Header) -> Iterator[Told]:
+def _long_arguments(tree: Tree, header: Header) -> Iterator[Fault]:
     """Yield sums of an argument that may have 19 digits, unless the script compares it with a limit."""
     long = {argument.word for argument in header.fixed if argument.type in ("int", "count")}
     long -= limited(tree, header)
     for node in walk(tree.root):
         if node.type == "binary_expression" and node.children[1].type in ("+", "-", "*"):
             for word in sorted(long & sources(tree, header, node)):
-                yield node, f"computes with {word!r}, which may be above 2^53: refuse what is too large first"
+                yield node, f"computes with {word!r}, which may exceed 2^53: reject what is too large first"
     for node in _answers(tree):
         value = tree.values(node)[-1:] if not _is_refused(node) else []
         args = arguments(value[0]) if value and value[0] and value[0].type == "function_call" else []
         if args and literal(args[0]) in _SUMS and long & sources(tree, header, args[-1]):
-            yield node, f"answers {literal(args[0])}'s sum, rounded above 2^53: answer what GET reads back"
+            yield node, f"returns the sum of {literal(args[0])}, rounded above 2^53: return what GET reads"
 
 
 def _is_refused(node: Node) -> bool:
@@ -94,7 +94,7 @@ def _is_refused(node: Node) -> bool:
 # --- arrays --------------------------------------------------------------------------------------
 
 
-def arrays(tree: Tree, _header: Header | None) -> Iterator[Told]:
+def arrays(tree: Tree, _header: Header | None) -> Iterator[Fault]:
     """Yield what would end an array that is answered too early, or travel as nil in it."""
     for node in _answers(tree, inside=False):
         for table in tree.values(node):
@@ -108,40 +108,40 @@ def arrays(tree: Tree, _header: Header | None) -> Iterator[Told]:
 def _ends_an_array(tree: Tree, item: Node, *, is_last: bool) -> str | None:
     operator = item.children[1].type if item.type == "binary_expression" else ""
     if item.type == "nil" or (operator == "or" and item.named_children[-1].type == "nil" and not is_last):
-        return "nil ends an array: what follows is lost"
+        return "nil ends an array: later values are lost"
     if item.type in ("true", "false") or operator in COMPARISONS or text(item).startswith("not "):
-        return "a boolean travels as 1 or nil: answer 1 or 0"
+        return "a boolean arrives as 1 or nil: return 1 or 0"
     binding = tree.binding(item) if item.type == "identifier" else None
     if binding and binding.kind == "local" and not binding.values:
-        return f"{binding.name!r} is nil here, which ends an array: what follows is lost"
+        return f"{binding.name!r} is nil here and ends the array: later values are lost"
     if item.type == "function_call" and called(item) in ("tonumber", "string.match", "string.find"):
         given = arguments(item)
         if called(item) != "tonumber" or (given and given[0].type == "function_call"):
-            return f"{called(item)} may answer nil, which ends an array: {called(item)}(...) or 0"
+            return f"{called(item)} may return nil, which ends the array: add 'or 0'"
     return None
 
 
 # --- replies -------------------------------------------------------------------------------------
 
 
-def replies(tree: Tree, header: Header | None) -> Iterator[Told]:
+def replies(tree: Tree, header: Header | None) -> Iterator[Fault]:
     """Yield returned values that cannot be what the header's REPLY says."""
     sizes = header.reply_sizes if header else None
     said = header.reply.partition("\n")[0] if header else ""
     for node in _answers(tree, inside=False):
         if node.type in ("true", "false"):
-            yield node, "answers a boolean, which travels as 1 or nil: answer 1 or 0"
+            yield node, "returns a boolean, which arrives as 1 or nil: return 1 or 0"
         elif header is None:
             continue
         elif node.type == "table_constructor" and not _is_error(node):
             items = [each for each in node.named_children if each.type == "field"]
             last = items[-1].named_children[-1].type if items else ""
             if sizes is None:
-                yield node, f"answers an array; the header's REPLY says {said!r}"
+                yield node, f"returns an array; REPLY says {said!r}"
             elif None not in sizes and len(items) not in sizes and last not in ("function_call", "vararg_expression"):
-                yield node, f"answers {len(items)} values; the header's REPLY says {said!r}"
+                yield node, f"returns {len(items)} values; REPLY says {said!r}"
         elif sizes is not None and node.type in ("number", "string", "nil"):
-            yield node, f"answers {text(node)}; the header's REPLY says {said!r}"
+            yield node, f"returns {text(node)}; REPLY says {said!r}"
 
 
 def _is_error(table: Node) -> bool:
@@ -162,7 +162,7 @@ def _answers(tree: Tree, *, inside: bool = True) -> Iterator[Node]:
 # --- unpack --------------------------------------------------------------------------------------
 
 
-def unpacked(tree: Tree, _header: Header | None) -> Iterator[Told]:
+def unpacked(tree: Tree, _header: Header | None) -> Iterator[Fault]:
     """Yield where unpack is handed more than it may bear: it fails near 8,000 values."""
     for call in tree.calls:
         args = arguments(call)
