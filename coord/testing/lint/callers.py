@@ -18,11 +18,11 @@ def clocks_in_calls(source: str) -> Iterator[tuple[int, int, str]]:
     """Yield line, column and fault wherever an argument of a ``Call`` comes from a clock."""
     for function in ast.walk(ast.parse(source)):
         if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            told = {name.id for each in ast.walk(function) for name in _named_after_clock(each)}
+            clocks = {name.id for each in ast.walk(function) for name in _named_after_clock(each)}
             for node in ast.walk(function):
                 if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("Call", "call"):
                     for given in (*node.args, *(each.value for each in node.keywords)):
-                        if found := next(_clocks(given, told), None):
+                        if found := next(_clocks(given, clocks), None):
                             yield found.lineno, found.col_offset + 1, _WHAT
 
 

@@ -242,8 +242,8 @@ class _Walk:
         if fresh and not any_type(command, words):
             self._say(
                 node,
-                f"uses {fresh[0]!r} for the first time after {state.written}: if it holds another type, that write stays; "
-                "read it first",
+                f"uses {fresh[0]!r} for the first time after {state.written}: if it holds another type, "
+                "that write stays; read it first",
             )
         elif command in FALLIBLE and command not in ("INCR", "DECR") and not self._is_small(arguments(node)[-1]):
             self._say(node, f"may overflow after {state.written}, and that write stays: make this the first write")
