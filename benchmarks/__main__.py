@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import coord
 from benchmarks import plots, report
 from benchmarks.bench import Bench, Case
 from benchmarks.cases import CASES
@@ -84,6 +85,10 @@ def _server(url: str | None, engine: str) -> Iterator[tuple[str, int]]:
         scheme, _, rest = url.partition("://")
         if scheme not in SCHEMES:
             sys.exit(f"--url takes one server, by {', '.join(SCHEMES)}: not {scheme}://")
+        try:
+            coord.connect(url).close()
+        except coord.CoordError as error:
+            sys.exit(str(error))
         yield f"{SCHEMES[scheme]}://{rest}", 0
         return
     found = engines()

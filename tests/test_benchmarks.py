@@ -95,10 +95,19 @@ def test_a_server_of_ones_own_is_measured_and_not_emptied(tmp_path: Path):
     assert again.stdout.strip() in ran.stdout
 
 
-def test_a_url_of_many_servers_is_one_sentence():
-    ran = command("--url", "redis+cluster://localhost:7000")
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("redis+cluster://localhost:7000", "--url takes one server"),
+        ("redis://:hush@127.0.0.1:1/0", "cannot reach the server"),
+    ],
+)
+def test_a_server_that_cannot_be_measured_is_one_sentence(url: str, says: str):
+    ran = command("--url", url)
     assert ran.returncode == 1
-    assert ran.stderr.startswith("--url takes one server")
+    assert ran.stderr.startswith(says)
+    assert ran.stderr.count("\n") == 1
+    assert "hush" not in ran.stderr
 
 
 def command(*options: str) -> subprocess.CompletedProcess[str]:

@@ -27,7 +27,7 @@ def once_by_tasks(bench: Bench) -> Iterator[Figure]:
     for tasks in TASKS:
         # Some peers have threads of their own, so many tasks are not pinned to a core.
         with bench.placed("together" if tasks == 1 else None), asyncio.Runner() as loop, Held(loop) as hold:
-            ways = {who: hold(client(bench.url)) for who, client in _clients().items()}
+            ways = {who: hold(client(bench.url)) for who, client in _clients(bench.url).items()}
             contenders = [Contender(who, in_tasks(loop, way, tasks)) for who, way in ways.items()]
             yield from bench.in_turn("async-once", _tasks(tasks), contenders)
 
@@ -40,11 +40,11 @@ Client = Callable[[str], Any]
 """From a URL to an async context manager of an operation."""
 
 
-def _clients() -> dict[str, Client]:
+def _clients(url: str) -> dict[str, Client]:
     peers: dict[str, Client] = {"redis.asyncio": _redis_asyncio}
     if installed("coredis"):
         peers["coredis"] = _coredis
-    if installed("valkey-glide"):
+    if installed("valkey-glide") and not url.startswith("unix:"):
         peers["valkey-glide"] = _glide
     return {"coord": _coord, floor.ASYNC: _floor, **peers}
 
@@ -89,7 +89,9 @@ async def _glide(url: str) -> AsyncIterator[AsyncOperation]:
     parts = urlsplit(url)
     address = glide.NodeAddress(parts.hostname or "localhost", parts.port or 6379)
     credentials = glide.ServerCredentials(parts.password, parts.username) if parts.password else None
-    configuration = glide.GlideClientConfiguration([address], credentials=credentials, request_timeout=10_000)
+    configuration = glide.GlideClientConfiguration(
+        [address], use_tls=parts.scheme == "rediss", credentials=credentials, request_timeout=10_000
+    )
     client: Any = await glide.GlideClient.create(configuration)
     script: Any = glide.Script(source("once").source)
 

@@ -260,7 +260,7 @@ def incr(to: Clients) -> dict[str, Operation]:
         "redis-py INCRBY, EXPIRE": commands,
         "redis-py pipeline": lambda _: to.redis.pipeline().incrby(key, 1).expire(key, 3600).execute(),
     }
-    if installed("limits"):
+    if installed("limits") and not to.url.startswith("unix:"):
         from limits.storage import storage_from_string  # noqa: PLC0415  # a peer that may be missing
 
         storage = storage_from_string(to.url, key_prefix=PREFIX.rstrip(":"))
