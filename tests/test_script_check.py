@@ -174,7 +174,7 @@ def test_agree_compares_script_and_twin_on_servers(tmp_path: Path, capsys: Any, 
 
 def test_a_module_that_cannot_be_imported(tmp_path: Path, capsys: Any) -> None:
     script = new(tmp_path)
-    script.with_suffix(".py").write_text("raise RuntimeError('not today')  # reads reserve.lua\n")
+    script.with_suffix(".py").write_text("raise RuntimeError('not today')  # 'reserve.lua'\n")
     capsys.readouterr()
     assert check(script) == 1
     assert "cannot import" in (said := capsys.readouterr().out)

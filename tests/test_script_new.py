@@ -45,18 +45,19 @@ def test_what_is_written_runs_everywhere(live: Live, tmp_path: Path, monkeypatch
     new(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "reserve", raising=False)
-    reserve = importlib.import_module("reserve").reserve
+    family = importlib.import_module("reserve").Reserve
     with live.connect() as c:
-        assert c.run(reserve(c, "printers", "anna", limit=1, ttl=30)) == (True, 1)
-        assert c.run(reserve(c, "printers", "bert", limit=1)).granted is False
+        assert family(c, "printers").reserve("anna", limit=1, ttl=30) == (True, 1)
+        assert family(c, "printers").reserve("bert", limit=1).granted is False
+        assert c.run(family(c.calls, "printers").reserve("anna", limit=1)).granted is True
 
     async def awaited() -> Any:
         async with live.connect_async() as ac:
-            return await ac.run(reserve(ac, "printers", "anna", limit=1))
+            return await family(ac, "printers").reserve("anna", limit=1)
 
     assert asyncio.run(awaited()).granted is True
     with pytest.raises(ValueError, match="limit is -1"), coord.connect("memory://") as c:
-        c.run(reserve(c, "printers", "anna", limit=-1))
+        family(c, "printers").reserve("anna", limit=-1)
     del sys.modules["reserve"]
 
 
@@ -126,17 +127,20 @@ def lay_out(folder: Path, layout: str) -> None:
         (folder / "shop" / "__init__.py").touch()
 
 
-@pytest.mark.parametrize("layout", ["src", "flat", "empty"])
+IN_PLACE = ["-m", "pytest"]
+FROM_ELSEWHERE = ["-c", "import sys, pytest; sys.path.remove(''); sys.exit(pytest.main(sys.argv[1:]))"]
+
+
 @pytest.mark.parametrize(
-    "command", [["-m", "pytest"], ["-c", "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"]]
+    ("layout", "command"), [("src", IN_PLACE), ("flat", IN_PLACE), ("flat", FROM_ELSEWHERE), ("empty", FROM_ELSEWHERE)]
 )
 def test_what_is_written_into_a_package_runs_as_it_is(layout: str, command: list[str], tmp_path: Path) -> None:
     """In a src layout and in a flat one, whether or not the current folder is on the path of imports."""
     lay_out(tmp_path, layout)
     assert main(["script", "new", "take", "--into", str(tmp_path), "--package", "shop", "--family", "shelf"]) == 0
     source = tmp_path / "src" if layout == "src" else tmp_path
-    assert (source / "shop" / "shelf_take.lua").read_text().startswith("-- shelf_take: ")
-    assert "coord:shelf:{name}" in (source / "shop" / "shelf_take.lua").read_text()
+    assert (source / "shop" / "lua" / "shelf_take.lua").read_text().startswith("-- shelf_take: ")
+    assert "coord:shelf:{name}" in (source / "shop" / "lua" / "shelf_take.lua").read_text()
     options = ["-q", "-W", "error", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "tests"]
     ran = subprocess.run(
         [sys.executable, *command, *options, "-k", "places or place or checks"],
@@ -160,9 +164,9 @@ def test_scripts_of_a_family_stand_beside_each_other(tmp_path: Path) -> None:
         "checks/test_shelf_take.py",
         "shop/__init__.py",
         "shop/stock/__init__.py",
-        "shop/stock/shelf_put_back.lua",
+        "shop/stock/lua/shelf_put_back.lua",
+        "shop/stock/lua/shelf_take.lua",
         "shop/stock/shelf_put_back.py",
-        "shop/stock/shelf_take.lua",
         "shop/stock/shelf_take.py",
     ]
 

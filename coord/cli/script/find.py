@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from importlib import import_module
@@ -68,7 +69,8 @@ def _modules_of(file: Path) -> Iterator[Path]:
     """Yield the Python files that name a script, in its folder and in the one above."""
     for folder in (file.parent, file.parent.parent):
         for module in sorted(folder.glob("*.py")):
-            if not module.name.startswith("test_") and f"{file.stem}.lua" in module.read_text(errors="replace"):
+            named = re.search(rf"[\"']{re.escape(file.stem)}(\.lua)?[\"']", module.read_text(errors="replace"))
+            if named and not module.name.startswith("test_"):
                 yield module
 
 

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coord.cli.script.template import CONFTEST, FROM_FILE, FROM_PACKAGE, LUA, PYTHON, TEST
+from coord.cli.script.template import CONFTEST, IN_A_FILE, IN_A_PACKAGE, LUA, PYTHON, TEST
 from coord.errors import ConfigError
 from coord.script import all_scripts
 
@@ -29,10 +29,10 @@ def declare(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "new",
         help="write a script, a module that calls it, and a test, to go on from",
-        description="Writes NAME.lua, a script with its header; NAME.py, with a function that builds the call and the "
-        "script's twin; and test_NAME.py, which checks the Lua, shows what it is for, and compares script and twin on "
-        "every server program that is installed. All three run as they are: they hand out a limited number of places, "
-        "until you make them do what you need.",
+        description="Writes NAME.lua, a script with its header; NAME.py, with a family whose operation calls it and "
+        "the script's twin; and test_NAME.py, which checks the Lua, shows what it is for, and compares script and twin "
+        "on every server program that is installed. All three run as they are: they hand out a limited number of "
+        "places, until you make them do what you need.",
         epilog="The test takes coord[testing]. No file is ever overwritten. Exit code: 0, or 2 when nothing "
         "was written.",
     )
@@ -59,6 +59,7 @@ class _Place(NamedTuple):
     """Where the files go, and how the module is imported."""
 
     folder: Path
+    lua: Path
     tests: Path
     sources: Path
     """What has to be on the path of an import."""
@@ -73,42 +74,40 @@ def _new(args: argparse.Namespace) -> int:
     if not args.package and find_spec(stem) is not None:
         raise ConfigError(f"there is a module {stem!r} already, which would be imported instead")
     place = _place(args, stem)
+    kind = family or name
     words = {
+        **(IN_A_PACKAGE if args.package else IN_A_FILE),
         "STEM": stem,
-        "KIND": family or name,
+        "KIND": kind,
         "MODULE": place.module,
         "PACKAGE": args.package or "",
         "EXAMPLE": name.upper(),
-        "Example": "".join(part.title() for part in name.split("_")),
+        "Result": f"{_capitals(name)}Result",
+        "Family_": _capitals(kind),
         "example": name,
     }
-    line, source = FROM_PACKAGE if args.package else FROM_FILE
-    script, module, test = place.folder / f"{stem}.lua", place.folder / f"{stem}.py", place.tests / f"test_{stem}.py"
-    files = {
-        script: _filled(LUA, words),
-        module: _filled(PYTHON.replace("IMPORT", line).replace("SOURCE", source), words),
-        test: _filled(TEST, words),
-    }
+    script, module, test = place.lua / f"{stem}.lua", place.folder / f"{stem}.py", place.tests / f"test_{stem}.py"
+    files = {file: _filled(text, words) for file, text in ((script, LUA), (module, PYTHON), (test, TEST))}
     there = [str(file) for file in files if file.exists()]
     if there:
         raise ConfigError(f"{', '.join(there)}: there already, and not overwritten")
     _write({**_packages(args, place), **files, **_conftest(args, place)})
     print(f"\nNow change them, and after each change:\n\n  coord script check {script}\n  python -m pytest {test}")
     if args.package:
-        print(f'\nShip {stem}.lua in the wheel: hatchling does, setuptools wants package-data = ["*.lua"]')
+        print('\nThe wheel needs the .lua files: hatchling takes them, setuptools wants package-data = ["lua/*.lua"]')
     return 0
 
 
 def _place(args: argparse.Namespace, stem: str) -> _Place:
     root: Path = args.into
     if not args.package:
-        return _Place(root, args.tests or root, root, stem)
+        return _Place(root, root, args.tests or root, root, stem)
     if not _PACKAGE.fullmatch(args.package) or any(map(keyword.iskeyword, args.package.split("."))):
         raise ConfigError(f"{args.package!r} is not the name of a package, such as shop or shop.stock")
     top, *_ = args.package.split(".")
     sources = root / "src" if (root / "src").is_dir() and not (root / top / "__init__.py").exists() else root
     folder = sources.joinpath(*args.package.split("."))
-    return _Place(folder, args.tests or root / "tests", sources, f"{args.package}.{stem}")
+    return _Place(folder, folder / "lua", args.tests or root / "tests", sources, f"{args.package}.{stem}")
 
 
 def _packages(args: argparse.Namespace, place: _Place) -> dict[Path, str]:
@@ -166,6 +165,10 @@ def _refuse_coords_own(stem: str, kind: str) -> None:
     kinds = {key.shape.split(":")[1] for script in all_scripts() if script.header for key in script.header.keys}
     if kind in kinds or stem in {script.name for script in all_scripts()}:
         raise ConfigError(f"{kind!r} is one of coord's own, and their keys would meet")
+
+
+def _capitals(name: str) -> str:
+    return "".join(part.title() for part in name.split("_"))
 
 
 def _filled(template: str, words: dict[str, str]) -> str:

@@ -1,10 +1,9 @@
 """What ``coord script new`` writes, for a script that is called example.
 
-The words that are replaced: ``example``, ``Example`` and ``EXAMPLE`` by the script's name, ``STEM`` by its file's,
-``KIND`` by the kind in its keys, ``MODULE`` by the module's name for an import.
+Words in capitals, ``example`` and ``Family_`` are replaced: see ``coord.cli.script.new``.
 """
 
-__all__ = ["CONFTEST", "FROM_FILE", "FROM_PACKAGE", "LUA", "PYTHON", "TEST"]
+__all__ = ["CONFTEST", "IN_A_FILE", "IN_A_PACKAGE", "LUA", "PYTHON", "TEST"]
 
 LUA = """\
 -- STEM: take one of a limited number of places, for a while.
@@ -18,7 +17,7 @@ LUA = """\
 --        taken    how many places are taken now
 -- ERRORS WRONGTYPE
 -- COST   O(1), two writes when granted
--- REPEAT safe: who has a place keeps it, and takes no second one
+-- REPEAT safe: a member keeps its place, and takes no second one
 
 local members = KEYS[1]
 local member, limit, ttl_ms = ARGV[1], ARGV[2], ARGV[3]
@@ -42,44 +41,47 @@ return { 1, taken }
 PYTHON = '''\
 """STEM: take one of a limited number of places, for a while.
 
-The script is in ``STEM.lua``. This module has the function that builds a call of it, and its twin: the same steps in
-Python, which run on ``memory://``.
+The script is in ``STEM.lua``. This module has the family whose operation calls it,
+and its twin: the same steps in Python, which run on ``memory://``.
 """
 
 from __future__ import annotations
 
-IMPORT
+PATH
 from typing import NamedTuple
 
-import coord
+from coord.extend import Call, Family, Keyspace, M, Runs, SCRIPT, Seconds, op
 
-__all__ = ["EXAMPLE", "Example", "example"]
+__all__ = ["Family_", "Result"]
 
 
-class Example(NamedTuple):
+class Result(NamedTuple):
     """The answer: whether the member has a place, and how many places are taken now."""
 
     granted: bool
     taken: int
 
 
-def example(
-    at: coord.Coordinator | coord.AsyncCoordinator, name: str, member: str, limit: int, ttl: float = 60
-) -> coord.Call[Example]:
-    """Ask for one of ``limit`` places of that name; all are kept for ``ttl`` seconds from now.
+class Family_(Family[M]):
+    """Places of one name: ``Family_(c, name).example(...)``, awaited with an async coordinator."""
 
-    Make the call with ``c.run(example(c, ...))``, or ``await ac.run(example(ac, ...))``.
-    """
-    key = at.calls.key("KIND", name)
-    return coord.Call(EXAMPLE, (key,), (member, limit, at.calls.lifetime(ttl)), _read)
+    def __init__(self, c: Runs[M], name: str) -> None:
+        super().__init__(c)
+        self.name = name
+        self._members = self.ops.key("KIND", name)
+
+    @op
+    def example(self, member: str, limit: int, ttl: Seconds = 60) -> Call[Result]:
+        """Ask for one of ``limit`` places; all are kept for ``ttl`` seconds from now."""
+        return self.ops.call(EXAMPLE, (self._members,), (member, limit, self.ops.lifetime(ttl)), _read)
 
 
-def _read(reply: list[int]) -> Example:
+def _read(reply: list[int]) -> Result:
     granted, taken = reply
-    return Example(granted == 1, taken)
+    return Result(granted == 1, taken)
 
 
-def _twin(space: coord.Keyspace, members: str, member: str, limit: int, ttl_ms: int) -> list[int]:
+def _twin(space: Keyspace, members: str, member: str, limit: int, ttl_ms: int) -> list[int]:
     taken = space.scard(members)
     if not space.sismember(members, member):
         if taken >= limit:
@@ -90,21 +92,18 @@ def _twin(space: coord.Keyspace, members: str, member: str, limit: int, ttl_ms: 
     return [1, taken]
 
 
-SOURCE
-EXAMPLE = coord.Script("STEM", _LUA, _twin)
+EXAMPLE = LOAD
 '''
 
-FROM_FILE = (
-    "from pathlib import Path",
-    '_LUA = Path(__file__).with_name("STEM.lua").read_text(encoding="utf-8")',
-)
-"""How a module of its own finds its script: an import, and a line."""
+IN_A_FILE = {
+    "PATH\n": "from pathlib import Path\n",
+    "SCRIPT": "Script",
+    "LOAD": 'Script("STEM", Path(__file__).with_name("STEM.lua").read_text(encoding="utf-8"), _twin)',
+}
+"""What a module of its own says to find its script."""
 
-FROM_PACKAGE = (
-    "from importlib.resources import files",
-    '_LUA = files("PACKAGE").joinpath("STEM.lua").read_text(encoding="utf-8")',
-)
-"""How a module in a package finds its script, also in a zip."""
+IN_A_PACKAGE = {"PATH\n": "", "SCRIPT": "Scripts", "LOAD": 'Scripts("PACKAGE").load("STEM", _twin)'}
+"""The same for a module in a package, also in a zip."""
 
 TEST = '''\
 """STEM: what it is for, and that script and twin agree."""
@@ -118,15 +117,16 @@ from coord.testing.lint import lint
 from coord.testing.servers import Engine, engines
 from coord.testing.trial import trial
 
-from MODULE import EXAMPLE, example
+from MODULE import EXAMPLE, Family_
 
 
 def test_only_so_many_have_a_place() -> None:
     with coord.connect("memory://test-STEM") as c:
-        assert c.run(example(c, "printers", "anna", limit=2)) == (True, 1)
-        assert c.run(example(c, "printers", "bert", limit=2)) == (True, 2)
-        assert c.run(example(c, "printers", "carl", limit=2)) == (False, 2)
-        assert c.run(example(c, "printers", "anna", limit=2)) == (True, 2), "who has a place keeps it"
+        places = Family_(c, "printers")
+        assert places.example("anna", limit=2) == (True, 1)
+        assert places.example("bert", limit=2) == (True, 2)
+        assert places.example("carl", limit=2) == (False, 2)
+        assert places.example("anna", limit=2) == (True, 2), "a member keeps its place"
 
 
 def test_the_checks_find_nothing() -> None:
