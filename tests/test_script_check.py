@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 from collections.abc import Callable
@@ -170,6 +171,24 @@ def test_agree_compares_script_and_twin_on_servers(tmp_path: Path, capsys: Any, 
     capsys.readouterr()
     assert check(script, "--agree") == 1
     assert f"{script}:1:1: {name}: {script} and its twin disagree" in capsys.readouterr().out
+
+
+def test_a_script_in_the_text_of_a_module_is_checked(tmp_path: Path, capsys: Any) -> None:
+    """A Python file is imported, and each script that it makes is read and run."""
+    script = new(tmp_path)
+    source = script.read_text()
+    twin = script.with_suffix(".py").read_text()
+    module = tmp_path / "inline.py"
+    for text, code in ((source, 0), (source.replace("local taken", "taken"), 1)):
+        read = 'Path(__file__).with_name("reserve.lua").read_text(encoding="utf-8")'
+        assert read in twin
+        module.write_text(twin.replace(read, repr(text)))
+        importlib.invalidate_caches()
+        capsys.readouterr()
+        assert check(module) == code
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "reserve.lua:18:1: assigns the global 'taken', which servers refuse: add 'local'"
+    assert told[-1] == "1 script, 2 faults (1 only read, not run)"
 
 
 def test_a_module_that_cannot_be_imported(tmp_path: Path, capsys: Any) -> None:

@@ -6,9 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from coord.cli.script.find import lua_files, python_files, read_text, with_twin
+from coord.cli.script.find import lua_files, python_files, read_text, scripts_in, with_twin
 from coord.errors import ConfigError
-from coord.script import Script
 
 __all__ = ["declare"]
 
@@ -26,7 +25,13 @@ def declare(commands: Any) -> None:
         epilog="Exit code: 0 without an error (warnings are about style), 1 with one, 2 when a file could not be read. "
         "Takes pip install 'coord[lua]', and --agree 'coord[testing]'.",
     )
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a script, a Python file, or a folder")
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="a script, a folder, or a Python file with scripts",
+    )
     parser.add_argument("--agree", action="store_true", help="compare script and twin on every server program here")
     parser.add_argument("--read-only", action="store_true", help="only read: import and run nothing")
     parser.set_defaults(run=_check)
@@ -43,15 +48,24 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _checked(args: argparse.Namespace) -> int:
-    from coord.cli.script.findings import of_error, of_python, of_runs, of_text  # noqa: PLC0415  # takes the extra 'lua'
+    from coord.cli.script.findings import (  # noqa: PLC0415  # takes the extra 'lua'
+        of_error,
+        of_python,
+        of_runs,
+        of_script,
+        of_text,
+    )
 
     files = lua_files(args.paths)
+    modules = [path for path in args.paths if path.suffix == ".py" and not args.read_only]
+    inline = [script for module in modules for script in scripts_in(module)]
     found = [finding for file in files for finding in of_text(file)]
+    found += [finding for script in inline for finding in of_script(script)]
     found += [finding for file in python_files(args.paths) for finding in of_python(file)]
     wrong = {finding.file for finding in found if finding.kind == "error"}
     # Scripts that are wrong as they read are corrected first: their runs would say the same in more words.
     sound = [] if args.read_only else [file for file in files if str(file) not in wrong]
-    runnable: list[Script] = []
+    runnable = [script for script in inline if script.twin and script.file not in wrong]
     for file in sound:
         try:
             runnable += filter(None, [with_twin(file)])
@@ -61,9 +75,10 @@ def _checked(args: argparse.Namespace) -> int:
     for finding in found:
         print(finding.shown())
     errors = sum(finding.kind == "error" for finding in found)
-    unrun = len(files) - len(runnable)
+    count = len(files) + len(inline)
+    unrun = count - len(runnable)
     print(
-        f"{_many(len(files), 'script')}, {_many(errors, 'fault') if errors else 'no fault'}"
+        f"{_many(count, 'script')}, {_many(errors, 'fault') if errors else 'no fault'}"
         f"{f' ({unrun} only read, not run)' if unrun else ''}"
     )
     return 1 if errors else 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from coord.errors import ConfigError
 from coord.script import Script, Twin, all_scripts
 
-__all__ = ["lua_files", "python_files", "read_script", "read_text", "with_twin"]
+__all__ = ["lua_files", "python_files", "read_script", "read_text", "scripts_in", "with_twin"]
 
 
 def lua_files(paths: Iterable[Path]) -> list[Path]:
@@ -60,7 +60,7 @@ def with_twin(file: Path) -> Script | None:
     text = read_text(file)
     candidates = list(all_scripts())
     if not any(script.text == text for script in candidates):
-        candidates = [script for module in _modules_of(file) for script in _scripts_in(module)]
+        candidates = [script for module in _modules_of(file) for script in scripts_in(module)]
     twin = next((script.twin for script in candidates if script.text == text and script.twin), None)
     return read_script(file, twin) if twin else None
 
@@ -74,7 +74,7 @@ def _modules_of(file: Path) -> Iterator[Path]:
                 yield module
 
 
-def _scripts_in(module: Path) -> list[Script]:
+def scripts_in(module: Path) -> list[Script]:
     """Import a module and return its scripts. It is forgotten again: another folder may have one of its name."""
     name, root = _dotted(module.resolve())
     before = set(sys.modules)
@@ -84,7 +84,7 @@ def _scripts_in(module: Path) -> list[Script]:
     except ConfigError:
         raise
     except Exception as error:
-        raise ConfigError(f"cannot import {module}, which names the script: {error!r}") from error
+        raise ConfigError(f"cannot import {module}, for its scripts: {error!r}") from error
     finally:
         sys.path.remove(str(root))
         for other in set(sys.modules) - before:

@@ -14,7 +14,7 @@ from coord.testing.lint import Finding, lint
 from coord.testing.lint.callers import clocks_in_calls
 from coord.testing.trial import trial
 
-__all__ = ["of_error", "of_python", "of_runs", "of_text"]
+__all__ = ["of_error", "of_python", "of_runs", "of_script", "of_text"]
 
 _HISTORIES = 200
 _COMMENT = re.compile(r"^--(?! include: ).*$", re.MULTILINE)
@@ -36,9 +36,14 @@ def of_text(file: Path) -> list[Finding]:
         except ConfigError:
             return found
         return sorted([*found, *(other for other in lint(script) if other.line != found[0].line)])
+    return of_script(script)
+
+
+def of_script(script: Script) -> list[Finding]:
+    """Return what is wrong with the text of a script that could be made."""
     if script.header is None:
         what = "has no header: it says KEYS, ARGV, REPLY, ERRORS, COST and REPEAT; see coord script grammar"
-        return [Finding(str(file), 1, 1, what), *lint(script, style=True)]
+        return [Finding(script.file, 1, 1, what), *lint(script, style=True)]
     return lint(script, style=True)
 
 

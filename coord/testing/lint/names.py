@@ -23,8 +23,9 @@ def globals_(tree: Tree, _header: Header | None) -> Iterator[Fault]:
     """Yield the globals that a script writes, and those that it cannot rely on."""
     for name in tree.writes:
         yield name, f"assigns the global {text(name)!r}, which servers refuse: add 'local'"
+    written = set(map(text, tree.writes))
     for name in tree.reads:
-        if text(name) not in GLOBALS:
+        if text(name) not in GLOBALS | written:
             yield name, f"reads the global {text(name)!r}, which not every server has"
     for node in walk(tree.root):
         if node.type == "dot_index_expression":
