@@ -66,7 +66,8 @@ class Notifier:
     """
 
     def __init__(self, *, subscribed_at_once: bool = True) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: a finalizer or a signal handler may leave a place while this thread holds the lock.
+        self._lock = threading.RLock()
         self._channels: dict[str, _Channel] = {}
         self._subscribed_at_once = subscribed_at_once
 
@@ -134,7 +135,7 @@ class Notifier:
     def mark_subscribed(self, channel: str) -> None:
         """From now on notices on a channel arrive; those that wait on it look again."""
         found = self._channels.get(channel)
-        if found is not None:
+        if found is not None and not found.notify:
             found.notify = True
             self.notify(channel)
 

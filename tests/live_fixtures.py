@@ -39,7 +39,7 @@ def live(request: pytest.FixtureRequest, _running: dict[str, Server]) -> Iterato
     yield live
     live.clean()
     # An awaited coordinator does not block for the end of its subscriptions.
-    until(lambda: "coord-subscriptions" not in [each.name for each in threading.enumerate()], "the end of the thread")
+    until(lambda: "coord-background" not in [each.name for each in threading.enumerate()], "the end of the thread")
 
 
 @pytest.fixture(params=servers())
@@ -49,7 +49,7 @@ def live_server(request: pytest.FixtureRequest, _running: dict[str, Server]) -> 
     yield live
     live.clean()
     # An awaited coordinator does not block for the end of its subscriptions.
-    until(lambda: "coord-subscriptions" not in [each.name for each in threading.enumerate()], "the end of the thread")
+    until(lambda: "coord-background" not in [each.name for each in threading.enumerate()], "the end of the thread")
 
 
 @pytest.fixture(params=servers())

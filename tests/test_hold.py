@@ -262,7 +262,7 @@ def test_subscriptions_that_cannot_be_started_are_started_by_the_next(live_serve
     """Who cannot listen is told why; who comes later listens, and is woken."""
     with live_server.connect() as c:
         with c.hold("job"):
-            with no_thread("coord-subscriptions"), pytest.raises(RuntimeError, match="can't start new thread"):
+            with no_thread("coord-background"), pytest.raises(RuntimeError, match="can't start new thread"):
                 c.hold("job").__enter__()
             assert waiters(c, JOB) == 0
             waiter = Thread(lambda: c.hold("job").__enter__().release())

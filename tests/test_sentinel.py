@@ -201,14 +201,15 @@ def test_services_of_one_name_are_many() -> None:
 
 
 def test_the_subscription_connection_asks_the_same_sentinels_in_the_same_way() -> None:
-    """What opens it is blocking, also for an async client, and has its passwords and certificates."""
-    sentinel = redis.asyncio.Sentinel([("h", 1)], sentinel_kwargs={"password": "theirs"}, password="its", ssl=True)
-    dialer: Dialer = from_client(sentinel.master_for("coord"), Options(), asynchronous=True)
-    blocking = dialer.blocking()
-    (asked,) = blocking.pool.sentinel_manager.sentinels
+    """It is awaited, also for a blocking client, and has its passwords and certificates."""
+    sentinel = redis.Sentinel([("h", 1)], sentinel_kwargs={"password": "theirs"}, password="its", ssl=True)
+    dialer: Dialer = from_client(sentinel.master_for("coord"), Options(), asynchronous=False)
+    awaited = dialer.awaited()
+    assert awaited is not None
+    (asked,) = awaited.pool.sentinel_manager.sentinels
     assert asked.connection_pool.connection_kwargs["password"] == "theirs"
-    connection = blocking.dial()
-    assert isinstance(connection, redis.sentinel.SentinelManagedSSLConnection)
+    connection = awaited.dial()
+    assert isinstance(connection, redis.asyncio.sentinel.SentinelManagedSSLConnection)
     assert connection.password == "its"
 
 

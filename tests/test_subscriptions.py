@@ -15,6 +15,7 @@ from live import SOON, Live, Thread, until, waiters
 
 import coord
 from coord import leases
+from coord.loops import BACKGROUND
 from coord.notifier import Notifier
 from coord.options import Options
 from coord.redis import subscriber as subscribers
@@ -52,7 +53,7 @@ def test_one_subscription_connection_whoever_waits(live_server: Live) -> None:
         for end in ends:
             end.result()
         until(lambda: live_server.channels() == 0, "the end of the subscriptions")
-        until(lambda: "coord-subscriptions" not in _threads(), "the end of the thread")
+        until(lambda: "coord-background" not in _threads(), "the end of the thread")
         assert live_server.subscriptions() == 0
 
 
@@ -165,15 +166,15 @@ def test_a_server_that_is_away_is_not_hammered() -> None:
             client.close()
 
     door = Thread(refuse)
-    subscriber = Subscriber(from_url(f"redis://127.0.0.1:{listener.getsockname()[1]}", Options(), asynchronous=False))
+    dialer = from_url(f"redis://127.0.0.1:{listener.getsockname()[1]}", Options(), asynchronous=True)
+    subscriber = Subscriber(dialer, BACKGROUND)
     waiters = [subscriber.subscribe(f"channel-{number}", lambda: None) for number in range(50)]
     until(lambda: len(tries) >= 5, "some tries")
     assert tries[4] - tries[0] > 0.05
     for waiter in waiters:
         waiter.leave()
-    ending = subscriber.close()
-    if ending is not None:
-        ending.join(SOON)
+    subscriber.close()
+    subscriber.join()
     listener.shutdown(socket.SHUT_RDWR)
     listener.close()
     door.result()
@@ -187,7 +188,7 @@ def test_closing_ends_the_connection_and_its_thread(live_server: Live) -> None:
     waiter = Thread(lambda: c.hold("job").__enter__())
     until(lambda: live_server.subscriptions() == 1, "the subscription")
     c.close()
-    assert "coord-subscriptions" not in _threads()
+    assert live_server.subscriptions() == 0
     with pytest.raises(coord.Unavailable, match="closed"):
         waiter.result()
 

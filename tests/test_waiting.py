@@ -274,3 +274,33 @@ def test_notices_of_many_threads_at_once() -> None:
         assert len(woken) == 8 * 300
         for waiter in waiters:
             waiter.leave()
+
+
+def test_an_async_coordinator_waits_without_a_thread(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Subscriptions, renewals, watches and compensation are tasks of its own loop."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise AssertionError(f"the thread {thread.name} was started")
+
+    async def main() -> None:
+        async with live.connect_async() as c, live.connect_async() as other:
+            lease = await other.claim("job", ttl=60)
+            waiter = asyncio.create_task(_entered(c, "job"))
+            cancelled = asyncio.create_task(_entered(c, "job"))
+            await until_async(lambda: waiters(c, JOB) == 2, "both waiters")
+            cancelled.cancel()
+            await c.barrier("b").open(parties=1)
+            called = asyncio.Event()
+            await c.barrier("b").watch(lambda _: called.set())
+            await other.barrier("b").arrive("anna")
+            await lease.release()
+            await called.wait()
+            assert await waiter
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    run(main())
+
+
+async def _entered(c: Any, name: str) -> bool:
+    async with c.hold(name, ttl=0.5) as lease:
+        return not lease.lost.is_set()

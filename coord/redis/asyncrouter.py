@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
 from collections.abc import Iterable, Sequence
-from time import monotonic
 from typing import Protocol
 
 from coord.errors import Closed, ConfigError, CoordError, Unavailable
+from coord.loops import Home, RunningLoop
 from coord.notifier import Notifier
 from coord.options import Options
 from coord.redis.asyncconnection import AsyncConnection, opened
@@ -29,13 +28,6 @@ _ASK_SECONDS = 1.0
 """The most that one node is waited for when it is asked for the topology: another may answer at once."""
 
 Group = tuple["Node", list[CallState]]
-
-
-async def _ended(threads: Iterable[threading.Thread | None]) -> None:
-    """Wait for threads that are ending, as they do within milliseconds."""
-    end = monotonic() + 1
-    while any(thread is not None and thread.is_alive() for thread in threads) and monotonic() < end:  # noqa: ASYNC110  # a thread sets no event of a loop
-        await asyncio.sleep(0.002)
 
 
 class Node:
@@ -154,9 +146,10 @@ class AsyncServerRouter:
 
     publish = "PUBLISH"
 
-    def __init__(self, dialer: Dialer, options: Options) -> None:
+    def __init__(self, dialer: Dialer, options: Options, home: Home | None = None) -> None:
         self._options = options
         self._node = Node(dialer)
+        self._home = home or RunningLoop()
 
     def __repr__(self) -> str:
         return repr(self._node.dialer)
@@ -174,12 +167,14 @@ class AsyncServerRouter:
         return [(self._node, settle_redirected(states, self._node.dialer.where))]
 
     def subscribe(self) -> Notifier:
-        """Return this process's hub for the server."""
-        return subscriber(self._node.dialer)
+        """Return the subscriber of this loop for the server."""
+        return subscriber(self._node.dialer, self._home)
 
     async def unsubscribe(self) -> None:
-        """Give the hub back."""
-        await _ended([release_subscriber(self._node.dialer)])
+        """Release the subscriber; wait until its connection has ended."""
+        last = release_subscriber(self._node.dialer, self._home)
+        if last is not None:
+            await last.joined()
 
     async def close(self) -> None:
         """Finish what is in flight and close the connection."""
@@ -191,8 +186,9 @@ class AsyncClusterRouter:
 
     publish = "PUBLISH"
 
-    def __init__(self, dialer: Dialer, seeds: Sequence[Address], options: Options) -> None:
+    def __init__(self, dialer: Dialer, seeds: Sequence[Address], options: Options, home: Home | None = None) -> None:
         self._dialer = dialer
+        self._home = home or RunningLoop()
         self._seeds = list(seeds)
         self._options = options
         self._nodes: dict[Address, Node] = {}
@@ -289,12 +285,13 @@ class AsyncClusterRouter:
 
     def subscribe(self) -> Notifier:
         """Return where the notices of all nodes arrive."""
-        self._subscriber = ClusterSubscriber(self, sharded=self._sharded)
+        self._subscriber = ClusterSubscriber(self, self._home, sharded=self._sharded)
         return self._subscriber
 
     async def unsubscribe(self) -> None:
-        """End the subscriptions."""
-        await _ended(self._subscriber.close())
+        """End the subscriptions, and wait until their connections have ended."""
+        for closed in self._subscriber.close():
+            await closed.joined()
 
     async def close(self) -> None:
         """Finish what is in flight and close all connections."""

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from coord.errors import CoordError, ReplyError
+from coord.fork import ForkSafeLock
 from coord.ids import with_id
 from coord.notifier import Notifier
 from coord.options import Options
@@ -23,6 +24,8 @@ from coord.script import Call, Script
 __all__ = ["Redis"]
 
 T = TypeVar("T")
+
+_subscribing = ForkSafeLock()
 
 
 class Redis:
@@ -78,9 +81,15 @@ class Redis:
     @property
     def notifier(self) -> Notifier:
         """Where notices of this server arrive: one subscription connection a process."""
-        if self._notifier is None or self._process != os.getpid():
-            self._notifier, self._process = self._router.subscribe(), os.getpid()
-        return self._notifier
+        notifier = self._notifier
+        if notifier is None or self._process != os.getpid():
+            # Two threads that come first together must not subscribe twice: each subscription is released once.
+            with _subscribing.lock:
+                notifier = self._notifier
+                if notifier is None or self._process != os.getpid():
+                    notifier = self._notifier = self._router.subscribe()
+                    self._process = os.getpid()
+        return notifier
 
     def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
         """Make calls in one write, within so many seconds, and return an answer or an error for each, in order."""
@@ -95,8 +104,7 @@ class Redis:
         self._router.close()
         if self._notifier is not None and self._process == os.getpid():
             self._notifier = None
-            for ending in self._router.unsubscribe():
-                ending.join(self._router.timeout)
+            self._router.unsubscribe()
 
     def _again(
         self,

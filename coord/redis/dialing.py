@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import re
+import weakref
 from collections.abc import Callable, Mapping
 from copy import copy
+from functools import lru_cache
+from inspect import signature
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode
@@ -16,6 +19,7 @@ from urllib.parse import parse_qsl, unquote, urlencode
 import redis
 import redis.asyncio
 import redis.asyncio.connection
+import redis.asyncio.sentinel
 import redis.connection
 import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
@@ -150,18 +154,29 @@ class Dialer:
         limits = {"socket_timeout": share, "socket_connect_timeout": share}
         return _blocking_sentinel(pool, self._kind.__name__, limits)
 
-    def blocking(self) -> Dialer:
-        """Return a dialer that opens blocking connections to the same server."""
-        if not self._asynchronous:
-            return self
+    def awaited(self) -> Dialer | None:
+        """Return a dialer that opens asyncio connections to the same server; None: there are none of this kind.
+
+        A connection class of the user's own, or a function that connects it, has no counterpart in asyncio.
+        """
+        if self._asynchronous:
+            return self if self.is_socket else None
+        kind = getattr(redis.asyncio.connection, self._kind.__name__, None)
+        sentinels = "connection_pool" in self._settings
+        if not self.is_socket or not (kind or sentinels) or self._settings.get("redis_connect_func") is not None:
+            return None
         dialer = copy(self)
-        dialer._asynchronous = False
-        dialer._kind = getattr(redis.connection, self._kind.__name__, None) or redis.Connection
-        dialer._settings = {**self._settings, "retry": Retry(NoBackoff(), 0)}
-        if "connection_pool" in self._settings:
-            pool = _blocking_sentinel(self._settings["connection_pool"], self._kind.__name__)
-            dialer._kind = pool.connection_class
-            dialer.pool, dialer._settings["connection_pool"] = pool, pool.proxy
+        dialer._asynchronous = True
+        dialer._settings = {**self._settings, "retry": AsyncRetry(NoBackoff(), 0)}
+        if sentinels:
+            pool = _async_sentinel(self._settings["connection_pool"], self._kind.__name__)
+            dialer.pool, dialer._settings["connection_pool"] = pool, weakref.proxy(pool)
+            kind = pool.connection_class
+        dialer._kind = kind
+        taken = _taken_by(kind)
+        dialer._settings = {
+            name: value for name, value in dialer._settings.items() if name in taken and name != "parser_class"
+        }
         return dialer
 
     def elsewhere(self, host: str, port: int) -> Dialer:
@@ -384,6 +399,28 @@ def _blocking_sentinel(pool: Any, kind: str, limits: Mapping[str, Any] = Mapping
         manager.sentinels.append(redis.Redis(connection_pool=redis.ConnectionPool(same, **settings)))
     pools: Any = redis.sentinel.SentinelConnectionPool
     return pools(pool.service_name, manager, connection_class=getattr(redis.sentinel, kind))
+
+
+def _async_sentinel(pool: Any, kind: str) -> Any:
+    """The pool of an asyncio client of the same Sentinel service, which logs in to the same sentinels."""
+    theirs = pool.sentinel_manager
+    manager = _asking_async([], theirs.min_other_sentinels)
+    manager._force_master_ip = getattr(theirs, "_force_master_ip", None)
+    for asked in (each.connection_pool for each in theirs.sentinels):
+        same: Any = getattr(redis.asyncio.connection, asked.connection_class.__name__)
+        settings = {name: value for name, value in asked.connection_kwargs.items() if name in _taken_by(same)}
+        settings["retry"] = AsyncRetry(NoBackoff(), 0)
+        settings.pop("parser_class", None)
+        manager.sentinels.append(redis.asyncio.Redis(connection_pool=redis.asyncio.ConnectionPool(same, **settings)))
+    pools: Any = redis.asyncio.sentinel.SentinelConnectionPool
+    return pools(pool.service_name, manager, connection_class=getattr(redis.asyncio.sentinel, kind))
+
+
+@lru_cache
+def _taken_by(kind: Any) -> frozenset[str]:
+    """The names of the settings that a connection class takes."""
+    names = (name for each in kind.__mro__ if each is not object for name in signature(each.__init__).parameters)
+    return frozenset(("connection_pool", *names))
 
 
 def _database(rest: str) -> None:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from coord.errors import CoordError, Unavailable
 from coord.fork import ForkSafeLock
+from coord.loops import BACKGROUND
 from coord.notifier import Notifier
 from coord.options import Options
 from coord.redis.clustersubscriber import ClusterSubscriber
@@ -56,8 +57,8 @@ class Router(Protocol):
         """Return where notices arrive; each call is matched by one of ``unsubscribe``."""
         ...
 
-    def unsubscribe(self) -> list[threading.Thread]:
-        """Give the notices back; return the threads that are ending."""
+    def unsubscribe(self) -> None:
+        """Release what ``subscribe`` returned; wait until its connections have ended."""
         ...
 
     def close(self) -> None:
@@ -87,13 +88,14 @@ class ServerRouter:
         return [(self._pool, settle_redirected(states, self._pool.dialer.where))]
 
     def subscribe(self) -> Notifier:
-        """Return this process's hub for the server."""
-        return subscriber(self._pool.dialer)
+        """Return the subscriber of the background loop for the server."""
+        return subscriber(self._pool.dialer, BACKGROUND)
 
-    def unsubscribe(self) -> list[threading.Thread]:
-        """Give the hub back."""
-        ending = release_subscriber(self._pool.dialer)
-        return [ending] if ending is not None else []
+    def unsubscribe(self) -> None:
+        """Release the subscriber; wait until its connection has ended."""
+        last = release_subscriber(self._pool.dialer, BACKGROUND)
+        if last is not None:
+            last.join()
 
     def close(self) -> None:
         """Finish what is in flight and close all connections."""
@@ -224,12 +226,13 @@ class ClusterRouter:
 
     def subscribe(self) -> Notifier:
         """Return where the notices of all nodes arrive."""
-        self._subscriber = ClusterSubscriber(self, sharded=self._sharded)
+        self._subscriber = ClusterSubscriber(self, BACKGROUND, sharded=self._sharded)
         return self._subscriber
 
-    def unsubscribe(self) -> list[threading.Thread]:
-        """End the subscriptions."""
-        return self._subscriber.close()
+    def unsubscribe(self) -> None:
+        """End the subscriptions, and wait until their connections have ended."""
+        for closed in self._subscriber.close():
+            closed.join()
 
     def close(self) -> None:
         """Finish what is in flight and close all connections."""

@@ -1,183 +1,307 @@
-"""The one subscription connection of this process to a server, however many wait and in whichever world.
+"""One subscription connection to a server per event loop, shared by all who wait in it.
 
-A thread owns the connection: it subscribes to a channel when the first waiter comes and leaves it with the last, and it
-rings the waiters of a channel when a notice arrives and when the subscription is confirmed. When the connection
-breaks it makes another, subscribes anew, and rings everybody: notices may have been missed.
+An async coordinator subscribes in its own loop; all blocking coordinators of a process share the background loop.
+A channel is subscribed to while it has waiters. Its waiters are woken when a message arrives and when the subscription
+is confirmed: a change made before that sent them nothing. After a lost connection everything is subscribed to anew.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
 import random
-import selectors
-import socket
 import threading
-from collections import deque
-from time import monotonic
-from typing import Any, cast
+from collections.abc import Iterable
+from typing import Any
 
 from coord.errors import CoordError, ReplyError
 from coord.fork import ForkSafeLock
+from coord.loops import Home
 from coord.notifier import Notifier
-from coord.redis.connection import Connection
-from coord.redis.dialing import LOST, Dialer
-from coord.redis.wire import pack
+from coord.redis.dialing import CONNECT_ERRORS, LOST, Dialer
+from coord.redis.retry import refuse
+from coord.redis.wire import new_reader, pack
 
 __all__ = ["Subscriber", "release_subscriber", "subscriber"]
 
 _PING_SECONDS = 5.0
+_SILENT_SECONDS = 3 * _PING_SECONDS
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 1.0
 _LINGER = 0.5
+"""Seconds that a connection without channels stays open: the next waiter may come soon."""
+_REFUSED_PAUSE = 0.2
+"""Seconds after which a refused SUBSCRIBE (BUSY, LOADING) is sent again, doubled up to the next ping."""
+_JOIN_SECONDS = 1.0
 _PLAIN = "SUBSCRIBE", "UNSUBSCRIBE"
 _SHARDED = "SSUBSCRIBE", "SUNSUBSCRIBE"
 
 _log = logging.getLogger("coord")
 
 
-class Subscriber(Notifier):
-    """Waiters of this process on the notices of one server."""
+class _Connection(asyncio.Protocol):
+    """A subscription connection: redis-py opened it, this protocol took its transport over."""
 
-    def __init__(self, dialer: Dialer, *, sharded: bool = False) -> None:
+    def __init__(self, redis_py: Any, subscriber: Subscriber, loop: asyncio.AbstractEventLoop) -> None:
+        self._redis_py = redis_py
+        self._subscriber = subscriber
+        self._loop = loop
+        self._reader = new_reader()
+        self._transport: asyncio.Transport = redis_py._writer.transport
+        self._before: Any = self._transport.get_protocol()
+        self._gone: asyncio.Future[None] = loop.create_future()
+        self.error: Exception | None = None
+        self.received_at = loop.time()
+        self._transport.set_protocol(self)
+        if self._transport.is_closing():
+            self.error = ConnectionError("the server closed the connection")
+
+    def send(self, *words: str) -> None:
+        """Send a command; what it gives arrives at the subscriber."""
+        self._transport.write(pack(words))
+
+    def data_received(self, data: bytes) -> None:
+        """Hand each message to the subscriber."""
+        self.received_at = self._loop.time()
+        try:
+            self._reader.feed(data)
+            while (message := self._reader.gets()) is not False:
+                self._subscriber.take(message)
+        except Exception as error:
+            # A reply that cannot be read: what follows it cannot be trusted.
+            self._fail(error)
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note the loss, and release what redis-py keeps."""
+        self._fail(exc or ConnectionError("the server closed the connection"))
+        self._before.connection_lost(exc)
+        self._redis_py._reader = self._redis_py._writer = None
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    def _fail(self, error: Exception) -> None:
+        if self.error is None:
+            self.error = error
+        self._subscriber.stir()
+
+    async def close(self) -> None:
+        """Close it at once: nothing that the server may still say matters."""
+        self._transport.abort()
+        # The loop may end after this; a transport that is not yet closed would be left open.
+        await asyncio.wait([self._gone], timeout=_JOIN_SECONDS)
+
+
+class Subscriber(Notifier):
+    """Waiters on the messages of one server."""
+
+    def __init__(self, dialer: Dialer, home: Home, *, sharded: bool = False) -> None:
         super().__init__(subscribed_at_once=False)
         self._dialer = dialer
+        self._home = home
         self._subscribe, self._unsubscribe = _SHARDED if sharded else _PLAIN
         # A cluster takes sharded channels of one slot at a time.
         self._at_once = 1 if sharded else 500
-        self._wanted: deque[tuple[str, str]] = deque()
-        self._thread: threading.Thread | None = None
+        self._changed: dict[str, None] = {}
+        self._is_stirred = False
+        self._stirred: asyncio.Event | None = None
+        self._connection: _Connection | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.task: asyncio.Task[None] | None = None
         self._closed = False
-        self._awake, self._waker = socket.socketpair()
-        self._awake.setblocking(False)
-        self._waker.setblocking(False)
+        self._refusals = 0
+        self._over = threading.Event()
+        self._over.set()
 
     def __repr__(self) -> str:
-        return f"<Hub {self._dialer.where}, {len(self._channels)} channels>"
+        return f"<{type(self).__name__} {self._dialer.where}, {len(self._channels)} channels>"
 
-    # --- called with the lock held ---------------------------------------------------------------
+    # --- from any thread; the lock is held -------------------------------------------------------
 
     def _begin(self, channel: str) -> None:
-        if self._thread is None:
-            thread = threading.Thread(target=self._work, name="coord-subscriptions", daemon=True)
-            thread.start()
-            self._thread = thread
-        self._wanted.append((self._subscribe, channel))
-        self._wake()
+        if self._loop is None:
+            self._loop = self._home.enter()
+            self._over.clear()
+            self._home.call(self._loop, self._start)
+        self._note(channel)
 
     def _end(self, channel: str) -> None:
-        self._wanted.append((self._unsubscribe, channel))
-        self._wake()
+        self._note(channel)
 
-    def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError, OSError):
-            self._waker.send(b"\0")
+    def _note(self, channel: str) -> None:
+        """The channel has its first waiter, or lost its last: tell the server soon, if it is connected."""
+        if self._connection is not None:
+            self._changed[channel] = None
+        if self._loop is not None and not self._is_stirred:
+            self._is_stirred = True
+            self._home.call(self._loop, self.stir)
 
-    def close(self) -> threading.Thread | None:
-        """End the connection; return the thread that is ending, to be joined by who may block."""
+    def close(self) -> None:
+        """End the connection; ``join`` or ``joined`` waits for it. Waiters are woken, and find it closed."""
         with self._lock:
             self._closed = True
-            thread = self._thread
+            loop = self._loop
             left = [waiter for channel in self._channels.values() for waiter in (*channel.all, *channel.turns)]
         for waiter in left:
-            # Who still waits finds the coordinator closed.
             waiter.wake()
-        self._wake()
-        if thread is None:
-            self._hang_up()
-        return thread
+        if loop is not None:
+            self._home.call(loop, self._cancel)
 
-    def _hang_up(self) -> None:
-        self._awake.close()
-        self._waker.close()
+    def join(self) -> None:
+        """Block until the connection has ended, for a bounded time."""
+        self._over.wait(_JOIN_SECONDS)
 
-    # --- on the thread ---------------------------------------------------------------------------
+    async def joined(self) -> None:
+        """Wait until the connection has ended, for a bounded time; in its own loop only."""
+        task = self.task
+        if task is not None and task.get_loop() is asyncio.get_running_loop():
+            await asyncio.wait([task], timeout=_JOIN_SECONDS)
 
-    def _work(self) -> None:
-        self._serve()
-        if self._closed:
-            self._hang_up()
+    # --- in the loop -----------------------------------------------------------------------------
 
-    def _serve(self) -> None:
+    def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.task = task = loop.create_task(self._serve(loop))
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if self.task is task:
+            self.task = None
+
+    def _cancel(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+
+    def stir(self) -> None:
+        """Something has changed: waiters came or left, or the connection broke."""
+        self._is_stirred = False
+        if self._stirred is not None:
+            self._stirred.set()
+
+    async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         pause = _FIRST_PAUSE
-        while not self._idle():
-            connection = None
-            try:
-                connection = Connection(self._dialer)
-                self._listen_on(connection)
-                pause = _FIRST_PAUSE
-            except (CoordError, *LOST) as error:
-                _log.debug("coord: the subscription connection to %s broke: %s", self._dialer.where, error)
-            except Exception:
-                # Whatever it is, the waiters need the next connection.
-                _log.exception("coord: the subscription connection to %s failed", self._dialer.where)
-            finally:
-                self.mark_unsubscribed()
-                if connection is not None:
-                    connection.close()
-            if not self._closed and self._channels:
-                self._rest(random.uniform(pause / 2, pause))
-                pause = min(2 * pause, _LONGEST_PAUSE)
+        try:
+            while not self._is_idle():
+                try:
+                    await self._listen(loop)
+                except (CoordError, *LOST) as error:
+                    _log.debug("coord: the subscription connection to %s broke: %s", self._dialer.where, error)
+                except Exception:
+                    # Whatever it is, the waiters need the next connection.
+                    _log.exception("coord: the subscription connection to %s failed", self._dialer.where)
+                else:
+                    pause = _FIRST_PAUSE
+                if not self._closed and self._channels:
+                    await asyncio.sleep(random.uniform(pause / 2, pause))
+                    pause = min(2 * pause, _LONGEST_PAUSE)
+        finally:
+            with self._lock:
+                self._release_loop(loop)
 
-    def _rest(self, seconds: float) -> None:
-        """Let a while pass, unless the hub is closed meanwhile; a waiter that comes does not cut it short."""
-        end = monotonic() + seconds
-        with selectors.DefaultSelector() as watch:
-            watch.register(self._awake, selectors.EVENT_READ)
-            while not self._closed and (left := end - monotonic()) > 0:
-                if watch.select(left):
-                    self._drain()
-
-    def _idle(self) -> bool:
-        """Whether there is nothing to listen for; then the thread is about to end."""
+    def _is_idle(self) -> bool:
+        """Whether nobody waits; then the loop is released, and the next waiter starts anew."""
         with self._lock:
-            if self._thread is not threading.current_thread():
-                # Who started it was interrupted before he knew.
-                return True
             if self._closed or not self._channels:
-                self._thread = None
+                if self._loop is not None:
+                    self._release_loop(self._loop)
                 return True
             return False
 
-    def _listen_on(self, connection: Connection) -> None:
-        """Subscribe to what is wanted, and ring, until the connection breaks or nobody waits."""
-        with self._lock:
-            self._wanted.clear()
-            channels = list(self._channels)
-        self._send(connection, self._subscribe, channels)
-        with selectors.DefaultSelector() as watch:
-            watch.register(connection.socket, selectors.EVENT_READ)
-            watch.register(self._awake, selectors.EVENT_READ)
-            self._serve_waiters(connection, watch)
+    def _release_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is loop:
+            self._loop = self._stirred = None
+            self._is_stirred = False
+            self._over.set()
+            self._home.leave(loop)
 
-    def _serve_waiters(self, connection: Connection, watch: selectors.BaseSelector) -> None:
-        heard_at = pinged_at = monotonic()
+    async def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Connect, and subscribe to what is waited for, until the connection breaks or nobody waits."""
+        connection = await self._connect(loop)
+        try:
+            with self._lock:
+                self._stirred = stirred = asyncio.Event()
+                self._connection = connection
+                self._changed.clear()
+                channels = list(self._channels)
+            self._send(self._subscribe, channels)
+            await self._keep_listening(loop, connection, stirred)
+        finally:
+            with self._lock:
+                self._connection = None
+                self._changed.clear()
+            self.mark_unsubscribed()
+            await connection.close()
+
+    async def _connect(self, loop: asyncio.AbstractEventLoop) -> _Connection:
+        redis_py = self._dialer.dial()
+        try:
+            await redis_py.connect()
+        except BaseException as error:
+            # Also when cancelled half-way; redis-py leaves that open.
+            writer, redis_py._reader, redis_py._writer = redis_py._writer, None, None
+            if writer is not None:
+                writer.transport.abort()
+            if isinstance(error, CONNECT_ERRORS):
+                refuse(error, self._dialer.where)
+            raise
+        return _Connection(redis_py, self, loop)
+
+    async def _keep_listening(
+        self, loop: asyncio.AbstractEventLoop, connection: _Connection, stirred: asyncio.Event
+    ) -> None:
+        ping_at = loop.time() + _PING_SECONDS
         idle_since: float | None = None
         while not self._closed:
-            readable = [key.fileobj for key, _ in watch.select(0 if connection.has_more else _PING_SECONDS / 5)]
-            now = monotonic()
-            if self._awake in readable:
-                self._drain()
-                self._send_wanted(connection)
-            if connection.socket in readable or connection.has_more:
-                heard_at = now
-                for message in connection.receive_some():
-                    self._take(message)
-            if now - heard_at > 3 * _PING_SECONDS:
-                raise ConnectionError("no sign of life")
-            if now - max(heard_at, pinged_at) > _PING_SECONDS:
-                connection.socket.sendall(pack(("PING",)))
-                pinged_at = now
-            idle_since = None if self._channels else idle_since or now
-            if idle_since is not None and now - idle_since > _LINGER:
+            if connection.error is not None:
+                raise connection.error
+            self._send_changes()
+            now = loop.time()
+            if now - connection.received_at > _SILENT_SECONDS:
+                raise ConnectionError(f"no sign of life for {_SILENT_SECONDS:g} s")
+            if now >= ping_at:
+                ping_at = now + _PING_SECONDS
+                connection.send("PING")
+                self._refusals = 0
+                self._subscribe_missing()
+            idle_since = None if self._channels else idle_since if idle_since is not None else now
+            if idle_since is not None and now - idle_since >= _LINGER:
                 return
+            until = ping_at if idle_since is None else min(ping_at, idle_since + _LINGER)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await stirred.wait()
+            stirred.clear()
 
-    def _take(self, message: Any) -> None:
+    def _send_changes(self) -> None:
+        """Subscribe to the channels that have their first waiter, and leave those that lost their last."""
+        with self._lock:
+            changed = list(self._changed)
+            self._changed.clear()
+            wanted = [channel for channel in changed if channel in self._channels]
+            left = [channel for channel in changed if channel not in self._channels]
+        self._send(self._unsubscribe, left)
+        self._send(self._subscribe, wanted)
+
+    def _subscribe_missing(self) -> None:
+        """Subscribe to what is waited for and was not confirmed: it was refused, or the answer never came."""
+        with self._lock:
+            missing = [name for name, channel in self._channels.items() if not channel.notify]
+        self._send(self._subscribe, missing)
+
+    def _send(self, command: str, channels: Iterable[str]) -> None:
+        channels = list(channels)
+        if self._connection is not None:
+            for start in range(0, len(channels), self._at_once):
+                self._connection.send(command, *channels[start : start + self._at_once])
+
+    def take(self, message: Any) -> None:
+        """Handle one message of the server."""
         if isinstance(message, ReplyError):
-            _log.warning("coord hears no notices of %s, and looks more often: %s", self._dialer.where, message)
-        if isinstance(message, list):
-            kind, channel = cast("list[str]", message)[:2]
+            self._refused(message)
+        elif isinstance(message, list) and len(message) >= 2:
+            kind, channel = message[:2]
             if kind in ("message", "smessage"):
                 self.notify(channel)
             elif kind in ("subscribe", "ssubscribe"):
@@ -185,58 +309,63 @@ class Subscriber(Notifier):
             elif kind == "sunsubscribe":
                 # Not asked for when its slot has moved to another node: those that wait look by themselves.
                 self.mark_unsubscribed(channel)
+        elif message == "PONG":
+            self._is_deaf()
 
-    def _send_wanted(self, connection: Connection) -> None:
-        """Send what waiters asked for since, in the order in which they did."""
-        run: list[str] = []
-        command = ""
-        while self._wanted:
-            wanted, channel = self._wanted.popleft()
-            if wanted != command and run:
-                self._send(connection, command, run)
-                run = []
-            command = wanted
-            run.append(channel)
-        if run:
-            self._send(connection, command, run)
+    def _refused(self, error: ReplyError) -> None:
+        """Log the first refusal in a while, and ask again: BUSY and LOADING pass."""
+        if not self._refusals:
+            _log.warning("coord: %s refused a subscription, so waiters look more often: %s", self._dialer.where, error)
+        pause = _REFUSED_PAUSE * 2**self._refusals
+        self._refusals += 1
+        if pause < _PING_SECONDS:
+            asyncio.get_running_loop().call_later(random.uniform(pause / 2, pause), self._subscribe_missing)
 
-    def _send(self, connection: Connection, command: str, channels: list[str]) -> None:
-        for start in range(0, len(channels), self._at_once):
-            connection.socket.sendall(pack((command, *channels[start : start + self._at_once])))
-
-    def _drain(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while self._awake.recv(4096):
-                pass
+    def _is_deaf(self) -> None:
+        """A plain PONG: the server says that this connection is subscribed to nothing."""
+        with self._lock:
+            lost = [name for name, channel in self._channels.items() if channel.notify]
+        if lost:
+            _log.warning("coord: %s has lost %d subscriptions; subscribing again", self._dialer.where, len(lost))
+            self.mark_unsubscribed()
+            self._subscribe_missing()
 
 
-_subscribers: dict[tuple[int, object], tuple[Subscriber, set[Dialer]]] = {}
+_Key = tuple[int, Any, object]
+
+_subscribers: dict[_Key, tuple[Subscriber, set[Dialer]]] = {}
 _entering = ForkSafeLock()
 
 
-def subscriber(dialer: Dialer) -> Notifier:
-    """Return the subscriber of this process for a server; every dialer that took it calls ``release_subscriber``.
+def _key(dialer: Dialer, home: Home) -> _Key:
+    return os.getpid(), home.place, dialer.identity
 
-    What is no socket, such as fakeredis, has no notices: its waiters look by themselves.
+
+def subscriber(dialer: Dialer, home: Home) -> Notifier:
+    """Return the subscriber for a server in a loop; each call is matched by one of ``release_subscriber``.
+
+    A fake server sends no messages to it: its waiters look by themselves.
     """
-    if not dialer.is_socket:
+    awaited = dialer.awaited()
+    if awaited is None:
         return Notifier(subscribed_at_once=False)
-    waiter = os.getpid(), dialer.identity
+    key = _key(dialer, home)
     with _entering.lock:
-        if waiter not in _subscribers:
-            _subscribers[waiter] = Subscriber(dialer.blocking()), set()
-        found, users = _subscribers[waiter]
+        if key not in _subscribers:
+            _subscribers[key] = Subscriber(awaited, home), set()
+        found, users = _subscribers[key]
         users.add(dialer)
         return found
 
 
-def release_subscriber(dialer: Dialer) -> threading.Thread | None:
-    """Give a hub back; with its last user it is closed, and the thread returned that is ending."""
-    waiter = os.getpid(), dialer.identity
+def release_subscriber(dialer: Dialer, home: Home) -> Subscriber | None:
+    """Release the subscriber; when that was its last user, close it and return it, to be joined."""
+    key = _key(dialer, home)
     with _entering.lock:
-        found, users = _subscribers.get(waiter, (None, {dialer}))
+        found, users = _subscribers.get(key, (None, set[Dialer]()))
         users.discard(dialer)
         if found is None or users:
             return None
-        del _subscribers[waiter]
-    return found.close()
+        del _subscribers[key]
+    found.close()
+    return found
