@@ -172,6 +172,16 @@ class Thread(threading.Thread):
 
 
 def waiters(c: Any, channel: str) -> int:
-    """How many of this process wait on a channel of a coordinator."""
-    found = c._runner.notifier._channels.get(channel)
+    """How many of a coordinator's process and loop wait on a channel."""
+    return _waiters(c._runner.notifier, channel)
+
+
+def waiters_of_both(c: Any, ac: Any, channel: str) -> int:
+    """How many wait on a channel, blocking and awaited; in memory both share their waiters."""
+    notifiers = {id(each): each for each in (c._runner.notifier, ac._runner.notifier)}
+    return sum(_waiters(each, channel) for each in notifiers.values())
+
+
+def _waiters(notifier: Any, channel: str) -> int:
+    found = notifier._channels.get(channel)
     return 0 if found is None else len(found.turns) + len(found.all)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from backends import Backend
-from live import SOON, Live, Thread, run, until, until_async, waiters
+from live import SOON, Live, Thread, run, until, until_async, waiters, waiters_of_both
 
 import coord
 from coord import barriers
@@ -54,7 +54,7 @@ def test_all_who_wait_are_woken(live: Live, end: str, monkeypatch: pytest.Monkey
             with live.connect() as c:
                 threads = [Thread(lambda: c.barrier("b").wait(SOON)) for _ in range(3)]
                 tasks = [asyncio.create_task(b.wait(SOON)) for _ in range(3)]
-                await until_async(lambda: waiters(ac, KEY) == 6, "six waiters")
+                await until_async(lambda: waiters_of_both(c, ac, KEY) == 6, "six waiters")
                 if end == "complete":
                     await b.arrive("anna")
                 elif end == "aborted":
