@@ -54,6 +54,7 @@ EXAMPLES = (
     Example("Stats.consume", STATS, lambda s: s.consume("x"), lambda c: c.stats("s"), "hash"),
     Example("Stats.peek", STATS, lambda s: s.peek("x"), lambda c: c.stats("s"), "hash"),
     Example("Kv.incr", KV, lambda kv: kv.incr("x", 5), lambda c: c.kv),
+    Example("Kv.delete_one", KV, lambda kv: kv.delete_one("x"), lambda c: c.kv, "any"),
     Example("Kv.get_int", KV, lambda kv: kv.get_int("x"), lambda c: c.kv),
     Example("Kv.set_if_absent", KV, lambda kv: kv.set_if_absent("x", ttl=60), lambda c: c.kv, "any"),
     Example("Kv.sadd", KV, lambda kv: kv.sadd("x", "a", "b"), lambda c: c.kv, "set"),
@@ -80,11 +81,13 @@ EXAMPLES = (
 
 NO_OPERATIONS = {
     "Coordinator.barrier": "makes a handle",
+    "Coordinator.calls": "makes calls as values",
     "Coordinator.close": "ends the coordinator",
     "Coordinator.hold": "makes a block that claims, renews and releases",
     "Coordinator.is_distributed": "is known here",
     "Coordinator.keep": "follows a plan in the background",
     "Coordinator.key": "names a key",
+    "Coordinator.kv": "is a handle",
     "Coordinator.lifetime": "reads a TTL",
     "Coordinator.remembered": "names a key",
     "Coordinator.request": "makes a handle",
