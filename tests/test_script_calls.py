@@ -142,6 +142,13 @@ def test_a_call_that_differs_is_refused_before_anything_is_sent(
         assert c._runner.space.dump().keys() == {KEYS[1]}, "only the last call has written"  # type: ignore[attr-defined]
 
 
+def test_an_argument_that_repeats_may_be_required() -> None:
+    script = Script("put", PUT.replace("text...  str     what to put", "text...  str     at least one"), _put)
+    script.check(KEYS, ARGV)
+    with pytest.raises(ValueError, match=r"put: takes the arguments .*, not 7 of them"):
+        script.check(KEYS, ARGV[:7])
+
+
 def test_a_family_of_ones_own_is_checked_too(live: Live) -> None:
     """Its operations go to the backend directly, and not by way of ``run``."""
 

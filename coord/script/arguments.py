@@ -28,6 +28,7 @@ def call_checker(script: str, header: Header | None) -> Checks:
     fixed = [(argument, _fits(argument)) for argument in header.fixed]
     group = [(argument, _fits(argument)) for argument in header.argv[len(fixed) :]]
     wanted = len(header.keys)
+    least = max((argument.least for argument, _ in group), default=0)
 
     def check(keys: tuple[str, ...], argv: tuple[str | int, ...]) -> None:
         if len(keys) != wanted:
@@ -35,7 +36,7 @@ def call_checker(script: str, header: Header | None) -> Checks:
             raise ValueError(f"{script}: takes {wanted} key(s) ({words}), not {len(keys)}")
         _check_keys(script, keys)
         rest = len(argv) - len(fixed)
-        if rest < 0 or (rest % len(group) if group else rest):
+        if rest < least or (rest % len(group) if group else rest):
             words = ", ".join(f"{each.word}..." if each.repeats else each.word for each in header.argv) or "none"
             raise ValueError(f"{script}: takes the arguments {words}, not {len(argv)} of them")
         declared = fixed + group * (rest // len(group)) if rest else fixed

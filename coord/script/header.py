@@ -52,6 +52,11 @@ class Argument:
     line: int = 0
 
     @property
+    def least(self) -> int:
+        """How often an argument that repeats is given at least."""
+        return 1 if self.meaning.startswith("at least one") else 0
+
+    @property
     def is_time(self) -> bool:
         """Whether it is a duration in milliseconds."""
         return self.type.startswith("ms")

@@ -444,12 +444,13 @@ class _Draws:
         words = {argument.word: self._word(argument) for argument in header.fixed}
         times = tuple(argument.word for argument in header.fixed if argument.type.startswith("ms"))
         group = [self._word(argument) for argument in header.argv if argument.repeats]
+        least = max((argument.least for argument in header.argv), default=0)
         return st.builds(
             Step,
             st.just(Form(script, shapes, tuple(words), times)),
             self._pause,
             st.fixed_dictionaries(self._holes(script, shapes) | words),
-            st.lists(st.tuples(*group), max_size=4) if group else st.just(()),
+            st.lists(st.tuples(*group), min_size=least, max_size=4) if group else st.just(()),
         )
 
     def _visits(self, script: Script) -> list[st.SearchStrategy[Step]]:

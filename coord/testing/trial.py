@@ -118,7 +118,8 @@ class _History:
             if argument.word in tags and isinstance(word, str) and word:
                 tags[argument.word] = word
         group = header.argv[len(header.fixed) :]
-        for _ in range(self.random.randint(0, 3) if group else 0):
+        least = max((argument.least for argument in group), default=0)
+        for _ in range(self.random.randint(least, 3) if group else 0):
             argv += [self._word(argument) for argument in group]
         keys = [_HOLES.sub(lambda hole: _filled(hole, tags), key.shape) for key in header.keys]
         return keys, argv
