@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from coord import __version__
@@ -46,12 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"coord {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    parser.set_defaults(run=lambda _: _print_help(parser))
+    parser.set_defaults(run=partial(_print_help, parser))
     for command in _COMMANDS:
         command.declare(commands)
     return parser
 
 
-def _print_help(parser: argparse.ArgumentParser) -> int:
+def _print_help(parser: argparse.ArgumentParser, _: argparse.Namespace) -> int:
     parser.print_help(sys.stderr)
     return 2
