@@ -145,7 +145,7 @@ def test_a_script_runs_with_its_twin(tmp_path: Path, capsys: Any) -> None:
     assert capsys.readouterr().out == "1 script, no fault (1 only read, not run)\n"
 
 
-def test_a_script_in_a_package_runs_with_its_twin(tmp_path: Path, capsys: Any) -> None:
+def test_a_script_in_a_package_runs_with_its_twin(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
     """A folder is checked as a whole; a module is imported by its name in its package."""
     (tmp_path / "src").mkdir()
     command = ["script", "new", "borrow", "--into", str(tmp_path), "--package", "shelf.loans", "--family", "book"]
@@ -153,6 +153,9 @@ def test_a_script_in_a_package_runs_with_its_twin(tmp_path: Path, capsys: Any) -
     capsys.readouterr()
     assert check(tmp_path) == 0
     assert capsys.readouterr().out == "1 script, no fault\n", "not even said to be only read"
+    monkeypatch.chdir(tmp_path / "src" / "shelf" / "loans" / "lua")
+    assert check(Path("book_borrow.lua")) == 0
+    assert capsys.readouterr().out == "1 script, no fault\n", "also from inside the folder"
     assert not [name for name in sys.modules if name.startswith("shelf")], "another folder may have a package shelf"
 
 

@@ -67,11 +67,12 @@ def with_twin(file: Path) -> Script | None:
 
 def _modules_of(file: Path) -> Iterator[Path]:
     """Yield the Python files that name a script, in its folder and in the one above."""
-    for folder in (file.parent, file.parent.parent):
-        for module in sorted(folder.glob("*.py")):
+    folder, here = file.resolve().parent, Path.cwd()
+    for place in (folder, folder.parent):
+        for module in sorted(place.glob("*.py")):
             named = re.search(rf"[\"']{re.escape(file.stem)}(\.lua)?[\"']", module.read_text(errors="replace"))
             if named and not module.name.startswith("test_"):
-                yield module
+                yield module.relative_to(here) if module.is_relative_to(here) else module
 
 
 def scripts_in(module: Path) -> list[Script]:
