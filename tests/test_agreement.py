@@ -201,6 +201,22 @@ def test_a_fault_is_found(mutant: Mutant, living: tuple[ServerSide, Clock]) -> N
         check_agreement(family, [side], clock, histories=3000, words=words(spublish=False), shorten=False)
 
 
+def test_what_a_twin_raises_is_shown_as_itself(living: tuple[ServerSide, Clock]) -> None:
+    """With the call, and with the shortest history; the reply that it leaves unread confuses no later call."""
+    side, clock = living
+    once = next(script for script in all_scripts() if script.name == "once")
+
+    def twin(space: Any, once: str, nonce: str, ttl_ms: int) -> int:
+        raise KeyError(nonce)
+
+    broken = Script("once", once.text, twin)
+    with pytest.raises(KeyError) as raised:
+        check_agreement([broken], [side], clock, histories=50)
+    notes = raised.value.__notes__
+    assert notes[0].startswith("the twin of once.lua raised it, keys=['coord:once:{")
+    assert any("state.step(step=once(" in note for note in notes)
+
+
 def test_a_keyspace_that_is_a_millisecond_early_is_found(
     living: tuple[ServerSide, Clock], monkeypatch: pytest.MonkeyPatch
 ) -> None:

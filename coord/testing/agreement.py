@@ -679,11 +679,18 @@ def serving(engine: Engine) -> Generator[tuple[ServerSide, Clock]]:
 def check(
     twin: TwinSide, backends: Iterable[Agreeing], script: Script, keys: Sequence[str], argv: Sequence[Word]
 ) -> Answer:
-    """Make one call everywhere; return the twin's answer, or raise ``Disagreement``."""
+    """Make one call everywhere; return the twin's answer, or raise ``Disagreement``, or what the twin raises."""
     backends = list(backends)
     for side in backends:
         side.ask(script, keys, argv)
-    twin.ask(script, keys, argv)
+    try:
+        twin.ask(script, keys, argv)
+    except Exception as error:
+        # What was sent is answered: the next call must not read this one's reply.
+        for side in backends:
+            side.answer()
+        error.add_note(f"the twin of {script.file} raised it, keys={list(keys)!r} argv={list(argv)!r}")
+        raise
     mine = twin.answer()
     for side in backends:
         _compare(script, keys, argv, mine, side, side.answer())

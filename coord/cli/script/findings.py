@@ -83,7 +83,7 @@ def _kind(script: Script) -> str:
 
 def _compare(scripts: Iterable[Script]) -> Iterator[Finding]:
     try:
-        from coord.testing.agreement import Disagreement, check_agreement, serving  # noqa: PLC0415  # takes hypothesis and redis
+        from coord.testing.agreement import Disagreement, check_agreement, serving  # noqa: PLC0415  # takes hypothesis
         from coord.testing.servers import engines  # noqa: PLC0415  # as above
     except ModuleNotFoundError as error:
         raise ConfigError(f"--agree takes the package {error.name}: pip install 'coord[testing]'") from None
@@ -95,6 +95,14 @@ def _compare(scripts: Iterable[Script]) -> Iterator[Finding]:
             try:
                 check_agreement(scripts, [server], clock, histories=_HISTORIES)
             except Disagreement as error:
-                file = next((each.file for each in scripts if str(error).startswith(each.file)), scripts[0].file)
-                yield Finding(file, 1, 1, f"{engine.name}: {error}")
-                return
+                what = str(error)
+            except Exception as error:
+                notes: list[str] = getattr(error, "__notes__", [])
+                if not any(note.startswith("the twin of ") for note in notes):
+                    raise
+                what = f"{error!r}: {notes[0]}"
+            else:
+                continue
+        file = next((each.file for each in scripts if each.file in what), scripts[0].file)
+        yield Finding(file, 1, 1, f"{engine.name}: {what}")
+        return
