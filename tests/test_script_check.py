@@ -116,7 +116,7 @@ def test_style_is_a_warning(tmp_path: Path, capsys: Any) -> None:
     capsys.readouterr()
     assert check(script) == 0
     told = capsys.readouterr().out.splitlines()
-    assert told[0] == f"{script}:26:14: warning: says 'sadd'; commands stand in capitals"
+    assert told[0] == f"{script}:26:14: warning: says 'sadd'; write commands in capitals"
     assert f"{script}:31:89: warning: is 93 columns wide; 88 are enough" in told
     assert told[-1] == "1 script, no fault"
 

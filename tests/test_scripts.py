@@ -309,7 +309,7 @@ def test_sound_lua_is_not_faulted(source: str) -> None:
     [
         (
             'local a = KEYS[1]\nreturn redis.call("get", a)',
-            "bad.lua:2:19: warning: says 'get'; commands stand in capitals",
+            "bad.lua:2:19: warning: says 'get'; write commands in capitals",
         ),
         (f"-- {'x' * 86}\nreturn 1", "bad.lua:1:89: warning: is 89 columns wide"),
     ],

@@ -67,7 +67,7 @@ def _tag(key: str) -> str:
 
 
 def _fits(argument: Argument) -> Callable[[Any], bool]:
-    """Return what tells whether a value surely fits; most do, and nothing more is asked of them."""
+    """Return a quick test that only valid values pass; what fails it goes to ``_refuse``."""
     if argument.type in _RANGES:
         low, high = _RANGES[argument.type]
         return lambda value: value.__class__ is int and low <= value <= high
@@ -80,7 +80,7 @@ def _fits(argument: Argument) -> Callable[[Any], bool]:
 
 
 def _refuse(what: str, argument: Argument, value: object) -> None:
-    """Raise what is wrong with a value, unless it is text beyond ASCII and valid."""
+    """Raise the error for an invalid value; return for valid text beyond ASCII."""
     if argument.type in _RANGES:
         low, high = _RANGES[argument.type]
         if type(value) is int:

@@ -76,7 +76,7 @@ def _at(script: Script, node: Any, what: str) -> Finding:
 def _finding(script: Script, line: int, column: int, what: str, kind: Literal["error", "warning"] = "error") -> Finding:
     written = script.text.split("\n")[line - 1 : line]
     if written and written[0] != script.line(line):
-        # An include: what stands there is the text of the library.
+        # An include line: the source has the library's text there.
         return Finding(script.file, line, 1, what, kind, written[0])
     return Finding(script.file, line, column, what, kind, "".join(written))
 
@@ -118,5 +118,5 @@ def _style(script: Script, tree: Tree) -> Iterator[Finding]:
     for call in tree.calls:
         command = literal(arguments(call)[0]) if called(call).startswith("redis.") and arguments(call) else None
         if command and called(call) in ("redis.call", "redis.pcall") and command != command.upper():
-            found = _at(script, arguments(call)[0], f"says {command!r}; commands stand in capitals")
+            found = _at(script, arguments(call)[0], f"says {command!r}; write commands in capitals")
             yield Finding(found.file, found.line, found.column, found.what, "warning", found.code)

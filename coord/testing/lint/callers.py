@@ -1,4 +1,4 @@
-"""The Python that builds calls: no clock of the caller among the arguments, whatever the argument is called."""
+"""Python code that builds calls: none of the arguments may come from the caller's clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clocks: only the server's counts. The clocks of callers differ, whatever the argument is called that carries one."""
+"""Clocks: scripts use the server's only, because the clocks of callers differ."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def clock_arguments(header: Header) -> Iterator[tuple[int, str, str]]:
 
 
 def clocks(tree: Tree, header: Header | None) -> Iterator[Fault]:
-    """Yield where an argument, whatever its name, is used as a moment."""
+    """Yield where an argument of any name is used as a point in time."""
     if header is None:
         return
     for node in walk(tree.root):

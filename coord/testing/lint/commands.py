@@ -63,7 +63,7 @@ _ANY_TYPE = words(
 
 
 def any_type(command: str, given: list[str | None]) -> bool:
-    """Return whether a command takes a key of whatever type; ``given``: its arguments, where they are in the text."""
+    """Return whether a command accepts a key of any type; ``given``: its arguments, None where unknown."""
     return command in _ANY_TYPE and not (command == "SET" and "GET" in given)
 
 

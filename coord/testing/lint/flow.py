@@ -47,7 +47,7 @@ _MOST_STATES = 64
 
 @dataclass
 class _Frame:
-    """A function that is being walked: what its parameters stand for, and how its paths end."""
+    """A function call that is being walked: the values of its parameters, and the states at its ends."""
 
     depth: int = 0
     keys: dict[str, str] = field(default_factory=dict[str, str])
@@ -63,7 +63,7 @@ def paths(tree: Tree, header: Header | None) -> Iterator[Fault]:
 
 
 def _key_word(tree: Tree, node: Node, header: Header | None) -> str | None:
-    """Return the word of the key that an expression stands for, such as ``claim`` for ``KEYS[1]``; None: not a key."""
+    """Return the word of an expression's key, such as ``claim`` for ``KEYS[1]``; None if it is not a key."""
     if node.type == "bracket_index_expression" and text(node.named_children[0]) == "KEYS":
         place = text(node.named_children[1])
         if place.isdigit() and header and 0 < int(place) <= len(header.keys):
@@ -237,7 +237,7 @@ class _Walk:
         return replace(state, touched=state.touched | set(keys))
 
     def _check_late(self, node: Node, command: str, words: list[str | None], keys: list[str], state: _State) -> None:
-        """Say what may fail only now that something is written."""
+        """Report commands that may fail after a write."""
         fresh = [key for key in keys if key not in state.touched]
         if fresh and not any_type(command, words):
             self._say(

@@ -19,7 +19,7 @@ def keys(tree: Tree, header: Header | None) -> Iterator[Fault]:
     """Yield where a command's key is not one of the declared keys."""
     yield from _undeclared(tree, header)
     keyed: set[Binding] = set()
-    """Parameters of local functions that are used as keys: what they are given is looked at where they are called."""
+    """Parameters of local functions that are used as keys: their arguments are checked at each call."""
     todo = list(_key_arguments(tree))
     while todo:
         node = todo.pop(0)
@@ -50,7 +50,7 @@ def _key_arguments(tree: Tree) -> Iterator[Node]:
 
 
 def _given(tree: Tree, param: Binding) -> Iterator[Node]:
-    """Yield what a parameter is given wherever its function is called."""
+    """Yield the arguments for a parameter, from every call of its function."""
     for call in tree.calls:
         function = tree.function(call)
         if function and param in function.params:

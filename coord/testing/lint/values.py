@@ -95,7 +95,7 @@ def _is_refused(node: Node) -> bool:
 
 
 def arrays(tree: Tree, _header: Header | None) -> Iterator[Fault]:
-    """Yield what would end an array that is answered too early, or travel as nil in it."""
+    """Yield values that end a returned array early, or arrive in it as nil."""
     for node in _answers(tree, inside=False):
         for table in tree.values(node):
             if table and table.type == "table_constructor":
