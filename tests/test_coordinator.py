@@ -259,13 +259,6 @@ def test_a_script_of_one_s_own_runs_like_any_operation(c: Any) -> None:
     assert c.run(hello) == ("hello anna", 2)
 
 
-def test_a_script_without_a_twin_runs_on_servers_only() -> None:
-    """In memory it is a ConfigError that says what is missing."""
-    script = coord.Script("lonely", "return 1")
-    with pytest.raises(coord.ConfigError, match="no twin"):
-        coord.connect("memory://lonely").run(coord.Call(script, (), (), int))
-
-
 def test_calls_are_values(c: Any) -> None:
     """``c.calls`` hands out what ``run`` makes: an operation that was not done yet."""
     call = c.calls.once("job", ttl=45)

@@ -11,17 +11,18 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic_ns
 from typing import Any, TypeVar, cast
 
-from coord.errors import ConfigError, ReplyError, Unavailable
+from coord.errors import ReplyError, Unavailable
 from coord.fork import register
 from coord.memory.bitmaps import Bitmaps
 from coord.memory.command import COMMANDS, NONE, OK, RANDOM, Status, command
 from coord.memory.entries import Entry, plain
 from coord.memory.hashes import Hashes
 from coord.memory.lists import Lists
+from coord.memory.lua import LuaEngine
 from coord.memory.parse import Word, text, wrong_arity
 from coord.memory.sets import Sets
 from coord.memory.sorted_sets import SortedSets
@@ -33,6 +34,9 @@ from coord.script import Script, script_failed
 __all__ = ["Entry", "Keyspace", "SortedSet"]
 
 T = TypeVar("T")
+
+_left: list[LuaEngine] = []
+"""Interpreters of a parent process."""
 
 _REENTERED = (
     "memory://: a call was made while another one of this thread was half done, by a signal handler, by __del__ or by "
@@ -58,11 +62,12 @@ class Keyspace(Bitmaps, Hashes, Sets, Lists, SortedSets, Streams):
         self._lock = threading.RLock()
         self._running = False
         self._next_ms = 0
+        self._lua: LuaEngine | None = None
         self.notifier = Notifier()
         self._published: deque[str] = deque()
         register(self)
 
-    def call(self, twin: Callable[..., Any], *words: Word) -> Any:
+    def call(self, twin: Callable[..., Any], *words: Any) -> Any:
         """Run ``twin(self, *words)`` atomically and return its reply.
 
         Raises ``Unavailable`` when this thread is inside another call: see ``answer``.
@@ -93,7 +98,7 @@ class Keyspace(Bitmaps, Hashes, Sets, Lists, SortedSets, Streams):
             script.check(keys, argv)
         twin = script.twin
         if twin is None:
-            raise ConfigError(f"{script.file}: the script has no twin, so it runs on servers only")
+            return read(self._by_lua(script, keys, argv))
         try:
             with self._lock:
                 # As in ``call``, written out: every operation comes through here.
@@ -118,6 +123,21 @@ class Keyspace(Bitmaps, Hashes, Sets, Lists, SortedSets, Streams):
                 self._deliver()
         return read(reply)
 
+    def _by_lua(self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...]) -> Any:
+        try:
+            return self.call(Keyspace.run_lua, script, keys, argv)
+        except ReplyError as error:
+            raise script_failed(script, str(error)) from None
+
+    def run_lua(self, script: Script, keys: Sequence[str], argv: Sequence[str | int]) -> Any:
+        """Run a script's Lua instead of its twin, and return its reply; for use inside ``call``.
+
+        Raises ``ConfigError`` without lupa. What a script wrote before an error stays, as on a server.
+        """
+        if self._lua is None:
+            self._lua = LuaEngine(self)
+        return self._lua.run(script, keys, argv)
+
     def _turn(self) -> None:
         """The millisecond is another: take it, and clear away a little of what is past; the lock is held."""
         ms = self._ns // 1_000_000
@@ -131,6 +151,10 @@ class Keyspace(Bitmaps, Hashes, Sets, Lists, SortedSets, Streams):
         """A lock that another thread held would stay shut; who waits is not here."""
         self._lock = threading.RLock()
         self._running = False
+        if self._lua is not None:
+            # Another thread may have been inside it: it is not closed, and never used again.
+            _left.append(self._lua)
+            self._lua = None
         self.notifier = Notifier()
 
     def _deliver(self) -> None:

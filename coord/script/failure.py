@@ -10,6 +10,8 @@ from coord.script.script import Script
 __all__ = ["script_failed"]
 
 _LINE = re.compile(r"user_script:(\d+): ?([^\n]*?)(?:,? script: [0-9a-f]{40}.*| \[.*)?$")
+_PLACE = re.compile(r"(.*?),? script: (?:[0-9a-f]{40}, )?on @user_script:(\d+)\.")
+"""What servers since 7.0 put behind the error reply of a command."""
 
 
 def script_failed(script: Script, text: str) -> CoordError:
@@ -22,6 +24,9 @@ def script_failed(script: Script, text: str) -> CoordError:
     if "would overflow" in text or text.startswith("COORD_OVERFLOW"):
         return CountOverflow(f"{script.name}: {_sentence(text)}")
     line = _LINE.search(text)
+    place = None if line else _PLACE.match(text)
+    if place and (code := script.line(int(place[2])).strip()):
+        return ScriptError(f"{script.file}:{place[2]}: {_sentence(place[1])}\n    {code}")
     if line and (code := script.line(int(line[1])).strip()):
         return ScriptError(f"{script.file}:{line[1]}: {line[2] or text}\n    {code}")
     return ScriptError(f"{script.file}: {_sentence(text)}")
