@@ -13,17 +13,15 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from coord.errors import ConfigError, ReplyError
 from coord.memory.command import COMMANDS, OK, RANDOM, Status
+from coord.memory.entries import Entries
 from coord.memory.lua.bytecode import without_tail_calls
 from coord.memory.parse import double_text
 from coord.names import INT64_MAX, INT64_MIN
 from coord.script import Script
-
-if TYPE_CHECKING:
-    from coord.memory.keyspace import Keyspace
 
 __all__ = ["LuaEngine"]
 
@@ -46,7 +44,7 @@ _log = logging.getLogger("coord.script")
 class LuaEngine:
     """One interpreter, for one Keyspace. It is used under the Keyspace's lock only, by one thread at a time."""
 
-    def __init__(self, space: Keyspace) -> None:
+    def __init__(self, space: Entries) -> None:
         self._space = space
         self._keys: Sequence[str] = ()
         self._raised: BaseException | None = None
