@@ -24,6 +24,7 @@ from coord.script import Script, all_scripts
 from coord.testing.agreement import (
     AgedSide,
     Disagreement,
+    LuaSide,
     ServerSide,
     Tally,
     TwinSide,
@@ -51,6 +52,15 @@ def test_every_script_agrees_with_its_twin(engine: Engine) -> None:
     tell(side.name, tally)
     if why_not():
         say(f"agreement: time was not virtual: {why_not()}")
+
+
+def test_every_script_agrees_with_its_twin_by_lupa() -> None:
+    """The shipped Lua, run on a keyspace of this process, gives its twin's reply and leaves its twin's keys."""
+    clock = Clock()
+    tally = check_agreement(
+        all_scripts(), [LuaSide(clock)], clock, histories=HISTORIES, words=words(spublish=True), fixed=FIXED
+    )
+    tell("lupa", tally)
 
 
 @pytest.mark.skipif("fakeredis" not in wanted(), reason="COORD_ENGINES leaves fakeredis out")

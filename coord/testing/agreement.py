@@ -43,6 +43,7 @@ __all__ = [
     "Answer",
     "Disagreement",
     "Failed",
+    "LuaSide",
     "ServerSide",
     "Tally",
     "TwinSide",
@@ -131,6 +132,33 @@ class TwinSide:
     def answer(self) -> Answer:
         """Return what it answered, and all keys."""
         return Answer(self._reply, self.space.dump())
+
+
+class LuaSide:
+    """The Lua of the scripts, run by lupa on a keyspace of its own: no server is needed."""
+
+    name = "lupa"
+    unit_us = 1
+    slack_ms = 0
+
+    def __init__(self, clock: Clock) -> None:
+        # One for all histories: making an interpreter takes longer than a history.
+        self._space = Keyspace(lambda: clock.now_us)
+
+    def begin(self) -> None:
+        """Forget all keys."""
+        self._space.flush()
+
+    def ask(self, script: Script, keys: Sequence[str], argv: Sequence[Word]) -> None:
+        """Run the script's Lua."""
+        try:
+            self._reply = self._space.call(Keyspace.run_lua, script, keys, argv)
+        except ReplyError as error:
+            self._reply = Failed(str(error))
+
+    def answer(self) -> Answer:
+        """Return what it answered, and all keys."""
+        return Answer(self._reply, self._space.dump())
 
 
 class Sends(Protocol):
