@@ -1,8 +1,8 @@
 """Barriers: fire once when everything has arrived.
 
-An opener says how many parties there are; each member arrives, or fails, wherever it ran; the last one completes the
-barrier, and exactly one caller is told so. A member that arrives twice counts once, as queues deliver more than once.
-What arrives for an attempt that was opened before the present one is not counted.
+An opener says how many parties there are; each member arrives, or fails, wherever it ran; the last arrival completes
+the barrier, and exactly one caller learns that. A member that arrives twice counts once, because queues deliver more
+than once. An arrival of an older attempt is not counted.
 """
 
 from __future__ import annotations
@@ -10,18 +10,22 @@ from __future__ import annotations
 import json
 import logging
 import random
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
 from coord.errors import MissingBarrier, OutcomeUnknown, ReplyError, Unavailable, WaitTimeout
 from coord.family import Family, Runs
 from coord.ids import nonce
+from coord.keys import window_ms
 from coord.leases import look_again_in
-from coord.lualib import keep_error, kept_errors, now_ms, recall, refresh, remember
+from coord.lualib import all_whole, answer_once, keep_error, kept_errors, now_ms, recall, refresh, remember, whole
 from coord.modes import M
 from coord.names import Seconds, check_name, int64, milliseconds, percent_decode, percent_encode
 from coord.plan import Invoke, Job, Plan, Sleep, Spawn, Wait, ask, ask_by, in_time, subscribe
+from coord.replies import as_count, reads
 from coord.script import Call, load
 
 if TYPE_CHECKING:
@@ -51,14 +55,15 @@ _log = logging.getLogger("coord")
 
 
 class Arrival(NamedTuple):
-    """What an arrival did: how many are still missing, whether it was the last one, whether it was counted at all."""
+    """The answer to an arrival: how many are still missing, whether it was the last one, whether it was counted."""
 
     remaining: int
     completed: bool
     counted: bool
 
 
-class BarrierStatus(NamedTuple):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BarrierStatus:
     """How far a barrier has come.
 
     ``state`` is "open", "complete", "aborted", or "expired": still open past its deadline.
@@ -84,6 +89,7 @@ class BarrierHandle(Family[M]):
         super().__init__(c)
         self.name = name
         self._key = self.ops.key("barrier", name)
+        self._last = f"{self._key}:last"
 
 
 def open_(
@@ -92,14 +98,17 @@ def open_(
     ttl: Seconds | None = None,
     deadline: Seconds | None = None,
     metadata: Mapping[str, Any] | None = None,
+    op_id: str | None = None,
 ) -> Call[str]:
     """Open the barrier for a number of parties, and return the attempt that begins with it.
 
-    Opening again starts a new attempt: what has arrived is forgotten, and arrivals of the old attempt do not count.
-    Those who wait or watch are told how the attempt before ended, if it had; else they go on with the new one.
+    Opening again starts a new attempt: earlier arrivals are forgotten, and arrivals of the old attempt do not count.
+    Waiters and watchers get the end of the attempt before, if it had ended; otherwise they go on with the new one.
     ``ttl``: seconds that the barrier is kept after each change, and at least twice the deadline; None: the
     coordinator's default. ``deadline``: seconds from now after which it is expired if it is not complete.
-    ``metadata``: what ``status`` gives back: anything that JSON can say, up to 64 KiB.
+    ``metadata``: a value for ``status`` to return, of any type that JSON has, at most 64 KiB.
+    ``op_id``: the same id again within the TTL (24 hours when it never expires) opens nothing, and gets the attempt
+    that it got first.
     """
     parties = int64(parties, "parties")
     if not 1 <= parties <= _MOST_PARTIES:
@@ -110,55 +119,71 @@ def open_(
         # It has to outlive its deadline, for those who come to see that it has expired.
         ttl_ms = max(ttl_ms, 2 * deadline_ms)
     attempt = nonce()
-    op, sequence, remember_ms = barrier.ops.remembered(barrier._key)
+    op, sequence, remember_ms = barrier.ops.remembered(barrier._key, op_id, window_ms(ttl_ms))
     argv = (attempt, parties, ttl_ms, deadline_ms, _json(metadata), barrier.ops.publish, sequence, remember_ms)
-    return barrier.ops.call(OPEN, (barrier._key, op), argv, str)
+    return barrier.ops.call(OPEN, (barrier._key, op, barrier._last), argv, str)
 
 
-def arrive(barrier: BarrierHandle, member: str, attempt: str | None = None) -> Call[Arrival]:
-    """A member has arrived. ``Arrival.completed`` is True for exactly one caller: the one that made it complete.
+def arrive(
+    barrier: BarrierHandle, member: str, attempt: str | None = None, *, op_id: str | None = None
+) -> Call[Arrival]:
+    """Count a member as arrived. ``Arrival.completed`` is True for exactly one caller: the one that completed it.
 
-    ``attempt``: what ``open`` returned; None: whichever is open. An arrival is not counted when the member has
-    arrived before, the attempt is an older one, or the barrier is no longer open.
-    Raises ``MissingBarrier`` when nobody has opened the barrier, or it has expired from the server.
+    ``attempt``: the value that ``open`` returned; None: the attempt that is open. An arrival is not counted when the
+    member has arrived before, the attempt is an older one, or the barrier is not open any more.
+    ``op_id``: the same id again gets the first answer, also after the barrier was opened once more.
+    Raises ``MissingBarrier`` when the barrier was never opened, or has expired.
     """
-    return _arrival(barrier, member, attempt, "arrived", "")
+    return _arrival(barrier, member, attempt, "arrived", "", op_id)
 
 
-def fail(barrier: BarrierHandle, member: str, message: str, attempt: str | None = None) -> Call[Arrival]:
-    """A member has failed: it counts as arrived, and the first 1,024 characters of its message are kept."""
+def fail(
+    barrier: BarrierHandle, member: str, message: str, attempt: str | None = None, *, op_id: str | None = None
+) -> Call[Arrival]:
+    """Count a member as arrived although it failed, and keep the first 1,024 characters of its message."""
     if not isinstance(message, str):
         raise TypeError(f"message is a str, not {type(message).__name__}")
-    return _arrival(barrier, member, attempt, "failed", message_text(message))
+    return _arrival(barrier, member, attempt, "failed", message_text(message), op_id)
 
 
-def _arrival(barrier: BarrierHandle, member: str, attempt: str | None, verdict: str, message: str) -> Call[Arrival]:
+def _arrival(
+    barrier: BarrierHandle, member: str, attempt: str | None, verdict: str, message: str, op_id: str | None
+) -> Call[Arrival]:
     if attempt is not None and not isinstance(attempt, str):
         raise TypeError(f"attempt is a str, not {type(attempt).__name__}")
     attempt = check_name(attempt, "attempt") if attempt else ""
-    argv = (percent_encode(member, "a member"), attempt, nonce(), verdict, message, barrier.ops.publish)
-    return barrier.ops.call(ARRIVE, (barrier._key,), argv, lambda reply: _read_arrival(barrier.name, reply))
+    nonce, call, repeated = barrier.ops.identified(op_id)
+    keys = barrier._key, barrier._last, f"{barrier._key}:answered:{call}"
+    member = percent_encode(member, "a member")
+    argv = (member, attempt, nonce, verdict, message, barrier.ops.publish, barrier.ops.tombstone_ms, repeated)
+    return barrier.ops.call(ARRIVE, keys, argv, lambda reply: _read_arrival(barrier.name, reply))
 
 
 def status(barrier: BarrierHandle[Any]) -> Call[BarrierStatus | None]:
-    """Return how far the barrier has come; None when nobody has opened it, or it has expired from the server."""
+    """Return how far the barrier has come; None when it was never opened, or has expired."""
     return _status_since(barrier, "")
 
 
 def _status_since(barrier: BarrierHandle[Any], seen: str) -> Call[BarrierStatus | None]:
-    """Return the status for who waits since an attempt: also when it has ended, and the next one is open."""
-    return barrier.ops.call(STATUS, (barrier._key,), (seen,), _read_status)
+    """Return the status for a waiter of an attempt: its end, also when the next attempt is open.
+
+    While an attempt is open its metadata and errors are left out: 10,000 waiters may look.
+    """
+    return barrier.ops.call(STATUS, (barrier._key, barrier._last), (seen,), _read_status)
 
 
 def abort(barrier: BarrierHandle, reason: str = "") -> Call[bool]:
-    """End the barrier: nobody arrives any more, and all that wait are told. False when it was not open."""
+    """End the barrier: no member arrives any more, and waiters wake up. False when it was not open."""
     if not isinstance(reason, str):
         raise TypeError(f"reason is a str, not {type(reason).__name__}")
-    return barrier.ops.call(ABORT, (barrier._key,), (message_text(reason), nonce(), barrier.ops.publish), bool)
+    nonce, call, repeated = barrier.ops.identified(None)
+    keys = barrier._key, barrier._last, f"{barrier._key}:answered:{call}"
+    argv = (message_text(reason), nonce, barrier.ops.publish, barrier.ops.tombstone_ms, repeated)
+    return barrier.ops.call(ABORT, keys, argv, bool)
 
 
 def message_text(message: str) -> str:
-    """Return what is kept of a message: 1,024 characters, and nothing that UTF-8 cannot say."""
+    """Return the part of a message that is kept: 1,024 characters, in valid UTF-8."""
     return message[:_LONGEST_MESSAGE].encode("utf-8", "replace").decode()
 
 
@@ -175,16 +200,25 @@ def _json(metadata: Mapping[str, Any] | None) -> str:
 
 
 def _read_arrival(name: str, reply: list[int]) -> Arrival:
+    arrival = _arrival_of(reply)
+    if arrival is None:
+        raise MissingBarrier(f"the barrier {name!r} was never opened, or it has expired")
+    return arrival
+
+
+@reads
+def _arrival_of(reply: list[int]) -> Arrival | None:
     known, remaining, completed, counted = reply
-    if not known:
-        raise MissingBarrier(f"nobody has opened the barrier {name!r}, or it has expired")
-    return Arrival(remaining, completed == 1, counted == 1)
+    return Arrival(as_count(remaining), completed == 1, counted == 1) if known else None
 
 
+@reads
 def _read_status(reply: list[Any]) -> BarrierStatus | None:
     if not reply:
         return None
     attempt, parties, arrived, state, left_ms, metadata, reason, error_count, *errors = reply
+    if state not in get_args(State):
+        raise ValueError(state)
     return BarrierStatus(
         parties=parties,
         arrived=arrived,
@@ -246,7 +280,7 @@ def _past(seconds: float | None) -> float | None:
 def _looking(barrier: BarrierHandle, look: Call[BarrierStatus | None], end: float | None) -> Plan[BarrierStatus]:
     found = yield from ask_by(look, end)
     if found is None:
-        raise MissingBarrier(f"nobody has opened the barrier {barrier.name!r}, or it has expired")
+        raise MissingBarrier(f"the barrier {barrier.name!r} was never opened, or it has expired")
     return found
 
 
@@ -298,7 +332,7 @@ def _patiently(plan: Callable[[], Plan[T]]) -> Plan[T]:
 
 
 def _fire(barrier: BarrierHandle[Any], attempt: str, nonce: str) -> Call[bool]:
-    return barrier.ops.call(FIRE, (barrier._key,), (attempt, nonce), bool)
+    return barrier.ops.call(FIRE, (barrier._key, barrier._last), (attempt, nonce), bool)
 
 
 # --- twins ---------------------------------------------------------------------------------------
@@ -308,6 +342,7 @@ def _open(
     space: Keyspace,
     barrier: str,
     op: str,
+    last: str,
     attempt: str,
     parties: int,
     ttl_ms: int,
@@ -322,13 +357,20 @@ def _open(
         return answered
     if not 1 <= parties <= _MOST_PARTIES:
         raise ReplyError("COORD_RANGE a barrier is opened for 1 to 1000000000 parties")
-    last = _kept_of_the_last(space, barrier)
-    before = space.hget(barrier, "attempt")
+    before, before_state, before_ends, before_ttl = space.hmget(barrier, "attempt", "state", "ends", "ttl_ms")
+    if before is not None:
+        _check(before_ends, before_ttl)
+        if before_state == "open" and not _is_past(space, before_ends):
+            space.hset(barrier, "state", "replaced")
+        space.unlink(last)
+        space.rename(barrier, last)
+        refresh(space, last, int(before_ttl or 0))
+    else:
+        space.unlink(barrier)
     ends = str(now_ms(space) + deadline_ms) if deadline_ms else "0"
-    space.delete(barrier)
     state = {"attempt": attempt, "parties": str(parties), "arrived": "0", "errors": "0", "state": "open"}
     state |= {"ends": ends, "ttl_ms": str(ttl_ms), "metadata": metadata, "reason": ""}
-    space.hset(barrier, *(word for pair in (state | last).items() for word in pair))
+    space.hset(barrier, *(word for pair in state.items() for word in pair))
     refresh(space, barrier, ttl_ms)
     remember(space, op, sequence, remember_ms, attempt)
     if before is not None:
@@ -336,32 +378,58 @@ def _open(
     return attempt
 
 
-def _kept_of_the_last(space: Keyspace, barrier: str) -> dict[str, str]:
-    """Return what is kept of an attempt that has ended when the next one is opened."""
-    kept = ["attempt", "parties", "arrived", "state", "ends", "metadata", "reason", "errors", "fired"]
-    known, _, _, state, ends, _, _, errors, _ = space.hmget(barrier, *kept)
-    if known is None or (state == "open" and (ends == "0" or now_ms(space) <= int(ends or 0))):
-        return {}
-    kept += [f"errors:{number}" for number in range(1, min(int(errors or 0), 100) + 1)]
-    values = space.hmget(barrier, *kept)
-    return {f"last_{field}": value for field, value in zip(kept, values, strict=True) if value is not None}
+def _check(*fields: str | None) -> None:
+    if not all_whole(*fields):
+        raise ReplyError("COORD_CORRUPT this barrier was not written by coord")
+
+
+def _is_past(space: Keyspace, ends: str | None) -> bool:
+    return ends != "0" and now_ms(space) > int(ends or 0)
+
+
+def _place(text: str | None) -> tuple[str | None, int]:
+    """Return the nonce of a member's arrival, and how many were missing after it."""
+    first, separator, left = (text or "").rpartition("|")
+    return (first, int(left)) if separator and whole(left) else (None, 0)
 
 
 def _arrive(
-    space: Keyspace, barrier: str, member: str, attempt: str, nonce: str, verdict: str, message: str, publish: str
+    space: Keyspace,
+    barrier: str,
+    last: str,
+    answered: str,
+    member: str,
+    attempt: str,
+    nonce: str,
+    verdict: str,
+    message: str,
+    publish: str,
+    tombstone_ms: int,
+    repeated: str,
 ) -> list[int]:
-    known, parties, arrived, state, ends, ttl_ms, place = space.hmget(
-        barrier, "attempt", "parties", "arrived", "state", "ends", "ttl_ms", f"m:{member}"
+    def reply(*words: int) -> list[int]:
+        answer_once(space, answered, repeated, tombstone_ms, ",".join(map(str, words)))
+        return list(words)
+
+    before = space.get(answered)
+    if before is not None:
+        if not _is_answer(before):
+            raise ReplyError("COORD_CORRUPT this answer was not written by coord")
+        return [int(word) for word in before.split(",")]
+    known, parties, arrived, state, ends, ttl_ms, errors, place = space.hmget(
+        barrier, "attempt", "parties", "arrived", "state", "ends", "ttl_ms", "errors", f"m:{member}"
     )
+    for arrival in (place, space.hget(last, f"m:{member}")):
+        first, left = _place(arrival)
+        if first == nonce:
+            return reply(1, left, int(left == 0), 1)
     if known is None:
-        return [0, 0, 0, 0]
+        return reply(0, 0, 0, 0)
+    _check(parties, arrived, ends, ttl_ms, errors)
     remaining = int(parties or 0) - int(arrived or 0)
-    first, _, left = (place or "").rpartition("|")
-    if place and first == nonce:
-        return [1, int(left), int(left == "0"), 1]
-    open = state == "open" and (ends == "0" or now_ms(space) <= int(ends or 0))
-    if place or not open or (attempt and attempt != known):
-        return [1, remaining, 0, 0]
+    open = state == "open" and not _is_past(space, ends)
+    if place is not None or not open or (attempt and attempt != known):
+        return reply(1, remaining, 0, 0)
     remaining -= 1
     space.hset(barrier, f"m:{member}", f"{nonce}|{remaining}", "arrived", str(int(arrived or 0) + 1))
     space.hset(barrier, "state", "open" if remaining else "complete")
@@ -370,49 +438,79 @@ def _arrive(
     refresh(space, barrier, int(ttl_ms or 0))
     if not remaining:
         space.publish(barrier, "complete")
-    return [1, remaining, int(not remaining), 1]
+    return reply(1, remaining, int(not remaining), 1)
 
 
-def _status(space: Keyspace, barrier: str, seen: str) -> list[Any]:
-    known, last = space.hmget(barrier, "attempt", "last_attempt")
-    if known is None:
+_is_answer = re.compile(r"[0-9],[0-9]+,[0-9],[0-9]").fullmatch
+
+
+def _status(space: Keyspace, barrier: str, last: str, seen: str) -> list[Any]:
+    fields = "attempt", "parties", "arrived", "state", "ends", "errors", "metadata", "reason"
+    found, has = barrier, space.hmget(barrier, *fields)
+    if has[0] is None:
         return []
-    of = "last_" if seen not in ("", known) and last is not None else ""
-    fields = "attempt", "parties", "arrived", "state", "ends", "metadata", "reason", "errors"
-    attempt, parties, arrived, state, ends, metadata, reason, errors = space.hmget(barrier, *(of + f for f in fields))
+    if seen not in ("", has[0]):
+        before = space.hmget(last, *fields)
+        if before[0] is not None and before[3] != "replaced":
+            found, has = last, before
+    attempt, parties, arrived, state, ends, errors, metadata, reason = has
+    _check(parties, arrived, ends, errors)
+    if metadata is None or reason is None:
+        _check(None)
     left_ms = -1
     if ends != "0":
         left_ms = int(ends or 0) - now_ms(space)
         if state == "open" and left_ms < 0:
             state = "expired"
         left_ms = max(left_ms, 0)
-    reply = [attempt, int(parties or 0), int(arrived or 0), state, left_ms, metadata, reason, int(errors or 0)]
-    return reply + kept_errors(space, barrier, f"{of}errors", int(errors or 0))
+    counts = int(parties or 0), int(arrived or 0)
+    if seen and state == "open":
+        return [attempt, *counts, state, left_ms, "", "", int(errors or 0)]
+    reply = [attempt, *counts, state, left_ms, metadata, reason, int(errors or 0)]
+    return reply + kept_errors(space, found, "errors", int(errors or 0))
 
 
-def _abort(space: Keyspace, barrier: str, reason: str, nonce: str, publish: str) -> int:
+def _abort(
+    space: Keyspace,
+    barrier: str,
+    last: str,
+    answered: str,
+    reason: str,
+    nonce: str,
+    publish: str,
+    tombstone_ms: int,
+    repeated: str,
+) -> int:
+    before = space.get(answered)
+    if before is not None:
+        return int(before == "1")
     state, ends, ttl_ms, aborted = space.hmget(barrier, "state", "ends", "ttl_ms", "aborted")
     if aborted == nonce:
         return 1
-    if state != "open" or (ends != "0" and now_ms(space) > int(ends or 0)):
+    if space.hget(last, "aborted") == nonce:
+        answer_once(space, answered, repeated, tombstone_ms, "1")
+        return 1
+    if state is not None:
+        _check(ends, ttl_ms)
+    if state != "open" or _is_past(space, ends):
+        answer_once(space, answered, repeated, tombstone_ms, "0")
         return 0
     space.hset(barrier, "state", "aborted", "reason", reason, "aborted", nonce)
     refresh(space, barrier, int(ttl_ms or 0))
+    answer_once(space, answered, repeated, tombstone_ms, "1")
     space.publish(barrier, "aborted")
     return 1
 
 
-def _fire_twin(space: Keyspace, barrier: str, attempt: str, nonce: str) -> int:
-    known, fired, last, last_fired = space.hmget(barrier, "attempt", "fired", "last_attempt", "last_fired")
-    field = "fired"
-    if known != attempt:
-        field, fired = "last_fired", last_fired
-        if last != attempt:
-            return 0
-    if fired is None:
-        space.hset(barrier, field, nonce)
-        return 1
-    return int(fired == nonce)
+def _fire_twin(space: Keyspace, barrier: str, last: str, attempt: str, nonce: str) -> int:
+    for each in (barrier, last):
+        known, fired = space.hmget(each, "attempt", "fired")
+        if known == attempt:
+            if fired is not None:
+                return int(fired == nonce)
+            space.hset(each, "fired", nonce)
+            return 1
+    return 0
 
 
 OPEN = load("barrier_open", _open)

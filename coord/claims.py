@@ -1,29 +1,32 @@
-"""Claims: one of many takes a name for a while. Dedupe windows, leases, locks.
+"""Claims: one caller takes a name for a while. Dedupe windows, leases, locks.
 
 A claim is a lease with a fence, not a lock. Redis replicates asynchronously, and a process may pause for longer than
-its lease: two may believe for a moment that they hold the same name. The fence grows with every grant; what is
-written to should refuse a fence below one it has seen
+its lease: two holders may believe for a moment that they hold the same name. The fence grows with every grant: have
+the datastore reject any fence below one it has seen
 (M. Kleppmann, "How to do distributed locking", 2016; https://redis.io/docs/latest/develop/clients/patterns/distributed-locks/).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from coord.errors import ReplyError
 from coord.family import Calls
-from coord.lualib import later, whole
-from coord.names import Seconds, milliseconds
+from coord.lualib import answer_once, later, recall, refuse, remember, whole
+from coord.names import Seconds, check_name, milliseconds
+from coord.replies import as_count, reads
 from coord.script import Call, load
 
 if TYPE_CHECKING:
     from coord.memory import Keyspace
 
-__all__ = ["Grant", "Holder", "holder", "once", "release", "renew", "take"]
+__all__ = ["Grant", "Holder", "forget", "holder", "once", "release", "renew", "take"]
 
 
-class Holder(NamedTuple):
-    """Who has a name: its owner, the fence of its claim, and the seconds until it ends."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Holder:
+    """The holder of a name: its owner, the fence of its claim, and the seconds until it ends."""
 
     owner: str
     fence: int
@@ -31,7 +34,7 @@ class Holder(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """What came of a claim: whether it was granted, by which attempt, its fence, and the seconds it stays taken."""
+    """The answer to a claim: whether it was granted, to which attempt, its fence, and the seconds it stays taken."""
 
     granted: bool
     nonce: str
@@ -39,56 +42,78 @@ class Grant(NamedTuple):
     left: float
 
 
-def once(ops: Calls, name: str, ttl: Seconds = 45) -> Call[bool]:
+def once(ops: Calls, name: str, ttl: Seconds = 45, owner: str | None = None) -> Call[bool]:
     """Return True for exactly one caller per window of ``ttl`` seconds, False for all others until it ends.
 
-    The window opens with the call that gets True, and is not prolonged by others.
-    A window and a claim of the same name know nothing of each other.
+    The window opens with the call that gets True; other calls do not prolong it. ``owner``, such as the id of a
+    message, gets True again within its own window: give it where a queue may deliver a message twice. ``forget`` opens
+    the window before it ends. A window and a claim of the same name are independent.
     """
-    return ops.call(ONCE, (ops.key("once", name),), (ops.nonce(), milliseconds(ttl)), bool)
+    once, nonce, ttl_ms = ops.key("once", name), ops.nonce(), milliseconds(ttl)
+    owner = "" if owner is None else check_name(owner, "owner")
+    # Repetitions of a call arrive within half of ``remember_ms``: a longer window is still there to answer them.
+    keep_ms = ops.remember_ms if 2 * ttl_ms < ops.remember_ms else 0
+    argv = (owner, nonce, ttl_ms, keep_ms, ops.tombstone_ms, "0")
+    return ops.call(ONCE, (once, f"{once}:answered:{nonce}"), argv, bool)
+
+
+def forget(ops: Calls, name: str, owner: str | None = None) -> Call[bool]:
+    """Open the window of ``once`` again, because the work failed; return True when it was shut until now.
+
+    With ``owner``, only that owner's window is opened: a late worker cannot open the window of the next one.
+    """
+    once = ops.key("once", name)
+    owner = "" if owner is None else check_name(owner, "owner")
+    op, sequence, remember_ms = ops.remembered(once)
+    return ops.call(FORGET, (once, op), (owner, sequence, remember_ms, "0"), bool)
 
 
 def take(ops: Calls, name: str, owner: str, nonce: str, ttl_ms: int) -> Call[Grant]:
     """Ask for a claim; ``Grant.granted`` says whether it was given."""
     claim = ops.key("claim", name)
-    return ops.call(CLAIM, (claim, f"{claim}:tombstone:{nonce}"), (owner, nonce, ttl_ms), _read_grant)
+    # A waiter asks more than once for one nonce: late copies are recognised by the id of the call.
+    keys = claim, f"{claim}:tombstone:{nonce}", f"{claim}:answered:{ops.nonce()}"
+    return ops.call(CLAIM, keys, (owner, nonce, ttl_ms, ops.tombstone_ms, "0"), _read_grant)
 
 
 def renew(ops: Calls, name: str, nonce: str, ttl_ms: int) -> Call[bool]:
-    """Hold a claim for longer; False when the attempt no longer has it."""
+    """Hold a claim for longer; False when the attempt does not hold it any more."""
     return ops.call(RENEW, (ops.key("claim", name),), (nonce, ttl_ms), _read_first)
 
 
 def release(ops: Calls, name: str, nonce: str) -> Call[bool]:
-    """Let a claim go; False when the attempt no longer had it. A later claim of the attempt is refused."""
+    """Release a claim; False when the attempt did not hold it any more. A later claim of the attempt is refused."""
     claim = ops.key("claim", name)
     return ops.call(RELEASE, (claim, f"{claim}:tombstone:{nonce}"), (nonce, ops.tombstone_ms, ops.publish), bool)
 
 
 def holder(ops: Calls, name: str) -> Call[Holder | None]:
-    """Return who has a name now; None when nobody has."""
+    """Return the holder of a name; None when it is free."""
     return ops.call(HOLDER, (ops.key("claim", name),), (), _read_holder)
 
 
+@reads
 def _read_grant(reply: list[int | str]) -> Grant:
     granted, nonce, fence, left_ms = reply
-    return Grant(granted == 1, str(nonce), int(fence), int(left_ms) / 1000)
+    return Grant(granted == 1, str(nonce), as_count(fence), as_count(left_ms) / 1000)
 
 
+@reads
 def _read_first(reply: list[int | str]) -> bool:
     return reply[0] == 1
 
 
+@reads
 def _read_holder(reply: list[int | str]) -> Holder | None:
     owner, fence, left_ms = reply
-    return Holder(str(owner), int(fence), int(left_ms) / 1000) if owner else None
+    return Holder(owner=str(owner), fence=as_count(fence), expires_in=as_count(left_ms) / 1000) if owner else None
 
 
 # --- twins ---------------------------------------------------------------------------------------
 
 
 def _holding(claim: str | None) -> tuple[str, str, str]:
-    """Who has a claim, by which attempt, under which fence; no attempt: it is free."""
+    """Return owner, attempt and fence of a claim; no attempt: it is free."""
     if claim is None:
         return "", "", "0"
     parts = claim.rsplit("|", 2)
@@ -97,29 +122,87 @@ def _holding(claim: str | None) -> tuple[str, str, str]:
     raise ReplyError("COORD_CORRUPT this claim was not written by coord")
 
 
-def _once(space: Keyspace, once: str, nonce: str, ttl_ms: int) -> int:
-    first = space.get(once)
-    if first is not None:
-        return 1 if first == nonce else 0
-    space.set(once, nonce, px=ttl_ms)
+def _once(
+    space: Keyspace,
+    once: str,
+    answered: str,
+    owner: str,
+    nonce: str,
+    ttl_ms: int,
+    keep_ms: int,
+    tombstone_ms: int,
+    repeated: str,
+) -> int:
+    held = space.get(once)
+    if held is not None:
+        first, attempt = _window(held)
+        if attempt == nonce or (owner and first == owner):
+            answer_once(space, answered, repeated, tombstone_ms, "1")
+            return 1
+    if held is None or repeated == "1":
+        before = space.get(answered)
+        if before is not None:
+            return int(before == "1")
+    if held is not None:
+        answer_once(space, answered, repeated, tombstone_ms, "0")
+        return 0
+    space.set(once, f"{owner}|{nonce}", px=ttl_ms)
+    if keep_ms:
+        space.set(answered, "1", px=keep_ms)
+    answer_once(space, answered, repeated, tombstone_ms, "1")
     return 1
 
 
-def _claim(space: Keyspace, claim: str, tombstone: str, owner: str, nonce: str, ttl_ms: int) -> list[int | str]:
+def _window(held: str) -> tuple[str, str]:
+    """Return owner and nonce of the first call of a window."""
+    owner, separator, nonce = held.rpartition("|")
+    if not separator:
+        raise ReplyError("COORD_CORRUPT this window was not written by coord")
+    return owner, nonce
+
+
+def _forget(space: Keyspace, once: str, op: str, owner: str, sequence: int, remember_ms: int, repeated: str) -> int:
+    before = recall(space, op, sequence, remember_ms)
+    if before is not None:
+        return int(before == "1")
+    held = space.get(once)
+    first = None if held is None else _window(held)[0]
+    if first is None or (owner and first != owner):
+        refuse(space, op, sequence, remember_ms, repeated, "0")
+        return 0
+    space.delete(once)
+    remember(space, op, sequence, remember_ms, "1")
+    return 1
+
+
+def _claim(
+    space: Keyspace,
+    claim: str,
+    tombstone: str,
+    answered: str,
+    owner: str,
+    nonce: str,
+    ttl_ms: int,
+    tombstone_ms: int,
+    repeated: str,
+) -> list[int | str]:
     holder, attempt, fence = _holding(space.get(claim))
     taken = attempt != ""
     left_ms = space.pttl(claim) if taken else 0
     if taken and holder != owner:
+        answer_once(space, answered, repeated, tombstone_ms, "0")
         return [0, "", "0", left_ms]
     if taken:
         if left_ms < ttl_ms:
             space.pexpire(claim, ttl_ms)
             left_ms = ttl_ms
+        answer_once(space, answered, repeated, tombstone_ms, "1")
         return [1, attempt, fence, left_ms]
-    if space.exists(tombstone):
+    if space.exists(tombstone, answered):
         return [0, "", "0", 0]
     fence = later(space, fence)
     space.set(claim, f"{owner}|{nonce}|{fence}", px=ttl_ms)
+    answer_once(space, answered, repeated, tombstone_ms, "1")
     return [1, nonce, fence, ttl_ms]
 
 
@@ -151,6 +234,7 @@ def _holder(space: Keyspace, claim: str) -> list[int | str]:
 
 
 ONCE = load("once", _once)
+FORGET = load("forget", _forget)
 CLAIM = load("claim", _claim)
 RENEW = load("renew", _renew)
 RELEASE = load("release", _release)

@@ -170,6 +170,7 @@ class Operations(Runs[M]):
     """The operations of a coordinator, in each mode."""
 
     once = op(claims.once)
+    forget = op(claims.forget)
     holder = op(claims.holder)
     bump = op(versions.bump)
     bump_if_current = op(versions.bump_if_current)

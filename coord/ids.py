@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import secrets
 import socket
@@ -13,10 +14,21 @@ from coord.fork import register
 from coord.names import percent_encode
 from coord.script import Script
 
-__all__ = ["new_owner_id", "nonce", "restart_ids", "slot_and_sequence", "wants_id", "with_id"]
+__all__ = [
+    "call_id",
+    "is_call_id",
+    "new_owner_id",
+    "nonce",
+    "repeats",
+    "restart_ids",
+    "slot_and_sequence",
+    "wants_id",
+    "with_id",
+]
 
 _SLOT_ID = re.compile(r"(slot-[\w.-]{1,64})~(\d{1,18})").fullmatch
-"""An operation id that a connection gave; the caller finds it in ``OutcomeUnknown.op_id``."""
+_CALL_ID = re.compile(r"call-[\w-]{16}\d+").fullmatch
+"""Operation ids that coord gave to a call; the caller finds them in ``OutcomeUnknown.op_id``."""
 
 _LONGEST_HOST = 32
 
@@ -76,10 +88,28 @@ def wants_id(script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...])
 
 def with_id(script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...]) -> tuple[str, ...]:
     """Return the keys of a call, with an id for this call alone where it was left open."""
-    return (keys[0], f"{keys[1]}{nonce()}") if wants_id(script, keys, argv) else keys
+    return (keys[0], f"{keys[1]}slot-{nonce()}", *keys[2:]) if wants_id(script, keys, argv) else keys
 
 
 def slot_and_sequence(op_id: str) -> tuple[str, int]:
-    """Return the part of a key that stands for an operation id, and its sequence number: 0 but for ids of slots."""
+    """Return the part of a key that stands for an operation id, and the sequence number of the call.
+
+    Ids of the caller get a negative number, new for each call: scripts keep a refusal for copies of that call alone.
+    """
     found = _SLOT_ID(op_id) if isinstance(op_id, str) else None
-    return (found[1], int(found[2])) if found else (percent_encode(op_id, "op_id"), 0)
+    return (found[1], int(found[2])) if found else (percent_encode(op_id, "op_id"), -1 - random.getrandbits(62))
+
+
+def call_id() -> str:
+    """Return the id of one call: a caller that was told that its outcome is unknown may repeat the call with it."""
+    return f"call-{nonce()}"
+
+
+def repeats(op_id: str | None) -> str:
+    """Return what a call says of itself: "1" when its caller repeats a call of unknown outcome by that call's id."""
+    return "1" if op_id is not None and is_call_id(op_id) else "0"
+
+
+def is_call_id(op_id: str) -> bool:
+    """Return whether coord gave this operation id to a call, so that the caller repeats that call."""
+    return _CALL_ID(op_id) is not None or _SLOT_ID(op_id) is not None

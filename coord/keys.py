@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 
-from coord.ids import nonce, slot_and_sequence
+from coord.ids import call_id, is_call_id, nonce, slot_and_sequence
 from coord.names import Seconds, check_name, milliseconds, needs_no_escape, percent_encode
 
-__all__ = ["Keys", "checked_prefix", "lifetime_ms"]
+__all__ = ["Keys", "checked_prefix", "lifetime_ms", "window_ms"]
 
 _KNOWN_AT_MOST = 1_024
 """Keys of one kind that are cached."""
+
+_FOREVER_WINDOW_MS = 24 * 3600 * 1000
 
 
 class Keys:
@@ -21,6 +24,7 @@ class Keys:
     reply may be lost; 0: it gives none. ``has_slots``: the connection fills in that id.
     """
 
+    nonce: Callable[[], str]
     remember_ms = 0
     has_slots = False
     tombstone_ms = 60_000
@@ -66,8 +70,21 @@ class Keys:
             slot, sequence = slot_and_sequence(op_id)
             return f"{key}:op:{slot}", sequence, window_ms
         if self.remember_ms and not self.has_slots:
-            return f"{key}:op:{nonce()}", 0, self.remember_ms
-        return f"{key}:op:", 0, self.remember_ms
+            return f"{key}:op:slot-{nonce()}", 1, self.remember_ms
+        return f"{key}:op:", 1, self.remember_ms
+
+    def identified(self, op_id: str | None) -> tuple[str, str, str]:
+        """Return the operation id of a call that is safe by its id, the id of this call alone, and ``repeated``."""
+        if op_id is None:
+            own = f"call-{self.nonce()}"
+            return own, own, "0"
+        op_id = check_name(op_id, "op_id")
+        return (op_id, op_id, "1") if is_call_id(op_id) else (op_id, call_id(), "0")
+
+
+def window_ms(ttl_ms: int) -> int:
+    """Return for how long a caller's operation id is remembered with an entity: its TTL, 24 h if it never expires."""
+    return ttl_ms or _FOREVER_WINDOW_MS
 
 
 def checked_prefix(prefix: str) -> str:

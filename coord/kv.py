@@ -2,18 +2,23 @@
 
 Each is one round trip, TTL included. A key keeps one kind of value; using it as another raises ``WrongType``.
 ``ttl`` is the seconds that the key is kept from this write on; None: the coordinator's default.
+``op_id``: the same id again within the TTL of the key (24 hours when it never expires; the coordinator's default for
+``delete``) changes nothing and gets the first answer. The id of a call that changed nothing may be used again.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from coord.errors import WrongType
+from coord.errors import ReplyError
 from coord.family import Family
-from coord.lualib import recall, refresh, remember
+from coord.ids import call_id, repeats
+from coord.keys import window_ms
+from coord.lualib import answer_once, recall, refresh, refuse, remember, whole
 from coord.modes import M
 from coord.names import Seconds, exact_str, int64
 from coord.plan import Plan, ask_together
+from coord.replies import as_count
 from coord.script import Call, load
 
 if TYPE_CHECKING:
@@ -42,84 +47,97 @@ class KvHandle(Family[M]):
         return self.ops.key("kv", key)
 
 
-def incr(kv: KvHandle, key: str, delta: int = 1, *, ttl: Seconds | None = None) -> Call[int]:
+def incr(
+    kv: KvHandle,
+    key: str,
+    delta: int = 1,
+    *,
+    ttl: Seconds | None = None,
+    keep_ttl: bool = False,
+    op_id: str | None = None,
+) -> Call[int]:
     """Add ``delta`` to a number, from 0 when there is none, and return the sum.
 
-    A sum that leaves a signed 64-bit integer raises ``CountOverflow`` and changes nothing.
+    With ``keep_ttl`` a number that is there keeps its TTL, as a counter of a fixed window needs it; ``ttl`` is then
+    that of a new one. A sum that leaves a signed 64-bit integer raises ``CountOverflow`` and changes nothing.
     """
-    number = kv._key(key)
-    op, sequence, remember_ms = kv.ops.remembered(number)
-    return kv.ops.call(INCR, (number, op), (int64(delta, "delta"), kv.ops.lifetime(ttl), sequence, remember_ms), int)
+    number, ttl_ms = kv._key(key), kv.ops.lifetime(ttl)
+    op, sequence, remember_ms = kv.ops.remembered(number, op_id, window_ms(ttl_ms))
+    argv = (int64(delta, "delta"), ttl_ms, "1" if keep_ttl else "0", sequence, remember_ms, repeats(op_id))
+    return kv.ops.call(INCR, (number, op), argv, as_count)
 
 
-def get_int(kv: KvHandle, key: str) -> Call[int | None]:
-    """Return a number; None when there is none."""
-    return kv.ops.call(GET_INT, (kv._key(key),), (), _read_number)
+def get_int(kv: KvHandle, key: str, default: int = 0) -> Call[int]:
+    """Return a number; ``default`` when there is none."""
+    return kv.ops.call(GET_INT, (kv._key(key),), (), lambda reply: as_count(reply[0]) if reply else default)
 
 
-def set_if_absent(kv: KvHandle, key: str, ttl: Seconds | None = None) -> Call[bool]:
+def set_if_absent(kv: KvHandle, key: str, ttl: Seconds | None = None, *, op_id: str | None = None) -> Call[bool]:
     """Set a key to 1 and return True, if it is not there; otherwise leave it as it is and return False."""
-    flag = kv._key(key)
-    op, sequence, remember_ms = kv.ops.remembered(flag)
-    return kv.ops.call(SET_IF_ABSENT, (flag, op), (kv.ops.lifetime(ttl), sequence, remember_ms), bool)
+    flag, ttl_ms = kv._key(key), kv.ops.lifetime(ttl)
+    op, sequence, remember_ms = kv.ops.remembered(flag, op_id, window_ms(ttl_ms))
+    return kv.ops.call(SET_IF_ABSENT, (flag, op), (ttl_ms, sequence, remember_ms, repeats(op_id)), bool)
 
 
-def sadd(kv: KvHandle, key: str, *members: str, ttl: Seconds | None = None) -> Call[int]:
+def sadd(kv: KvHandle, key: str, *members: str, ttl: Seconds | None = None, op_id: str | None = None) -> Call[int]:
     """Add members to a set and return how many were new."""
-    entity = kv._key(key)
-    op, sequence, remember_ms = kv.ops.remembered(entity)
-    return kv.ops.call(
-        SADD, (entity, op), (kv.ops.lifetime(ttl), sequence, remember_ms, *_texts(members, "member")), int
-    )
+    entity, ttl_ms = kv._key(key), kv.ops.lifetime(ttl)
+    op, sequence, remember_ms = kv.ops.remembered(entity, op_id, window_ms(ttl_ms))
+    argv: tuple[str | int, ...] = (ttl_ms, sequence, remember_ms, *_texts(members, "member"))
+    return kv.ops.call(SADD, (entity, op), argv, as_count)
 
 
-def srem(kv: KvHandle, key: str, *members: str, ttl: Seconds | None = None) -> Call[int]:
-    """Take members out of a set and return how many were there; a set without members is gone."""
-    entity = kv._key(key)
-    op, sequence, remember_ms = kv.ops.remembered(entity)
-    return kv.ops.call(
-        SREM, (entity, op), (kv.ops.lifetime(ttl), sequence, remember_ms, *_texts(members, "member")), int
-    )
+def srem(kv: KvHandle, key: str, *members: str, ttl: Seconds | None = None, op_id: str | None = None) -> Call[int]:
+    """Remove members from a set and return how many were there; a set without members does not exist any more."""
+    entity, ttl_ms = kv._key(key), kv.ops.lifetime(ttl)
+    op, sequence, remember_ms = kv.ops.remembered(entity, op_id, window_ms(ttl_ms))
+    argv: tuple[str | int, ...] = (ttl_ms, sequence, remember_ms, repeats(op_id), *_texts(members, "member"))
+    return kv.ops.call(SREM, (entity, op), argv, as_count)
 
 
 def scard(kv: KvHandle, key: str) -> Call[int]:
     """Return how many members a set has; 0 when there is none."""
-    return kv.ops.call(SCARD, (kv._key(key),), (), int)
+    return kv.ops.call(SCARD, (kv._key(key),), (), as_count)
 
 
-def rpush(kv: KvHandle, key: str, *values: str, ttl: Seconds | None = None) -> Call[int]:
+def rpush(kv: KvHandle, key: str, *values: str, ttl: Seconds | None = None, op_id: str | None = None) -> Call[int]:
     """Append values to a list and return its new length."""
-    entity = kv._key(key)
-    op, sequence, remember_ms = kv.ops.remembered(entity)
-    return kv.ops.call(
-        RPUSH, (entity, op), (kv.ops.lifetime(ttl), sequence, remember_ms, *_texts(values, "value")), int
-    )
+    entity, ttl_ms = kv._key(key), kv.ops.lifetime(ttl)
+    op, sequence, remember_ms = kv.ops.remembered(entity, op_id, window_ms(ttl_ms))
+    argv: tuple[str | int, ...] = (ttl_ms, sequence, remember_ms, *_texts(values, "value"))
+    return kv.ops.call(RPUSH, (entity, op), argv, as_count)
 
 
 def lrange(kv: KvHandle, key: str, start: int = 0, stop: int = -1) -> Call[list[str]]:
-    """Return the values of a list from one place to another, itself included; negative places count from the end."""
+    """Return the values of a list from one place to another, itself included; negative places count from the end.
+
+    More than 100,000 values at once are a ``ScriptError``, because the server would stand still while it reads them:
+    read a longer list in parts, by ``start`` and ``stop``.
+    """
     places = int64(start, "start"), int64(stop, "stop")
     return kv.ops.call(LRANGE, (kv._key(key),), places, list)
 
 
 def expire(kv: KvHandle, key: str, ttl: Seconds | None = None) -> Call[bool]:
     """Keep a key for ``ttl`` seconds from now; False when there is no such key."""
-    return kv.ops.call(EXPIRE, (kv._key(key),), (kv.ops.lifetime(ttl),), bool)
+    entity = kv._key(key)
+    argv = (kv.ops.lifetime(ttl), kv.ops.tombstone_ms, "0")
+    return kv.ops.call(EXPIRE, (entity, f"{entity}:answered:{call_id()}"), argv, bool)
 
 
-def delete_one(kv: KvHandle[Any], key: str) -> Call[int]:
+def delete_one(kv: KvHandle[Any], key: str, *, op_id: str | None = None) -> Call[int]:
     """Remove one key; 1 when it was there."""
     entity = kv._key(key)
-    op, sequence, remember_ms = kv.ops.remembered(entity)
-    return kv.ops.call(DELETE, (entity, op), (sequence, remember_ms), int)
+    op, sequence, remember_ms = kv.ops.remembered(entity, op_id, window_ms(kv.ops.ttl_ms))
+    return kv.ops.call(DELETE, (entity, op), (sequence, remember_ms, repeats(op_id)), as_count)
 
 
-def deleting(kv: KvHandle, *keys: str) -> Plan[int]:
+def deleting(kv: KvHandle, *keys: str, op_id: str | None = None) -> Plan[int]:
     """Remove keys, all in one write, and return how many were there."""
     if not keys:
         raise ValueError("no key given: at least one is needed")
     one = KvHandle(kv.ops.calls)
-    answers = yield from ask_together(tuple(delete_one(one, key) for key in keys))
+    answers = yield from ask_together(tuple(delete_one(one, key, op_id=op_id) for key in keys))
     for answer in answers:
         if isinstance(answer, Exception):
             raise answer
@@ -140,24 +158,36 @@ def _texts(values: tuple[str, ...], what: str) -> tuple[str, ...]:
     return tuple(map(exact_str, values))
 
 
-def _read_number(reply: list[str]) -> int | None:
-    if not reply:
-        return None
-    try:
-        return int(reply[0])
-    except ValueError:
-        raise WrongType("kv_get_int: the key holds text that is not a number; use a key of its own for it") from None
-
-
 # --- twins ---------------------------------------------------------------------------------------
 
 
-def _incr(space: Keyspace, number: str, op: str, delta: int, ttl_ms: int, sequence: int, remember_ms: int) -> str:
+def _incr(
+    space: Keyspace,
+    number: str,
+    op: str,
+    delta: int,
+    ttl_ms: int,
+    keep: str,
+    sequence: int,
+    remember_ms: int,
+    repeated: str,
+) -> str:
+    overflow = ReplyError("COORD_OVERFLOW the sum would leave 64 bits; nothing was added")
     answered = recall(space, op, sequence, remember_ms)
     if answered is not None:
+        if answered == "":
+            raise overflow
         return answered
-    total = str(space.incrby(number, delta))
-    refresh(space, number, ttl_ms)
+    kept = keep == "1" and space.exists(number) == 1
+    try:
+        total = str(space.incrby(number, delta))
+    except ReplyError as error:
+        if "would overflow" not in str(error):
+            raise
+        refuse(space, op, sequence, remember_ms, repeated, "")
+        raise
+    if not kept:
+        refresh(space, number, ttl_ms)
     remember(space, op, sequence, remember_ms, total)
     return total
 
@@ -167,32 +197,43 @@ def _get_int(space: Keyspace, number: str) -> list[str]:
     return [] if value is None else [value]
 
 
-def _set_if_absent(space: Keyspace, flag: str, op: str, ttl_ms: int, sequence: int, remember_ms: int) -> int:
-    if recall(space, op, sequence, remember_ms) is not None:
-        return 1
+def _set_if_absent(
+    space: Keyspace, flag: str, op: str, ttl_ms: int, sequence: int, remember_ms: int, repeated: str
+) -> int:
+    answered = recall(space, op, sequence, remember_ms)
+    if answered is not None:
+        return int(answered == "1")
     if space.setnx(flag, "1") == 0:
+        refuse(space, op, sequence, remember_ms, repeated, "0")
         return 0
     refresh(space, flag, ttl_ms)
     remember(space, op, sequence, remember_ms, "1")
     return 1
 
 
-def _sadd(space: Keyspace, members: str, op: str, ttl_ms: int, sequence: int, remember_ms: int, *member: str) -> int:
+def _sadd(
+    space: Keyspace, members: str, op: str, ttl_ms: int, sequence: int, remember_ms: int, *member: str
+) -> int | str:
     answered = recall(space, op, sequence, remember_ms)
     if answered is not None:
-        return int(answered)
+        return int(answered) if whole(answered) else answered
     changed = space.sadd(members, *member)
     refresh(space, members, ttl_ms)
     remember(space, op, sequence, remember_ms, str(changed))
     return changed
 
 
-def _srem(space: Keyspace, members: str, op: str, ttl_ms: int, sequence: int, remember_ms: int, *member: str) -> int:
+def _srem(
+    space: Keyspace, members: str, op: str, ttl_ms: int, sequence: int, remember_ms: int, repeated: str, *member: str
+) -> int | str:
     answered = recall(space, op, sequence, remember_ms)
     if answered is not None:
-        return int(answered)
+        return int(answered) if whole(answered) else answered
     changed = space.srem(members, *member)
     refresh(space, members, ttl_ms)
+    if changed == 0:
+        refuse(space, op, sequence, remember_ms, repeated, "0")
+        return 0
     remember(space, op, sequence, remember_ms, str(changed))
     return changed
 
@@ -201,10 +242,12 @@ def _scard(space: Keyspace, members: str) -> int:
     return space.scard(members)
 
 
-def _rpush(space: Keyspace, values: str, op: str, ttl_ms: int, sequence: int, remember_ms: int, *value: str) -> int:
+def _rpush(
+    space: Keyspace, values: str, op: str, ttl_ms: int, sequence: int, remember_ms: int, *value: str
+) -> int | str:
     answered = recall(space, op, sequence, remember_ms)
     if answered is not None:
-        return int(answered)
+        return int(answered) if whole(answered) else answered
     length = space.rpush(values, *value)
     refresh(space, values, ttl_ms)
     remember(space, op, sequence, remember_ms, str(length))
@@ -212,23 +255,35 @@ def _rpush(space: Keyspace, values: str, op: str, ttl_ms: int, sequence: int, re
 
 
 def _lrange(space: Keyspace, values: str, start: int, stop: int) -> list[str]:
+    length = space.llen(values)
+    first = max(start + length if start < 0 else start, 0)
+    last = min(stop + length if stop < 0 else stop, length - 1)
+    if last - first >= 100_000:
+        raise ReplyError("COORD_RANGE more than 100000 values: read them in parts, by start and stop")
     return space.lrange(values, start, stop)
 
 
-def _expire(space: Keyspace, entity: str, ttl_ms: int) -> int:
+def _expire(space: Keyspace, entity: str, answered: str, ttl_ms: int, tombstone_ms: int, repeated: str) -> int:
+    before = space.get(answered)
+    if before is not None:
+        return int(before == "1")
     if not space.exists(entity):
+        answer_once(space, answered, repeated, tombstone_ms, "0")
         return 0
     refresh(space, entity, ttl_ms)
+    answer_once(space, answered, repeated, tombstone_ms, "1")
     return 1
 
 
-def _delete(space: Keyspace, entity: str, op: str, sequence: int, remember_ms: int) -> int:
+def _delete(space: Keyspace, entity: str, op: str, sequence: int, remember_ms: int, repeated: str) -> int:
     answered = recall(space, op, sequence, remember_ms)
     if answered is not None:
-        return int(answered)
-    removed = space.delete(entity)
-    remember(space, op, sequence, remember_ms, str(removed))
-    return removed
+        return int(answered == "1")
+    if space.unlink(entity) == 0:
+        refuse(space, op, sequence, remember_ms, repeated, "0")
+        return 0
+    remember(space, op, sequence, remember_ms, "1")
+    return 1
 
 
 INCR = load("kv_incr", _incr)

@@ -1,6 +1,6 @@
-"""What a user of a server may do: every command inside a script is checked when the script comes to it.
+"""The commands that scripts need: a server checks each one only when the script comes to it.
 
-What the script wrote before a refused command stays, so a user who may not run all of them is turned away at once.
+The writes before a refused command stay, so a server or user that lacks one of them is rejected at once.
 https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/
 """
 
@@ -19,7 +19,7 @@ __all__ = ["PERMITTED", "acl_line"]
 
 
 def _permitted(space: Keyspace, scratch: str, publish: str) -> list[str]:
-    space.delete(scratch)
+    space.unlink(scratch)
     space.publish(scratch, "")
     return []
 
@@ -33,7 +33,7 @@ _CLUSTER = ("cluster|slots", "asking")
 
 
 def acl_line(prefix: str, *, sharded: bool = True, clustered: bool = False) -> str:
-    """Return the smallest ``ACL SETUSER`` line of a user for coord; the password is left to whoever types it.
+    """Return the smallest ``ACL SETUSER`` line of a user for coord, with a placeholder for the password.
 
     ``sharded``: the server has sharded channels, as all have but 6.2. ``clustered``: it is a node of a cluster.
     """
@@ -46,5 +46,5 @@ def acl_line(prefix: str, *, sharded: bool = True, clustered: bool = False) -> s
         *(_CLUSTER if clustered else ()),
     )
     granted = " ".join(f"+{name}" for name in dict.fromkeys(commands))
-    mine = f"{escape_glob(prefix)}*"
-    return f"ACL SETUSER coord on >PASSWORD resetkeys ~{mine} resetchannels &{mine} -@all {granted}"
+    keys = f"{escape_glob(prefix)}*"
+    return f"ACL SETUSER coord on >PASSWORD resetkeys ~{keys} resetchannels &{keys} -@all {granted}"

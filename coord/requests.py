@@ -1,24 +1,39 @@
 """Requests: wait until all the work that a request caused is done, wherever it ran.
 
-Work is told apart by stage (what kind) and root (which piece). Each piece is added before it is handed to whoever does
-it, and done or failed once; a queue that delivers it again changes nothing. The request is complete when every piece
-that was added is done.
+A piece of work has a stage (its kind) and a root (which piece). It is added before it is handed to a worker, and done
+or failed once; a queue that delivers it again changes nothing. The request is complete when every piece that was added
+is done. A producer that adds pieces over time first adds a piece for itself: the request is not complete meanwhile.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from coord.barriers import message_text
-from coord.errors import WaitTimeout
+from coord.errors import MissingRequest, ReplyError, WaitTimeout
 from coord.family import Family, Runs
-from coord.ids import nonce
+from coord.ids import repeats
+from coord.keys import window_ms
 from coord.leases import look_again_in
-from coord.lualib import keep_error, kept_errors, recall, refresh, remember
+from coord.lualib import (
+    add_stage,
+    all_whole,
+    answer_once,
+    keep_error,
+    kept_errors,
+    recall,
+    refresh,
+    refuse,
+    remember,
+    whole,
+)
+from coord.lualib import int64 as is_int64
 from coord.modes import M
 from coord.names import Seconds, int64, milliseconds, percent_decode, percent_encode
 from coord.plan import Plan, Wait, ask_by, in_time, subscribe
+from coord.replies import as_count, as_nothing, reads
 from coord.script import Call, load
 
 if TYPE_CHECKING:
@@ -39,7 +54,8 @@ __all__ = [
 ]
 
 
-class StageStatus(NamedTuple):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageStatus:
     """How far one stage of a request has come.
 
     ``errors`` has the messages of roots that failed, up to a hundred; ``error_count`` is exact.
@@ -60,6 +76,10 @@ class RequestHandle(Family[M]):
         super().__init__(c)
         self.id = id
         self._key = self.ops.key("request", id)
+        self._ended = f"{self._key}:ended"
+
+    def _answered(self, call: str) -> str:
+        return f"{self._key}:answered:{call}"
 
 
 def register(request: RequestHandle, ttl: Seconds | None = None) -> Call[None]:
@@ -67,140 +87,196 @@ def register(request: RequestHandle, ttl: Seconds | None = None) -> Call[None]:
 
     ``ttl``: seconds that the request is kept after each change; None: the coordinator's default.
     """
-    return request.ops.call(REGISTER, (request._key,), (request.ops.lifetime(ttl),), _read_nothing)
+    return request.ops.call(REGISTER, (request._key, request._ended), (request.ops.lifetime(ttl),), as_nothing)
 
 
 def add(request: RequestHandle, stage: str, root: str) -> Call[bool]:
-    """A piece of work belongs to the request, and is not done yet. False when the request is not registered.
+    """Add a piece of work to the request; it is pending until it is done. False when the request is not registered.
 
-    Add it before handing it to whoever does it. The same root again is one piece, also when it is done by then: what
-    has to be done twice has two names, such as the root and its version.
+    Add it before handing it to a worker. Adding or finishing a piece again has no effect. To do work twice, use two
+    names, such as the root and its version.
     """
-    return request.ops.call(ADD, (request._key,), _place(stage, root), bool)
+    _, call, repeated = request.ops.identified(None)
+    argv = (*_piece(stage, root), request.ops.tombstone_ms, repeated)
+    return request.ops.call(ADD, (request._key, request._answered(call)), argv, bool)
 
 
-def done(request: RequestHandle, stage: str, root: str, processed: int = 1) -> Call[bool]:
-    """A piece of work is done. ``processed`` is added to the stage's count. False when it was not pending."""
+def done(request: RequestHandle, stage: str, root: str, processed: int = 1, *, op_id: str | None = None) -> Call[bool]:
+    """Finish a piece of work, and add ``processed`` to the stage's count. False when it was not pending.
+
+    ``op_id``: the same id again gets True again. The id of a call that finished nothing may be used again.
+    """
     processed = int64(processed, "processed")
     if processed < 0:
         raise ValueError(f"processed is {processed}: at least 0")
-    argv = (*_place(stage, root), nonce(), "done", processed, "", request.ops.publish)
-    return request.ops.call(DONE, (request._key,), argv, bool)
+    return _finish(request, stage, root, op_id, "done", processed, "")
 
 
-def fail(request: RequestHandle, stage: str, root: str, message: str) -> Call[bool]:
-    """A piece of work has failed, and is done with; 1,024 characters of its message are kept. False as for ``done``."""
+def fail(request: RequestHandle, stage: str, root: str, message: str, *, op_id: str | None = None) -> Call[bool]:
+    """Finish a piece of work that failed, and keep 1,024 characters of its message.
+
+    False, and ``op_id``, as for ``done``.
+    """
     if not isinstance(message, str):
         raise TypeError(f"message is a str, not {type(message).__name__}")
-    argv = (*_place(stage, root), nonce(), "failed", 0, message_text(message), request.ops.publish)
-    return request.ops.call(DONE, (request._key,), argv, bool)
+    return _finish(request, stage, root, op_id, "failed", 0, message_text(message))
 
 
-def requeue(request: RequestHandle, stage: str, n: int = 1) -> Call[bool]:
-    """``n`` pieces of a stage went back to their queue. False when the request is not registered."""
+def _finish(
+    request: RequestHandle, stage: str, root: str, op_id: str | None, verdict: str, processed: int, message: str
+) -> Call[bool]:
+    nonce, call, repeated = request.ops.identified(op_id)
+    ops = request.ops
+    argv = (*_piece(stage, root), nonce, verdict, processed, message, ops.publish, ops.tombstone_ms, repeated)
+    return ops.call(DONE, (request._key, request._answered(call)), argv, bool)
+
+
+def requeue(request: RequestHandle, stage: str, n: int = 1, *, op_id: str | None = None) -> Call[bool]:
+    """Count ``n`` pieces of a stage that went back to their queue. False when the request is not registered.
+
+    ``op_id``: the same id again within the coordinator's TTL counts nothing. The id of a call that counted nothing may
+    be used again.
+    """
     n = int64(n, "n")
     if n < 1:
         raise ValueError(f"n is {n}: at least 1")
-    op, sequence, remember_ms = request.ops.remembered(request._key)
-    argv = (percent_encode(stage, "a stage"), n, sequence, remember_ms)
+    op, sequence, remember_ms = request.ops.remembered(request._key, op_id, window_ms(request.ops.ttl_ms))
+    argv = (percent_encode(stage, "a stage"), n, sequence, remember_ms, repeats(op_id))
     return request.ops.call(REQUEUE, (request._key, op), argv, bool)
 
 
 def is_complete(request: RequestHandle) -> Call[bool]:
     """Return whether nothing is pending; True as well when the request is unknown."""
-    return request.ops.call(PENDING, (request._key,), (), lambda pending: pending <= 0)
+    return request.ops.call(PENDING, (request._key,), (), lambda pending: as_count(pending) <= 0)
 
 
 def status(request: RequestHandle) -> Call[dict[str, StageStatus]]:
     """Return how far each stage has come; {} when the request is unknown."""
-    return request.ops.call(STATUS, (request._key,), (), _read_status)
+    return request.ops.call(STATUS, (request._key, request._ended), ("all",), _read_status)
 
 
 def cleanup(request: RequestHandle) -> Call[bool]:
-    """Forget the request; who waits for it is told. False when it was unknown."""
+    """Forget the request, and end the waits for it. False when it was unknown."""
     op, sequence, remember_ms = request.ops.remembered(request._key)
-    return request.ops.call(CLEANUP, (request._key, op), (request.ops.publish, sequence, remember_ms), bool)
+    argv = (request.ops.publish, request.ops.tombstone_ms, sequence, remember_ms, "0")
+    return request.ops.call(CLEANUP, (request._key, op, request._ended), argv, bool)
 
 
-def _place(stage: str, root: str) -> tuple[str, str]:
+def _piece(stage: str, root: str) -> tuple[str, str]:
     return percent_encode(stage, "a stage"), percent_encode(root, "a root")
 
 
-def _read_nothing(_: object) -> None:
-    return None
-
-
+@reads
 def _read_status(reply: list[Any]) -> dict[str, StageStatus]:
+    if as_count(reply[0]) < 0:
+        return {}
     return {percent_decode(row[0]): _read_stage(row) for row in reply[1:]}
 
 
 def _read_stage(row: list[Any]) -> StageStatus:
     _, pending, processed, requeued, failed, *errors = row
     messages = {percent_decode(root): message for root, message in zip(errors[::2], errors[1::2], strict=True)}
-    return StageStatus(int(processed), int(requeued), failed, messages, pending)
+    return StageStatus(
+        processed=as_count(processed),
+        requeue_count=as_count(requeued),
+        error_count=as_count(failed),
+        errors=messages,
+        pending=as_count(pending),
+    )
 
 
 # --- plans ---------------------------------------------------------------------------------------
 
 
-def waiting(request: RequestHandle, timeout: Seconds | None = None) -> Plan[dict[str, StageStatus]]:
-    """Wait until nothing is pending, and return how far each stage has come; {} when the request is unknown.
+def waiting(
+    request: RequestHandle, timeout: Seconds | None = None, missing_ok: bool = False
+) -> Plan[dict[str, StageStatus]]:
+    """Wait until nothing is pending, and return how far each stage has come.
 
-    Raises ``WaitTimeout`` after ``timeout`` seconds (None: never).
+    Raises ``WaitTimeout`` after ``timeout`` seconds (None: never), and ``MissingRequest`` when the request is unknown,
+    or expires or is lost before it is complete; with ``missing_ok`` the result is then {}. ``cleanup`` by another
+    caller ends the wait with {}.
     """
     end = None if timeout is None else monotonic() + milliseconds(timeout, "timeout") / 1000
     unknown = f"what the request {request.id!r} has pending was not told within {timeout} s"
-    return (yield from in_time(_until_done(request, timeout, end), end, unknown))
+    return (yield from in_time(_until_done(request, timeout, end, missing_ok=missing_ok), end, unknown))
 
 
-def _until_done(request: RequestHandle, timeout: Seconds | None, end: float | None) -> Plan[dict[str, StageStatus]]:
-    look = Call(STATUS, (request._key,), (), list)
-    reply = yield from ask_by(look, end)
-    if not reply or reply[0] == 0:
+def _until_done(
+    request: RequestHandle, timeout: Seconds | None, end: float | None, *, missing_ok: bool
+) -> Plan[dict[str, StageStatus]]:
+    look = Call(STATUS, (request._key, request._ended), ("pending",), _read_look)
+    pending, reply = yield from ask_by(look, end)
+    if pending < 0 and not missing_ok:
+        raise MissingRequest(f"the request {request.id!r} is unknown: it was never registered, or it has expired")
+    if pending <= 0:
         return _read_status(reply)
     event = yield from subscribe(request._key)
     try:
         while True:
             left = None if end is None else end - monotonic()
             if left is not None and left <= 0:
-                raise WaitTimeout(f"the request {request.id!r} has {reply[0]} pending after {timeout} s")
+                raise WaitTimeout(f"the request {request.id!r} has {pending} pending after {timeout} s")
             again = look_again_in(event)
             yield Wait(event, again if left is None else min(again, left))
-            reply = yield from ask_by(look, end)
-            if not reply or reply[0] == 0:
+            pending, reply = yield from ask_by(look, end)
+            if pending < 0 and reply[1:] == [0] and not missing_ok:
+                raise MissingRequest(f"the request {request.id!r} expired or was lost before it was complete")
+            if pending <= 0:
                 return _read_status(reply)
     finally:
         event.leave()
 
 
+@reads
+def _read_look(reply: list[Any]) -> tuple[int, list[Any]]:
+    return as_count(reply[0]), reply
+
+
 # --- twins ---------------------------------------------------------------------------------------
 
 
-def _register(space: Keyspace, request: str, ttl_ms: int) -> int:
-    pending = space.hget(request, "pending")
-    space.hset(request, "ttl_ms", str(ttl_ms), "pending", "0" if pending is None else pending)
+def _check(*fields: str | None) -> None:
+    if not all_whole(*fields):
+        raise ReplyError("COORD_CORRUPT this request was not written by coord")
+
+
+def _register(space: Keyspace, request: str, ended: str, ttl_ms: int) -> int:
+    pending, stages = space.hmget(request, "pending", "stages")
+    if pending is None:
+        space.delete(ended)
+    pending, stages = "0" if pending is None else pending, "0" if stages is None else stages
+    space.hset(request, "ttl_ms", str(ttl_ms), "pending", pending, "stages", stages)
     refresh(space, request, ttl_ms)
     return 1
 
 
-def _add(space: Keyspace, request: str, stage: str, root: str) -> int:
-    place = f"r:{stage}:{root}"
-    ttl_ms, pending, before, of_stage, stages = space.hmget(request, "ttl_ms", "pending", place, f"p:{stage}", "stages")
-    if ttl_ms is None:
-        return 0
-    if before is not None:
+def _add(space: Keyspace, request: str, answered: str, stage: str, root: str, tombstone_ms: int, repeated: str) -> int:
+    piece = f"r:{stage}:{root}"
+    ttl_ms, pending, stages, of_stage, known = space.hmget(request, "ttl_ms", "pending", "stages", f"p:{stage}", piece)
+    if known is not None:
+        answer_once(space, answered, repeated, tombstone_ms, "1")
         return 1
+    before = space.get(answered)
+    if before is not None:
+        return int(before == "1")
+    if ttl_ms is None:
+        answer_once(space, answered, repeated, tombstone_ms, "0")
+        return 0
+    _check(ttl_ms, pending, stages, of_stage or "0")
     if of_stage is None:
-        space.hset(request, "stages", stage if stages is None else f"{stages}\n{stage}")
-    space.hset(request, place, "pending", "pending", str(int(pending or 0) + 1))
+        add_stage(space, request, stages or "0", stage)
+    space.hset(request, piece, "pending", "pending", str(int(pending or 0) + 1))
     space.hset(request, f"p:{stage}", str(int(of_stage or 0) + 1))
     refresh(space, request, int(ttl_ms))
+    answer_once(space, answered, repeated, tombstone_ms, "1")
     return 1
 
 
 def _done(
     space: Keyspace,
     request: str,
+    answered: str,
     stage: str,
     root: str,
     nonce: str,
@@ -208,66 +284,106 @@ def _done(
     processed: int,
     message: str,
     publish: str,
+    tombstone_ms: int,
+    repeated: str,
 ) -> int:
-    place = f"r:{stage}:{root}"
-    ttl_ms, pending, before, of_stage = space.hmget(request, "ttl_ms", "pending", place, f"p:{stage}")
-    if before == f"done|{nonce}":
+    piece = f"r:{stage}:{root}"
+    ttl_ms, pending, state, of_stage = space.hmget(request, "ttl_ms", "pending", piece, f"p:{stage}")
+    if state == f"done|{nonce}":
+        answer_once(space, answered, repeated, tombstone_ms, "1")
         return 1
-    if before != "pending":
+    before = space.get(answered)
+    if before is not None:
+        return int(before == "1")
+    if state != "pending":
+        answer_once(space, answered, repeated, tombstone_ms, "0")
         return 0
+    _check(ttl_ms, pending, of_stage)
+    if "0" in (pending, of_stage):
+        _check(None)
     if verdict == "done":
         space.hincrby(request, f"d:{stage}", processed)
     else:
         keep_error(space, request, f"f:{stage}", root, message)
-    space.hset(request, place, f"done|{nonce}", "pending", str(int(pending or 0) - 1))
+    space.hset(request, piece, f"done|{nonce}", "pending", str(int(pending or 0) - 1))
     space.hset(request, f"p:{stage}", str(int(of_stage or 0) - 1))
     refresh(space, request, int(ttl_ms or 0))
+    answer_once(space, answered, repeated, tombstone_ms, "1")
     if pending == "1":
         space.publish(request, "complete")
     return 1
 
 
-def _requeue(space: Keyspace, request: str, op: str, stage: str, count: int, sequence: int, remember_ms: int) -> int:
-    if recall(space, op, sequence, remember_ms) is not None:
-        return 1
-    ttl_ms, of_stage, stages = space.hmget(request, "ttl_ms", f"p:{stage}", "stages")
+def _requeue(
+    space: Keyspace, request: str, op: str, stage: str, count: int, sequence: int, remember_ms: int, repeated: str
+) -> int:
+    answered = recall(space, op, sequence, remember_ms)
+    if answered is not None:
+        return int(answered == "1")
+    ttl_ms, stages, of_stage = space.hmget(request, "ttl_ms", "stages", f"p:{stage}")
     if ttl_ms is None:
+        refuse(space, op, sequence, remember_ms, repeated, "0")
         return 0
+    _check(ttl_ms, stages)
     space.hincrby(request, f"q:{stage}", count)
     if of_stage is None:
-        space.hset(request, "stages", stage if stages is None else f"{stages}\n{stage}", f"p:{stage}", "0")
+        add_stage(space, request, stages or "0", stage)
     refresh(space, request, int(ttl_ms))
     remember(space, op, sequence, remember_ms, "1")
     return 1
 
 
 def _pending(space: Keyspace, request: str) -> int:
-    return int(space.hget(request, "pending") or -1)
+    pending = space.hget(request, "pending")
+    if pending is not None and not whole(pending):
+        raise ReplyError("COORD_CORRUPT this request was not written by coord")
+    return -1 if pending is None else int(pending)
 
 
-def _status(space: Keyspace, request: str) -> list[Any]:
+def _status(space: Keyspace, request: str, ended: str, look: str) -> list[Any]:
     pending, stages = space.hmget(request, "pending", "stages")
     if pending is None:
-        return []
+        return [-1, space.exists(ended)]
+    _check(pending, stages)
     reply: list[Any] = [int(pending)]
-    for stage in [] if stages is None else stages.split("\n"):
-        waiting, processed, requeued, failed = space.hmget(
-            request, f"p:{stage}", f"d:{stage}", f"q:{stage}", f"f:{stage}"
-        )
-        row: list[Any] = [stage, int(waiting or 0), processed or "0", requeued or "0", int(failed or 0)]
-        reply.append(row + kept_errors(space, request, f"f:{stage}", int(failed or 0)))
+    if look == "pending" and pending != "0":
+        return reply
+    for number in range(1, int(stages or 0) + 1):
+        stage = space.hget(request, f"s:{number}")
+        if stage is None:
+            _check(None)
+        fields = f"p:{stage}", f"f:{stage}", f"d:{stage}", f"q:{stage}"
+        waiting, failed, processed, requeued = space.hmget(request, *fields)
+        failed, processed, requeued = failed or "0", processed or "0", requeued or "0"
+        _check(waiting, failed)
+        if not (is_int64(processed) and is_int64(requeued)):
+            _check(None)
+        row: list[Any] = [stage, int(waiting or 0), processed, requeued, int(failed)]
+        reply.append(row + kept_errors(space, request, f"f:{stage}", int(failed)))
     return reply
 
 
-def _cleanup(space: Keyspace, request: str, op: str, publish: str, sequence: int, remember_ms: int) -> int:
+def _cleanup(
+    space: Keyspace,
+    request: str,
+    op: str,
+    ended: str,
+    publish: str,
+    tombstone_ms: int,
+    sequence: int,
+    remember_ms: int,
+    repeated: str,
+) -> int:
     answered = recall(space, op, sequence, remember_ms)
     if answered is not None:
-        return int(answered)
-    removed = space.delete(request)
-    remember(space, op, sequence, remember_ms, str(removed))
-    if removed:
-        space.publish(request, "gone")
-    return removed
+        return int(answered == "1")
+    if space.unlink(request) == 0:
+        refuse(space, op, sequence, remember_ms, repeated, "0")
+        return 0
+    space.set(ended, "1", px=tombstone_ms)
+    remember(space, op, sequence, remember_ms, "1")
+    space.publish(request, "gone")
+    return 1
 
 
 REGISTER = load("request_register", _register)

@@ -1,6 +1,6 @@
 """Versions: when many changes to one thing come in a row, only the newest matters.
 
-``bump`` makes a new version; whoever works on an older one finds out with ``is_stale`` and stops.
+``bump`` makes a new version; work on an older one finds out with ``is_stale`` and stops.
 A version grows strictly, also after its key has expired: it is never below the server's clock in microseconds,
 so that an old message with an old version never looks newer than a new one.
 """
@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from coord.errors import ReplyError
 from coord.family import Calls
-from coord.lualib import first_answer, later, recall, remember, whole
+from coord.ids import repeats
+from coord.keys import window_ms
+from coord.lualib import first_answer, later, recall, refuse, remember, whole
 from coord.names import Seconds, int64
+from coord.replies import as_count, reads
 from coord.script import Call, load
 
 if TYPE_CHECKING:
@@ -22,52 +25,59 @@ __all__ = ["Bump", "bump", "bump_if_current", "is_stale", "version"]
 
 
 class Bump(NamedTuple):
-    """What ``bump_if_current`` did: whether it made a new version, and the newest one now."""
+    """The answer of ``bump_if_current``: whether it made a new version, and the newest one now."""
 
     bumped: bool
     version: int
 
 
-def bump(ops: Calls, name: str, *, ttl: Seconds | None = None) -> Call[int]:
+def bump(ops: Calls, name: str, *, ttl: Seconds | None = None, op_id: str | None = None) -> Call[int]:
     """Make a new version of ``name``, above every one before, and return it.
 
-    ``ttl``: seconds that it is kept from now on; None: the coordinator's default.
+    ``ttl``: seconds that it is kept from now on; None: the coordinator's default. The same ``op_id`` again within that
+    time (24 hours when it never expires) makes no new version, and gets the version that it made first.
     """
-    key = ops.key("version", name)
-    op, sequence, remember_ms = ops.remembered(key)
-    return ops.call(BUMP, (key, op), (ops.lifetime(ttl), sequence, remember_ms), int)
+    key, ttl_ms = ops.key("version", name), ops.lifetime(ttl)
+    op, sequence, remember_ms = ops.remembered(key, op_id, window_ms(ttl_ms))
+    return ops.call(BUMP, (key, op), (ttl_ms, sequence, remember_ms), as_count)
 
 
-def bump_if_current(ops: Calls, name: str, version: int, *, ttl: Seconds | None = None) -> Call[Bump]:
+def bump_if_current(
+    ops: Calls, name: str, version: int, *, ttl: Seconds | None = None, op_id: str | None = None
+) -> Call[Bump]:
     """Make a new version of ``name`` if ``version`` is the newest one; 0 stands for none.
 
-    Comparing and bumping are one atomic step: of many who know the same version, one wins.
+    Comparing and bumping are one atomic step: of many callers that know the same version, one wins.
+    ``ttl`` and ``op_id`` as for ``bump``; the id of a call that made no version may be used again.
     """
-    key = ops.key("version", name)
-    op, sequence, remember_ms = ops.remembered(key)
+    key, ttl_ms = ops.key("version", name), ops.lifetime(ttl)
+    op, sequence, remember_ms = ops.remembered(key, op_id, window_ms(ttl_ms))
     known = int64(version, "version")
     if known < 0:
         raise ValueError(f"version is {known}: the first one is above 0, and 0 stands for none")
-    return ops.call(BUMP_IF_CURRENT, (key, op), (known, ops.lifetime(ttl), sequence, remember_ms), _read_bump)
+    argv = (known, ttl_ms, sequence, remember_ms, repeats(op_id))
+    return ops.call(BUMP_IF_CURRENT, (key, op), argv, _read_bump)
 
 
 def version(ops: Calls, name: str) -> Call[int]:
     """Return the newest version of ``name``; 0 when there is none."""
-    return ops.call(VERSION, (ops.key("version", name),), (), int)
+    return ops.call(VERSION, (ops.key("version", name),), (), as_count)
 
 
 def is_stale(ops: Calls, name: str, version: int) -> Call[bool]:
     """Return whether a newer version of ``name`` than ``version`` exists.
 
-    False for an empty name or a version of 0 or less: what has no version is never stale.
+    False for an empty name or a version of 0 or less, and for any version once the key has expired.
     """
     known = int64(version, "version")
     key = ops.key("version", name) if name != "" else f"{ops.prefix}version:{{}}"
-    return ops.call(VERSION, (key,), (), lambda newest: int(newest) > known > 0)
+    return ops.call(VERSION, (key,), (), lambda newest: as_count(newest) > known > 0)
 
 
+@reads
 def _read_bump(reply: list[object]) -> Bump:
-    return Bump(reply[0] == 1, int(str(reply[1])))
+    bumped, version = reply
+    return Bump(bumped == 1, as_count(version))
 
 
 # --- twins ---------------------------------------------------------------------------------------
@@ -83,17 +93,18 @@ def _bump(space: Keyspace, version: str, op: str, ttl_ms: int, sequence: int, re
 
 
 def _bump_if_current(
-    space: Keyspace, version: str, op: str, known: int, ttl_ms: int, sequence: int, remember_ms: int
+    space: Keyspace, version: str, op: str, known: int, ttl_ms: int, sequence: int, remember_ms: int, repeated: str
 ) -> list[int | str]:
     answered = recall(space, op, sequence, remember_ms)
     if answered is not None:
-        return [1, answered]
-    newest = _newest(space, version)
-    if (newest or "0") != str(known):
-        return [0, newest or "0"]
+        return [int(answered[:1] == "1"), answered[2:]]
+    newest = _newest(space, version) or "0"
+    if newest != str(known):
+        refuse(space, op, sequence, remember_ms, repeated, f"0|{newest}")
+        return [0, newest]
     newest = later(space, newest)
     space.set(version, newest, px=ttl_ms or None)
-    remember(space, op, sequence, remember_ms, newest)
+    remember(space, op, sequence, remember_ms, f"1|{newest}")
     return [1, newest]
 
 

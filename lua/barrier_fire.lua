@@ -1,6 +1,7 @@
 -- barrier_fire: let one of all that watch a barrier run its callback.
 --
 -- KEYS   barrier  hash: its state                            coord:barrier:{name}
+--        last     hash: the attempt before                   coord:barrier:{name}:last
 -- ARGV   attempt  str     the attempt that ended, this one or the last
 --        nonce    name    made for this watcher
 -- REPLY  1 for the first watcher of the attempt, else 0
@@ -8,24 +9,26 @@
 -- COST   O(1), one write when first
 -- REPEAT safe: the watcher that was first is answered 1 again
 
-local barrier = KEYS[1]
+local barrier, last = KEYS[1], KEYS[2]
 local attempt, nonce = ARGV[1], ARGV[2]
 
-local has = redis.pcall("HMGET", barrier, "attempt", "fired", "last_attempt",
-  "last_fired")
+local function fire(hash, fired)
+  if not fired then
+    redis.call("HSET", hash, "fired", nonce)
+    return 1
+  end
+  return fired == nonce and 1 or 0
+end
+
+local has = redis.pcall("HMGET", barrier, "attempt", "fired")
 if has.err then
   return has
 end
-local field, fired
 if has[1] == attempt then
-  field, fired = "fired", has[2]
-elseif has[3] == attempt then
-  field, fired = "last_fired", has[4]
-else
-  return 0
+  return fire(barrier, has[2])
 end
-if not fired then
-  redis.call("HSET", barrier, field, nonce)
-  return 1
+has = redis.call("HMGET", last, "attempt", "fired")
+if has[1] == attempt then
+  return fire(last, has[2])
 end
-return fired == nonce and 1 or 0
+return 0

@@ -1,43 +1,54 @@
 -- barrier_status: how far a barrier has come.
 --
 -- KEYS   barrier   hash: its state                           coord:barrier:{name}
--- ARGV   seen      str     the attempt that is waited for; when another is there, the
---                          last that ended is told of; "": whichever is there
+--        last      hash: the attempt before                  coord:barrier:{name}:last
+-- ARGV   seen      str     the attempt that is waited for: when it is over, the one
+--                          before this one is told if it ended; while one is open, its
+--                          metadata and errors are left out; "": all of this one
 -- REPLY  {attempt, parties, arrived, state, left_ms, metadata, reason, errors,
 --          member, message, ...}; {} when unknown
 --        state     open, complete, aborted, or expired: open past its deadline
 --        left_ms   how long it stays open; -1: without a deadline
 --        errors    how many have failed; the first hundred follow with their messages
--- ERRORS WRONGTYPE
--- COST   O(errors kept), no write
+-- ERRORS WRONGTYPE, COORD_CORRUPT
+-- COST   O(errors kept), two reads, no write
 -- REPEAT safe: it changes nothing
 
-local barrier = KEYS[1]
+local barrier, last = KEYS[1], KEYS[2]
 local seen = ARGV[1]
 
 -- include: now_ms
+-- include: all_whole
 -- include: kept_errors
 
-local known = redis.pcall("HMGET", barrier, "attempt", "last_attempt")
-if known.err or not known[1] then
-  return known.err and known or {}
+local fields = { "attempt", "parties", "arrived", "state", "ends", "errors", "metadata",
+  "reason" }
+local has = redis.pcall("HMGET", barrier, unpack(fields))
+if has.err or not has[1] then
+  return has.err and has or {}
 end
-local of = ""
-if seen ~= "" and seen ~= known[1] and known[2] then
-  of = "last_"
+local found = barrier
+if seen ~= "" and seen ~= has[1] then
+  local before = redis.call("HMGET", last, unpack(fields))
+  if before[1] and before[4] ~= "replaced" then
+    found, has = last, before
+  end
 end
-local has = redis.call("HMGET", barrier, of .. "attempt", of .. "parties",
-  of .. "arrived", of .. "state", of .. "ends", of .. "metadata", of .. "reason",
-  of .. "errors")
+if not all_whole(has[2], has[3], has[5], has[6]) or not has[7] or not has[8] then
+  return redis.error_reply("COORD_CORRUPT this barrier was not written by coord")
+end
 local state, left_ms = has[4], -1
 if has[5] ~= "0" then
-  left_ms = math.max(has[5] - now_ms(), -1)
+  left_ms = has[5] - now_ms()
   if state == "open" and left_ms < 0 then
     state = "expired"
   end
   left_ms = math.max(left_ms, 0)
 end
-local parties, arrived, errors = tonumber(has[2]), tonumber(has[3]), tonumber(has[8])
-local reply = { has[1], parties, arrived, state, left_ms, has[6], has[7], errors }
-kept_errors(barrier, of .. "errors", has[8], reply)
+local parties, arrived, errors = tonumber(has[2]), tonumber(has[3]), tonumber(has[6])
+if seen ~= "" and state == "open" then
+  return { has[1], parties, arrived, state, left_ms, "", "", errors }
+end
+local reply = { has[1], parties, arrived, state, left_ms, has[7], has[8], errors }
+kept_errors(found, "errors", has[6], reply)
 return reply

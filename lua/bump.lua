@@ -3,7 +3,7 @@
 -- KEYS   version      string: the newest version             coord:version:{name}
 --        op           string, expiring: the answer      coord:version:{name}:op:<op_id>
 -- ARGV   ttl_ms       ms?     how long to keep it from now; 0: it never expires
---        sequence     count   the call on that id whose answer it is; 0: the only one
+--        sequence     int     the call on that id whose answer it is
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
 -- REPLY  the new version, in digits
 -- ERRORS WRONGTYPE, COORD_CORRUPT

@@ -4,8 +4,9 @@
 --        op           string, expiring: the answer      coord:version:{name}:op:<op_id>
 -- ARGV   known        count   the version the asker knows; 0: none
 --        ttl_ms       ms?     how long to keep it from now; 0: it never expires
---        sequence     count   the call on that id whose answer it is; 0: the only one
+--        sequence     int     the call on that id whose answer it is
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
+--        repeated     0|1     1: an earlier copy of this call may still be executed
 -- REPLY  {bumped, version}
 --        bumped       1 when the asker knew the newest, else 0
 --        version      the newest one now, in digits
@@ -15,15 +16,17 @@
 
 local version, op = KEYS[1], KEYS[2]
 local known, ttl_ms, sequence, remember_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local repeated = ARGV[5]
 
 -- include: recall
 -- include: whole
 -- include: later
 -- include: remember
+-- include: refuse
 
 local answered = recall(op, sequence, remember_ms)
 if answered then
-  return { 1, answered }
+  return { string.sub(answered, 1, 1) == "1" and 1 or 0, string.sub(answered, 3) }
 end
 local newest = redis.pcall("GET", version)
 if type(newest) == "table" then
@@ -34,8 +37,10 @@ if newest and not whole(newest) then
     "COORD_CORRUPT this version was not written by coord"
   )
 end
-if (newest or "0") ~= known then
-  return { 0, newest or "0" }
+newest = newest or "0"
+if newest ~= known then
+  refuse(op, sequence, remember_ms, repeated, "0|" .. newest)
+  return { 0, newest }
 end
 newest = later(newest)
 if ttl_ms == "0" then
@@ -43,5 +48,5 @@ if ttl_ms == "0" then
 else
   redis.call("SET", version, newest, "PX", ttl_ms)
 end
-remember(op, sequence, remember_ms, newest)
+remember(op, sequence, remember_ms, "1|" .. newest)
 return { 1, newest }

@@ -3,10 +3,10 @@
 -- KEYS   members      set: the members                     coord:kv:{key}
 --        op           string, expiring: sequence|answer       coord:kv:{key}:op:<op_id>
 -- ARGV   ttl_ms       ms?     how long to keep it from now; 0: it never expires
---        sequence     count   the call on that id whose answer it is; 0: the only one
+--        sequence     int     the call on that id whose answer it is
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
 --        member...    str     at least one
--- REPLY  the number of members that were new
+-- REPLY  the number of members that were new; in digits when it is a repetition
 -- ERRORS WRONGTYPE
 -- COST   O(members), one write a thousand, and one more with an operation id
 -- REPEAT remembered: the first answer again
@@ -15,13 +15,14 @@ local members, op = KEYS[1], KEYS[2]
 local ttl_ms, sequence, remember_ms = ARGV[1], ARGV[2], ARGV[3]
 
 -- include: recall
+-- include: whole
 -- include: batched
 -- include: refresh
 -- include: remember
 
 local answered = recall(op, sequence, remember_ms)
 if answered then
-  return tonumber(answered)
+  return whole(answered) and tonumber(answered) or answered
 end
 local size = redis.pcall("SCARD", members)
 if type(size) == "table" then

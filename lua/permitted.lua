@@ -1,9 +1,9 @@
--- permitted: learn which of the commands that scripts use this user may not run.
+-- permitted: try every command that scripts use; return those that do not surely work.
 --
 -- KEYS   scratch  string, expiring: nothing is left of it    coord:permitted:{name}
 -- ARGV   publish  PUBLISH|SPUBLISH    how this server tells its waiters
 -- REPLY  the commands that were refused, in capitals; none when all may run
--- ERRORS none
+-- ERRORS READONLY, MISCONF, NOREPLICAS: nothing can be written now
 -- COST   O(1), every command once
 -- REPEAT safe: it leaves nothing behind
 
@@ -12,32 +12,40 @@ local publish = ARGV[1]
 
 local refused = {}
 
--- Servers have no common code for it here: the first sentence is that of 6.2.
+-- A missing permission, a renamed command and one that is not allowed in scripts have
+-- no common code: every error counts, but for a server that is full.
 local function try(command, answer)
-  local why = type(answer) == "table" and answer.err or ""
-  local old = string.find(why, "executing the script", 1, true)
-  if old or string.find(why, "ACL failure", 1, true) then
+  local why = type(answer) == "table" and answer.err
+  if why and not string.find(why, "OOM", 1, true) then
     refused[#refused + 1] = command
   end
+  return not why
 end
 
-try("DEL", redis.pcall("DEL", scratch))
-if #refused > 0 then
-  -- What the others write could not be taken away again.
+local removed = redis.pcall("DEL", scratch)
+for _, state in ipairs({ "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN" }) do
+  if type(removed) == "table" and string.find(removed.err, state, 1, true) then
+    return removed
+  end
+end
+if not try("DEL", removed) then
+  -- What the others write could not be removed again.
   return refused
 end
+try("UNLINK", redis.pcall("UNLINK", scratch))
 try("TIME", redis.pcall("TIME"))
 try("EXISTS", redis.pcall("EXISTS", scratch))
 try("GET", redis.pcall("GET", scratch))
 try(publish, redis.pcall(publish, scratch, ""))
 
-try("SET", redis.pcall("SET", scratch, "1"))
+if try("SET", redis.pcall("SET", scratch, "1")) then
+  try("RENAME", redis.pcall("RENAME", scratch, scratch))
+end
 try("SETNX", redis.pcall("SETNX", scratch, "1"))
 try("INCRBY", redis.pcall("INCRBY", scratch, 1))
 try("PEXPIRE", redis.pcall("PEXPIRE", scratch, 1000))
 try("PTTL", redis.pcall("PTTL", scratch))
 try("PERSIST", redis.pcall("PERSIST", scratch))
-try("RENAME", redis.pcall("RENAME", scratch, scratch))
 redis.call("DEL", scratch)
 
 try("HSET", redis.pcall("HSET", scratch, "field", "1"))

@@ -42,6 +42,7 @@ def _registered(c: Any) -> Any:
 EXAMPLES = (
     Example("Coordinator.once", "coord:once:{x}", lambda c: c.once("x", ttl=45)),
     Example("Coordinator.claim", CLAIM, lambda c: c.claim("x", ttl=30, owner="anna")),
+    Example("Coordinator.forget", "coord:once:{x}", lambda c: c.forget("x"), lambda c: (c.once("x"), c)[1]),
     Example("Coordinator.holder", CLAIM, lambda c: c.holder("x")),
     Example("Coordinator.bump", VERSION, lambda c: c.bump("x")),
     Example("Coordinator.bump_if_current", VERSION, lambda c: c.bump_if_current("x", 0)),
@@ -84,6 +85,7 @@ NO_OPERATIONS = {
     "Coordinator.calls": "makes calls as values",
     "Coordinator.close": "ends the coordinator",
     "Coordinator.hold": "makes a block that claims, renews and releases",
+    "Coordinator.identified": "names a call",
     "Coordinator.is_distributed": "is known here",
     "Coordinator.keep": "follows a plan in the background",
     "Coordinator.key": "names a key",

@@ -120,7 +120,7 @@ def test_holder_tells_who_has_a_name(backend: Backend, c: Any) -> None:
     assert c.holder("job") is None
     lease = c.claim("job", ttl=30, owner="anna")
     backend.later(10)
-    assert c.holder("job") == coord.Holder("anna", lease.fence, pytest.approx(20, abs=0.2))
+    assert c.holder("job") == coord.Holder(owner="anna", fence=lease.fence, expires_in=pytest.approx(20, abs=0.2))
     backend.later(21)
     assert c.holder("job") is None
 

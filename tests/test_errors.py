@@ -55,12 +55,12 @@ def test_some_operations_take_any_kind_of_value(backend: Backend, c: Any, exampl
     ],
 )
 def test_a_value_that_coord_did_not_write_is_told(backend: Backend, c: Any, name: str, value: Any) -> None:
-    """A stranger's text at the key is a ScriptError, not a guess, and stays for whoever looks for the cause."""
+    """A value that coord never wrote raises ``Corrupt``, and stays for whoever looks for the cause."""
     example = next(each for each in EXAMPLES if each.name == name)
     prepared = example.prepare(c)
     backend.plant(example.key, value)
     before = backend.values
-    with pytest.raises(coord.ScriptError):
+    with pytest.raises(coord.Corrupt):
         example.run(prepared)
     assert backend.values == before
 

@@ -13,8 +13,9 @@ KEY = "coord:kv:{thing}"
 
 
 def test_a_number_is_counted(c: Any) -> None:
-    """``incr`` starts from 0 and returns the sum."""
-    assert c.kv.get_int("visits") is None
+    """``incr`` starts from 0 and returns the sum; a number that is missing reads as 0, or as the default."""
+    assert c.kv.get_int("visits") == 0
+    assert c.kv.get_int("visits", default=-1) == -1
     assert c.kv.incr("visits") == 1
     assert c.kv.incr("visits", 5) == 6
     assert c.kv.incr("visits", -10) == -4
@@ -99,7 +100,7 @@ def test_keys_are_deleted(c: Any) -> None:
     c.kv.rpush("list", "value")
     assert c.kv.delete("number", "set", "list", "nothing") == 3
     assert c.kv.delete("number") == 0
-    assert c.kv.get_int("number") is None
+    assert c.kv.get_int("number") == 0
 
 
 @pytest.mark.parametrize(
@@ -138,10 +139,31 @@ def test_without_a_default_ttl_keys_stay(backend: Backend) -> None:
 
 
 def test_text_at_the_key_of_a_number_is_told(backend: Backend, c: Any) -> None:
-    """A key that a stranger wrote text to is no number, to read or to count."""
-    backend.plant(KEY, "five")
-    with pytest.raises(coord.WrongType):
-        c.kv.get_int("thing")
-    with pytest.raises(coord.ScriptError, match="not an integer"):
-        c.kv.incr("thing")
-    assert backend.stored[KEY][1] == "five"
+    """A key with a value that coord never wrote can neither be read nor counted, and stays as it is."""
+    for value in ("five", "1.0", "9" * 4301, "0x10", " 5"):
+        backend.plant(KEY, value)
+        for call in (lambda: c.kv.get_int("thing"), lambda: c.kv.incr("thing")):
+            with pytest.raises(coord.Corrupt):
+                call()
+        assert backend.stored[KEY][1] == value
+
+
+def test_a_counter_of_a_fixed_window_keeps_its_ttl(backend: Backend, c: Any) -> None:
+    """With ``keep_ttl`` the window that the first count began ends in time."""
+    c.kv.incr("thing", ttl=60, keep_ttl=True)
+    backend.later(50)
+    assert c.kv.incr("thing", ttl=60, keep_ttl=True) == 2
+    assert backend.left(KEY) == pytest.approx(10, abs=0.2)
+    backend.later(11)
+    assert c.kv.incr("thing", ttl=60, keep_ttl=True) == 1
+
+
+def test_the_same_id_counts_once(c: Any) -> None:
+    """A caller's own id, of a message say, makes a repetition safe: it gets the first answer."""
+    for _ in range(2):
+        assert c.kv.incr("n", 5, op_id="message-1") == 5
+        assert c.kv.sadd("set", "a", "b", op_id="message-1") == 2
+        assert c.kv.rpush("list", "a", op_id="message-1") == 1
+        assert c.kv.set_if_absent("flag", op_id="message-1") is True
+    assert c.kv.set_if_absent("flag", op_id="message-2") is False
+    assert c.kv.incr("n", 5, op_id="message-2") == 10

@@ -38,7 +38,7 @@ def test_a_request_is_complete_when_all_its_work_is_done(r: Any) -> None:
     assert r.is_complete() is False
     assert r.done("semantic", "doc-2", processed=10) is True
     assert r.is_complete() is True
-    assert r.status() == {"semantic": StageStatus(11, 0, 0, {}, 0)}
+    assert r.status() == {"semantic": StageStatus(processed=11, requeue_count=0, error_count=0, errors={}, pending=0)}
 
 
 def test_stages_are_counted_apart(r: Any) -> None:
@@ -48,12 +48,17 @@ def test_stages_are_counted_apart(r: Any) -> None:
             r.add(stage, root)
     r.done("semantic", "doc-1", processed=3)
     r.done("embedding", "doc-2", processed=5)
-    assert r.status() == {"semantic": StageStatus(3, 0, 0, {}, 1), "embedding": StageStatus(5, 0, 0, {}, 1)}
+    assert r.status() == {
+        "semantic": StageStatus(processed=3, requeue_count=0, error_count=0, errors={}, pending=1),
+        "embedding": StageStatus(processed=5, requeue_count=0, error_count=0, errors={}, pending=1),
+    }
     r.done("semantic", "doc-2", processed=4)
     assert r.is_complete() is False
     r.fail("embedding", "doc-1", "no vector")
     assert r.is_complete() is True
-    assert r.status()["embedding"] == StageStatus(5, 0, 1, {"doc-1": "no vector"}, 0)
+    assert r.status()["embedding"] == StageStatus(
+        processed=5, requeue_count=0, error_count=1, errors={"doc-1": "no vector"}, pending=0
+    )
 
 
 def test_work_may_cause_more_work(r: Any) -> None:
@@ -81,7 +86,7 @@ def test_the_same_root_done_twice_counts_once(r: Any) -> None:
     assert r.done("s", "x", processed=2) is True
     assert r.done("s", "x", processed=2) is False
     assert r.fail("s", "x", "again") is False
-    assert r.status() == {"s": StageStatus(2, 0, 0, {}, 1)}
+    assert r.status() == {"s": StageStatus(processed=2, requeue_count=0, error_count=0, errors={}, pending=1)}
 
 
 def test_a_failed_root_is_done_with(r: Any) -> None:
@@ -89,7 +94,7 @@ def test_a_failed_root_is_done_with(r: Any) -> None:
     r.add("s", "x")
     assert r.fail("s", "x", "oh") is True
     assert r.done("s", "x") is False
-    assert r.status() == {"s": StageStatus(0, 0, 1, {"x": "oh"}, 0)}
+    assert r.status() == {"s": StageStatus(processed=0, requeue_count=0, error_count=1, errors={"x": "oh"}, pending=0)}
 
 
 def test_what_was_done_stays_done(r: Any) -> None:
@@ -108,7 +113,7 @@ def test_what_was_never_added_is_not_done(r: Any) -> None:
     assert r.done("s", "y") is False
     assert r.done("t", "x") is False
     assert r.fail("t", "x", "oh") is False
-    assert r.status() == {"s": StageStatus(0, 0, 0, {}, 1)}
+    assert r.status() == {"s": StageStatus(processed=0, requeue_count=0, error_count=0, errors={}, pending=1)}
 
 
 def test_requeues_are_counted(r: Any) -> None:
@@ -117,7 +122,10 @@ def test_requeues_are_counted(r: Any) -> None:
     assert r.requeue("s") is True
     assert r.requeue("s", n=4) is True
     assert r.requeue("later", n=2) is True
-    assert r.status() == {"s": StageStatus(0, 5, 0, {}, 1), "later": StageStatus(0, 2, 0, {}, 0)}
+    assert r.status() == {
+        "s": StageStatus(processed=0, requeue_count=5, error_count=0, errors={}, pending=1),
+        "later": StageStatus(processed=0, requeue_count=2, error_count=0, errors={}, pending=0),
+    }
 
 
 def test_counts_are_exact_up_to_64_bits(r: Any) -> None:
@@ -129,7 +137,7 @@ def test_counts_are_exact_up_to_64_bits(r: Any) -> None:
     assert r.status()["s"].processed == most
     with pytest.raises(coord.CountOverflow):
         r.done("s", "y", processed=1)
-    assert r.status()["s"] == StageStatus(most, 0, 0, {}, 2)
+    assert r.status()["s"] == StageStatus(processed=most, requeue_count=0, error_count=0, errors={}, pending=2)
     r.requeue("s", n=most)
     with pytest.raises(coord.CountOverflow):
         r.requeue("s")
@@ -156,7 +164,10 @@ def test_stages_and_roots_may_be_called_anything(c: Any, name: str) -> None:
     request.add(name, name)
     request.add("s", f"{name[:1_000]}:s")
     request.fail(name, name, "oh\n")
-    assert request.status() == {name: StageStatus(0, 0, 1, {name: "oh\n"}, 0), "s": StageStatus(0, 0, 0, {}, 1)}
+    assert request.status() == {
+        name: StageStatus(processed=0, requeue_count=0, error_count=1, errors={name: "oh\n"}, pending=0),
+        "s": StageStatus(processed=0, requeue_count=0, error_count=0, errors={}, pending=1),
+    }
 
 
 def test_racers_are_all_counted(backend: Backend) -> None:
@@ -180,11 +191,11 @@ def test_the_same_call_again_is_given_the_first_answer(c: Any, r: Any) -> None:
     assert c.run(done) is c.run(done) is True
     # Late, when it is done already: it is not added again.
     assert c.run(add) is True
-    assert r.status() == {"s": StageStatus(7, 0, 0, {}, 0)}
+    assert r.status() == {"s": StageStatus(processed=7, requeue_count=0, error_count=0, errors={}, pending=0)}
     r.add("t", "y")
     fail = of.fail("t", "y", "oh")
     assert c.run(fail) is c.run(fail) is True
-    assert r.status()["t"] == StageStatus(0, 0, 1, {"y": "oh"}, 0)
+    assert r.status()["t"] == StageStatus(processed=0, requeue_count=0, error_count=1, errors={"y": "oh"}, pending=0)
 
 
 def test_requeue_and_cleanup_are_remembered(server: Backend) -> None:
@@ -206,18 +217,20 @@ def test_registering_again_keeps_what_is_known(r: Any) -> None:
     """Whoever gets the message first registers; the others change nothing."""
     r.add("s", "x")
     r.register()
-    assert r.status() == {"s": StageStatus(0, 0, 0, {}, 1)}
+    assert r.status() == {"s": StageStatus(processed=0, requeue_count=0, error_count=0, errors={}, pending=1)}
 
 
 # --- unknown and gone ----------------------------------------------------------------------------
 
 
 def test_a_request_that_is_unknown_is_complete(c: Any) -> None:
-    """Nobody waits for what was never registered, or is long gone; nothing is created for it."""
+    """A request that was never registered is not waited for; nothing is created for it."""
     r = c.request("r")
     assert r.is_complete() is True
     assert r.status() == {}
-    assert r.wait(timeout=SOON) == {}
+    with pytest.raises(coord.MissingRequest):
+        r.wait(timeout=SOON)
+    assert r.wait(timeout=SOON, missing_ok=True) == {}
     assert r.add("s", "x") is False
     assert r.done("s", "x") is False
     assert r.requeue("s") is False
@@ -230,7 +243,7 @@ def test_cleanup_forgets_everything(backend: Backend, r: Any) -> None:
     r.add("s", "x")
     assert r.cleanup() is True
     assert r.cleanup() is False
-    assert [key for key in backend.stored if ":op:" not in key] == []
+    assert [key for key in backend.stored if ":op:" not in key and not key.endswith(":ended")] == []
     assert r.add("s", "x") is False
 
 
@@ -302,7 +315,7 @@ def test_waiting_for_what_is_done_returns_at_once(r: Any) -> None:
     assert r.wait() == {}
     r.add("s", "x")
     r.done("s", "x", processed=3)
-    assert r.wait(timeout=SOON) == {"s": StageStatus(3, 0, 0, {}, 0)}
+    assert r.wait(timeout=SOON) == {"s": StageStatus(processed=3, requeue_count=0, error_count=0, errors={}, pending=0)}
 
 
 def test_a_wait_that_is_over_says_so(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,9 +353,12 @@ def test_all_who_wait_are_woken(live: Live, end: str, monkeypatch: pytest.Monkey
                     await r.cleanup()
                 ends = await asyncio.gather(*tasks)
                 ends += [await asyncio.to_thread(thread.result) for thread in threads]
-        semantic, embedding = StageStatus(1, 0, 0, {}, 0), StageStatus(1, 0, 0, {}, 0)
+        semantic, embedding = (
+            StageStatus(processed=1, requeue_count=0, error_count=0, errors={}, pending=0),
+            StageStatus(processed=1, requeue_count=0, error_count=0, errors={}, pending=0),
+        )
         if end == "failed":
-            embedding = StageStatus(0, 0, 1, {"x": "oh"}, 0)
+            embedding = StageStatus(processed=0, requeue_count=0, error_count=1, errors={"x": "oh"}, pending=0)
         wanted = {} if end == "cleaned up" else {"semantic": semantic, "embedding": embedding}
         assert ends == [wanted] * 6
 
@@ -387,14 +403,17 @@ def test_who_waits_sees_the_work_of_other_processes(live_server: Live) -> None:
         crew = [context.Process(target=_do, args=(live_server.url, stage, 40)) for stage in ("semantic", "embedding")]
         for each in crew:
             each.start()
-        assert r.wait(SOON) == {stage: StageStatus(80, 0, 0, {}, 0) for stage in ("semantic", "embedding")}
+        assert r.wait(SOON) == {
+            stage: StageStatus(processed=80, requeue_count=0, error_count=0, errors={}, pending=0)
+            for stage in ("semantic", "embedding")
+        }
         for each in crew:
             each.join(SOON)
             assert each.exitcode == 0
 
 
 def test_who_waits_for_a_request_that_expires_is_let_go(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work that never comes to an end, and a request whose keys are gone: the next look finds it unknown."""
+    """A request that expires, or is lost, is not finished: its waiters learn that."""
     monkeypatch.setattr("coord.leases._LOOK_AGAIN", 0.1)
     with live.connect() as c:
         c.request("r").register()
@@ -402,4 +421,5 @@ def test_who_waits_for_a_request_that_expires_is_let_go(live: Live, monkeypatch:
         waiter = Thread(lambda: c.request("r").wait(SOON))
         until(lambda: waiters(c, KEY) == 1, "the waiter")
         live.lose(KEY)
-        assert waiter.result() == {}
+        with pytest.raises(coord.MissingRequest, match="'r'"):
+            waiter.result()

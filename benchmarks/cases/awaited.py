@@ -55,8 +55,10 @@ async def _coord(url: str) -> AsyncIterator[AsyncOperation]:
         yield lambda i: c.once(f"{i}")
 
 
-def _words(i: int) -> tuple[str, str, int]:
-    return f"{PREFIX}once:{{{i}}}", f"nonce-{i}", 45_000
+def _words(i: int) -> tuple[str | int, ...]:
+    """Return two keys and the arguments of ``once``, as coord sends them."""
+    key, nonce = f"{PREFIX}once:{{{i}}}", f"nonce-{i}"
+    return key, f"{key}:answered:{nonce}", "", nonce, 45_000, 0, 60_000, "0"
 
 
 @asynccontextmanager
@@ -64,7 +66,7 @@ async def _redis_asyncio(url: str) -> AsyncIterator[AsyncOperation]:
     sha = source("once").sha
     pool = redis.asyncio.BlockingConnectionPool.from_url(url, max_connections=MOST_CONNECTIONS, timeout=60)
     async with redis.asyncio.Redis(connection_pool=pool) as client:
-        yield lambda i: client.evalsha(sha, 1, *_words(i))
+        yield lambda i: client.evalsha(sha, 2, *_words(i))
         await pool.aclose()
 
 
@@ -75,8 +77,8 @@ async def _coredis(url: str) -> AsyncIterator[AsyncOperation]:
     sha = source("once").sha
 
     async def once(i: int) -> object:
-        key, *argv = _words(i)
-        return await client.evalsha(sha, keys=[key], args=argv)
+        words = _words(i)
+        return await client.evalsha(sha, keys=words[:2], args=words[2:])
 
     async with coredis.Redis.from_url(url, max_connections=MOST_CONNECTIONS) as client:
         yield once
@@ -96,8 +98,8 @@ async def _glide(url: str) -> AsyncIterator[AsyncOperation]:
     script: Any = glide.Script(source("once").source)
 
     async def once(i: int) -> object:
-        key, nonce, ttl_ms = _words(i)
-        return await client.invoke_script(script, keys=[key], args=[nonce, str(ttl_ms)])
+        words = list(map(str, _words(i)))
+        return await client.invoke_script(script, keys=words[:2], args=words[2:])
 
     yield once
     await client.close()
@@ -107,7 +109,7 @@ async def _glide(url: str) -> AsyncIterator[AsyncOperation]:
 async def _floor(url: str) -> AsyncIterator[AsyncOperation]:
     bare = await floor.BareProtocol.connect(floor.Address(url))
     sha = source("once").sha
-    yield lambda i: bare.ask("EVALSHA", sha, 1, *_words(i))
+    yield lambda i: bare.ask("EVALSHA", sha, 2, *_words(i))
     bare.close()
 
 

@@ -128,8 +128,15 @@ def _never_cleaned(name: str) -> Operation:
 Anywhere = Callable[[Any, int], Any]
 """An operation of a coordinator, or one that builds a Call."""
 
+
+def _barrier_keys(at: Any) -> tuple[str, str]:
+    key = at.key("barrier", "bench")
+    return key, f"{key}:last"
+
+
 SCRIPTS: dict[str, Anywhere] = {
     "once": lambda at, i: at.once(f"{i}"),
+    "forget": lambda at, i: at.forget(f"{i}"),
     "claim": lambda at, i: claims.take(at, f"{i}", "owner", f"nonce-{i}", 30_000),
     "renew": lambda at, _: claims.renew(at, "job", "nonce", 30_000),
     "release": lambda at, i: claims.release(at, "job", f"nonce-{i}"),
@@ -154,7 +161,7 @@ SCRIPTS: dict[str, Anywhere] = {
     "barrier_arrive": lambda at, i: at.barrier("bench").arrive(f"{i}"),
     "barrier_status": lambda at, _: at.barrier("bench").status(),
     "barrier_abort": lambda at, i: at.barrier(f"{i}").abort(),
-    "barrier_fire": lambda at, i: at.call(barriers.FIRE, (at.key("barrier", "bench"),), ("attempt", f"{i}"), bool),
+    "barrier_fire": lambda at, i: at.call(barriers.FIRE, _barrier_keys(at), ("attempt", f"{i}"), bool),
     "request_register": lambda at, i: at.request(f"{i}").register(),
     "request_add": lambda at, i: at.request("bench").add("stage", f"{i}"),
     "request_done": lambda at, i: at.request("bench").done("stage", f"{i}"),

@@ -41,5 +41,6 @@ class Slots:
         # Numbered from there on, so that those of another power are others.
         slots = 1 << in_flight.bit_length()
         at = script.sequence_at
-        key, op = keys
-        return (key, f"{op}{self._name}.{slots + sequence % slots}"), argv[:at] + (sequence,) + argv[at + 1 :]  # noqa: RUF005  # half the time of unpacking
+        op = f"{keys[1]}{self._name}.{slots + sequence % slots}"
+        named = (keys[0], op) if len(keys) == 2 else (keys[0], op, *keys[2:])
+        return named, argv[:at] + (sequence,) + argv[at + 1 :]  # noqa: RUF005  # half the time of unpacking

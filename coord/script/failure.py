@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from coord.errors import CoordError, CountOverflow, ScriptError, WrongType
+from coord.errors import CoordError, Corrupt, CountOverflow, ScriptError, WrongType
 from coord.script.script import Script
 
 __all__ = ["script_failed"]
@@ -23,6 +23,8 @@ def script_failed(script: Script, text: str) -> CoordError:
         return WrongType(f"{script.name}: the key holds another kind of value; nothing was changed")
     if "would overflow" in text or text.startswith("COORD_OVERFLOW"):
         return CountOverflow(f"{script.name}: {_sentence(text)}")
+    if text.startswith("COORD_CORRUPT") or "value is not an integer" in text:
+        return Corrupt(f"{script.name}: the key holds what coord never wrote; nothing was changed")
     line = _LINE.search(text)
     place = None if line else _PLACE.match(text)
     if place and (code := script.line(int(place[2])).strip()):

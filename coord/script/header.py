@@ -101,6 +101,11 @@ class Header:
         """Where ``sequence`` is in ARGV, just before ``remember_ms``; -1 when its operation ids have none."""
         return self._place("sequence")
 
+    @property
+    def repeated_at(self) -> int:
+        """Where ``repeated`` is in ARGV; -1 when the script does not ask whether a call was sent before."""
+        return self._place("repeated")
+
     def _place(self, word: str) -> int:
         words = [argument.word for argument in self.argv]
         return words.index(word) if word in words else -1
@@ -232,6 +237,12 @@ def _check_ids(header: Header, file: str, line: int) -> None:
     """Refuse the words of operation ids where they are not one: the transport writes at their places."""
     words = {argument.word: argument for argument in header.argv}
     remember, sequence = words.get("remember_ms"), words.get("sequence")
+    repeated = words.get("repeated")
+    if repeated is not None and (repeated.type != "0|1" or repeated.repeats):
+        raise ConfigError(
+            f"{file}:{repeated.line}: 'repeated' tells that an earlier copy of a call may still be executed: its type "
+            "is 0|1; give any other argument another name"
+        )
     if header.repeat == "remembered":
         if remember is None or remember.type != "ms?" or remember.repeats:
             raise ConfigError(
@@ -251,14 +262,14 @@ def _check_ids(header: Header, file: str, line: int) -> None:
         return
     is_id = (
         header.remember_at == header.sequence_at + 1
-        and sequence.type == "count"
-        and len(header.keys) == 2
+        and sequence.type in ("count", "int")
+        and len(header.keys) >= 2
         and header.keys[1].shape == f"{header.keys[0].shape}:op:<op_id>"
     )
     if not is_id:
         raise ConfigError(
-            f"{file}:{sequence.line}: 'sequence' belongs to operation ids: it is a count just before 'remember_ms', "
-            "and the second of two keys is the first with :op:<op_id>; give any other argument another name"
+            f"{file}:{sequence.line}: 'sequence' belongs to operation ids: it is a count or an int just before "
+            "'remember_ms', and the second key is the first with :op:<op_id>; give any other argument another name"
         )
 
 

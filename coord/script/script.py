@@ -99,6 +99,11 @@ class Script:
         """Where ``sequence`` is in ARGV, just before ``remember_ms``; -1 when its operation ids have none."""
         return self.header.sequence_at if self.header else -1
 
+    @cached_property
+    def repeated_at(self) -> int:
+        """Where ``repeated`` is in ARGV: "1" when an earlier copy of the call may still be executed; -1: nowhere."""
+        return self.header.repeated_at if self.header else -1
+
     def line(self, number: int) -> str:
         """Return one line of the source, counted from 1; "" when there is none."""
         lines = self.source.split("\n")

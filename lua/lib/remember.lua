@@ -1,6 +1,7 @@
--- remember: keep an operation's answer for its repetitions; 0 ms: it has no id.
+-- remember: keep the answer of an operation that was done; 0 ms: it has no id.
 local function remember(op, sequence, remember_ms, answer)
   if remember_ms ~= "0" then
-    redis.call("SET", op, sequence .. "|" .. answer, "PX", remember_ms)
+    local call = string.sub(sequence, 1, 1) == "-" and "0" or sequence
+    redis.call("SET", op, call .. "|" .. answer, "PX", remember_ms)
   end
 end

@@ -64,7 +64,9 @@ def _outcome(c: Any, example: Example, look: Any, line: LossyProxy, accident: Ac
         line.arm(fault)
     told = example.run(at)
     assert not line.armed, "the operation sent fewer commands than it was to lose"
-    return _tidy(repr(told)), sorted(_tidy(f"{key} {_value(look, key)}") for key in look.keys("*"))
+    # Remembered for late copies of a call that was sent again.
+    kept = [key for key in look.keys("*") if ":answered:" not in key]
+    return _tidy(repr(told)), sorted(_tidy(f"{key} {_value(look, key)}") for key in kept)
 
 
 def _value(look: Any, key: str) -> Any:
@@ -86,7 +88,7 @@ def _value(look: Any, key: str) -> Any:
 
 def _tidy(text: str) -> str:
     """A text without what differs from one time to the next: nonces, fences, seconds."""
-    return re.sub(r"slot-[\w.-]+|(?<=')\d+(?=\|)|[\w-]{16}\d+|\d{12,}|\d+\.\d+", "#", text)
+    return re.sub(r"(?:slot|call)-[\w.-]+|(?<=')\d+(?=\|)|[\w-]{16}\d+|\d{12,}|\d+\.\d+", "#", text)
 
 
 # --- what cannot be repeated ---------------------------------------------------------------------

@@ -22,7 +22,7 @@ from coord.redis.slots import Slots
 from coord.testing.proxy import LossyProxy
 from coord.testing.servers import Server
 
-KEYS, ARGV = ("coord:kv:{x}", "coord:kv:{x}:op:"), (1, 60_000, 0, 30_000)
+KEYS, ARGV = ("coord:kv:{x}", "coord:kv:{x}:op:"), (1, 60_000, 0, 1, 30_000, 0)
 
 
 @given(st.lists(st.booleans(), max_size=300))
@@ -49,7 +49,7 @@ def test_two_connections_have_no_seat_in_common() -> None:
     ("keys", "argv"),
     [
         pytest.param((KEYS[0], f"{KEYS[1]}mine"), ARGV, id="it has an id"),
-        pytest.param(KEYS, (1, 60_000, 0, 0), id="it wants none"),
+        pytest.param(KEYS, (1, 60_000, 0, 1, 0, 0), id="it wants none"),
     ],
 )
 def test_a_call_that_wants_no_id_is_given_none(keys: tuple[str, ...], argv: tuple[int, ...]) -> None:

@@ -45,7 +45,7 @@ def blocking(c: coord.Coordinator) -> None:
     assert_type(stats.peek("id"), dict[str, int] | None)
 
     assert_type(c.kv.incr("n", 5, ttl=60), int)
-    assert_type(c.kv.get_int("n"), int | None)
+    assert_type(c.kv.get_int("n"), int)
     assert_type(c.kv.set_if_absent("flag", ttl=60), bool)
     assert_type(c.kv.sadd("set", "a", "b"), int)
     assert_type(c.kv.srem("set", "a"), int)
@@ -92,7 +92,7 @@ async def awaited(c: coord.AsyncCoordinator) -> None:
     assert_type(await stats.peek("id"), dict[str, int] | None)
 
     assert_type(await c.kv.incr("n", 5), int)
-    assert_type(await c.kv.get_int("n"), int | None)
+    assert_type(await c.kv.get_int("n"), int)
     assert_type(await c.kv.set_if_absent("flag", ttl=60), bool)
     assert_type(await c.kv.sadd("set", "a"), int)
     assert_type(await c.kv.srem("set", "a"), int)

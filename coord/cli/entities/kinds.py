@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from coord.cli.entities.keys import EntityKey
@@ -53,7 +53,7 @@ def lasting(seconds: float | None) -> str:
 
 
 def _details_of_claim(holder: Holder | None) -> Details | None:
-    return holder and {"owner": holder.owner, "fence": holder.fence}
+    return None if holder is None else {"owner": holder.owner, "fence": holder.fence}
 
 
 def _details_of_version(version: int) -> Details | None:
@@ -74,7 +74,7 @@ def _summary_of_counts(details: Details) -> str:
 def _details_of_barrier(status: BarrierStatus | None) -> Details | None:
     if status is None:
         return None
-    details: Details = status._asdict()
+    details: Details = asdict(status)
     details["deadline_in"] = details.pop("expires_in")
     return details
 
@@ -92,7 +92,7 @@ def _summary_of_barrier(details: Details) -> str:
 
 def _details_of_request(stages: dict[str, StageStatus]) -> Details:
     pending = sum(stage.pending for stage in stages.values())
-    return {"pending": pending, "stages": {name: stage._asdict() for name, stage in stages.items()}}
+    return {"pending": pending, "stages": {name: asdict(stage) for name, stage in stages.items()}}
 
 
 def _summary_of_request(details: Details) -> str:
