@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,12 @@ from coord.testing.sim.topology import topologies
 from coord.testing.sim.workloads import FAMILIES
 
 _CHUNK = 250
+
+_WORKLOADS = {
+    f"{family}.{workload.__name__}": (family, number)
+    for family, workloads in FAMILIES.items()
+    for number, workload in enumerate(workloads)
+}
 
 
 @dataclass(frozen=True)
@@ -37,13 +42,14 @@ def _run(job: _Job) -> tuple[_Job, Report, str]:
         return job, failed.report, str(failed)
 
 
-def _jobs(families: Sequence[str], kinds: Sequence[str], seeds: int, first: int) -> list[_Job]:
+def _jobs(chosen: Sequence[tuple[str, int]], kinds: Sequence[str], seeds: int, first: int) -> list[_Job]:
     """Deal the seeds out evenly: to families, to their workloads, and to the topologies."""
     jobs: list[_Job] = []
-    for family in families:
-        places = [(number, topology) for number in range(len(FAMILIES[family])) for topology in kinds]
-        each = max(1, -(-seeds // (len(families) * len(places))))
-        for number, topology in places:
+    families = {family for family, _ in chosen}
+    for family, number in chosen:
+        workloads = sum(each == family for each, _ in chosen)
+        each = max(1, -(-seeds // (len(families) * workloads * len(kinds))))
+        for topology in kinds:
             jobs += [
                 _Job(family, number, topology, first + start, min(_CHUNK, each - start))
                 for start in range(0, each, _CHUNK)
@@ -56,24 +62,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m coord.testing.sim", description=__doc__)
     parser.add_argument("--seeds", type=int, default=3_000, help="how many runs in all (default: 3,000)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default: 0)")
-    parser.add_argument("--family", action="append", choices=sorted(FAMILIES), help="only this family; may be repeated")
+    parser.add_argument(
+        "--only", action="append", help="FAMILY or FAMILY.WORKLOAD, such as claims.ghosts; may be repeated"
+    )
     parser.add_argument(
         "--topology", action="append", choices=sorted(topologies), help="only this one; may be repeated"
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--stop", action="store_true", help="stop at the first violation")
     chosen = parser.parse_args(arguments)
-    families = chosen.family or list(FAMILIES)
-    jobs = _jobs(families, chosen.topology or list(topologies), chosen.seeds, chosen.first)
-    totals = {family: Report() for family in families}
+    wanted = [place for place in _WORKLOADS if not chosen.only or {place, place.partition(".")[0]} & set(chosen.only)]
+    if not wanted:
+        parser.error(f"there is no such workload: there are {', '.join(_WORKLOADS)}")
+    jobs = _jobs(
+        [_WORKLOADS[place] for place in wanted], chosen.topology or list(topologies), chosen.seeds, chosen.first
+    )
+    totals = {job.family: Report() for job in jobs}
     failures: list[str] = []
-    began = time.strftime("%H:%M:%S")
-    print(f"{sum(job.count for job in jobs):,} runs of {len(families)} families, {chosen.jobs} processes, from {began}")
+    print(f"{sum(job.count for job in jobs):,} runs of {', '.join(wanted)}; {chosen.jobs} processes", flush=True)
     with ProcessPoolExecutor(chosen.jobs) as pool:
-        for job, report, failure in pool.map(_run, jobs):
+        for job, report, failure in map(_run, jobs) if chosen.jobs == 1 else pool.map(_run, jobs):
             totals[job.family].merge(report)
             if failure:
                 failures.append(failure)
                 print(failure, file=sys.stderr, flush=True)
+                if chosen.stop:
+                    pool.shutdown(cancel_futures=True)
+                    break
     _print(totals, failures)
     return 1 if failures else 0
 

@@ -359,6 +359,7 @@ class Sim:
                     error = context.get("exception")
                     raise Violation(f"the event loop was told: {context.get('message')}: {error!r}")
             self._nothing_left()
+            self._all_expire()
         finally:
             self.loop.close()
 
@@ -368,6 +369,13 @@ class Sim:
             process = _process_of(task)
             if not task.done() and process is not None and process.alive and process.name.startswith("client"):
                 raise Violation(f"a task of {process.name} goes on after aclose(): {_where(task)}")
+
+    def _all_expire(self) -> None:
+        """No key of a run is permanent."""
+        for server in self.topology.servers:
+            permanent = [key for key, (_, _, left_ms) in server.space.dump().items() if left_ms < 0]
+            if permanent:
+                raise Violation(f"keys without a TTL: {', '.join(permanent)}")
 
     @contextlib.contextmanager
     def _logged(self) -> Generator[None]:

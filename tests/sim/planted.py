@@ -1,0 +1,198 @@
+"""Bugs to plant into a copy of coord, each a small patch to a twin or to the client, and the workload that finds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["PLANTED", "Planted"]
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A bug: in ``file``, ``old`` becomes ``new``. ``workload`` finds it within ``seeds`` runs on ``topology``."""
+
+    name: str
+    workload: str
+    file: str
+    old: str
+    new: str
+    topology: str = "standalone"
+    seeds: int = 400
+
+
+PLANTED = (
+    Planted(
+        "a claim ignores the tombstone of its nonce",
+        "claims.ghosts",
+        "claims.py",
+        "    if space.exists(tombstone):\n",
+        "    if space.exists(tombstone) and not nonce:\n",
+        seeds=1000,
+    ),
+    Planted(
+        "a release does not compare the nonce",
+        "claims.leases",
+        "claims.py",
+        "    if attempt == nonce:\n        space.set(tombstone",
+        "    if attempt:\n        space.set(tombstone",
+    ),
+    Planted(
+        "the deadline counts from the reply",
+        "claims.leases",
+        "leases.py",
+        "    return lease(ops, name, owner, grant, ttl_ms, started) if grant.granted else None\n",
+        "    return lease(ops, name, owner, grant, ttl_ms, monotonic()) if grant.granted else None\n",
+    ),
+    Planted(
+        "a fence is counted, and starts again once the key is gone",
+        "claims.leases",
+        "lualib.py",
+        "    return str(max(seconds * 1_000_000 + micros, int(before or 0) + 1))\n",
+        "    return str(int(before or 0) + 1)\n",
+    ),
+    Planted(
+        "a fence is the clock alone, which can go back",
+        "claims.leases",
+        "lualib.py",
+        "    return str(max(seconds * 1_000_000 + micros, int(before or 0) + 1))\n",
+        "    return str(seconds * 1_000_000 + micros)\n",
+        seeds=1000,
+    ),
+    Planted(
+        "a claim has no TTL",
+        "claims.leases",
+        "claims.py",
+        '    space.set(claim, f"{owner}|{nonce}|{fence}", px=ttl_ms)\n',
+        '    space.set(claim, f"{owner}|{nonce}|{fence}")\n',
+    ),
+    Planted(
+        "a cancelled claim is not taken back",
+        "claims.ghosts",
+        "leases.py",
+        "        yield _compensation(ops, name, attempt, ttl_ms)\n        raise\n",
+        "        raise\n",
+    ),
+    Planted(
+        "a cancelled release is forgotten",
+        "claims.ghosts",
+        "leases.py",
+        "        lease._stop_renewing()\n        yield compensation\n        raise\n",
+        "        lease._stop_renewing()\n        raise\n",
+        seeds=1000,
+    ),
+    Planted(
+        "a loss is not told to the holder whose renewal was refused",
+        "claims.leases",
+        "leases.py",
+        "        lease._mark_lost()\n    return renewed\n",
+        "        pass\n    return renewed\n",
+        seeds=1000,
+    ),
+    Planted(
+        "the end of a lease is told late",
+        "claims.leases",
+        "leases.py",
+        "        yield Sleep(max(0.0, lease._deadline - monotonic()), 0.0)\n",
+        "        yield Sleep(max(0.0, lease._deadline - monotonic()) + 0.5, 0.0)\n",
+    ),
+    Planted(
+        "a repeated once is told that another was first",
+        "claims.windows",
+        "claims.py",
+        "        return 1 if first == nonce else 0\n",
+        "        return 0\n",
+    ),
+    Planted(
+        "a merge forgets its operation id",
+        "stats.pieces",
+        "stats.py",
+        '    remember(space, op, sequence, remember_ms, "1")\n',
+        '    remember(space, op, sequence, 0, "1")\n',
+    ),
+    Planted(
+        "a batch that was taken is not kept for the repetition",
+        "stats.pieces",
+        "stats.py",
+        "        space.rename(stats, batch)\n        space.pexpire(batch, remember_ms)\n",
+        "        space.delete(stats)\n",
+    ),
+    Planted(
+        "what may have run is repeated, whatever the script says",
+        "stats.pieces",
+        "redis/retry.py",
+        "        self._maybe_ran = True\n        if self._repeatable:\n",
+        "        self._maybe_ran = True\n        if self:\n",
+    ),
+    Planted(
+        "what cannot be repeated is reported as not run",
+        "stats.pieces",
+        "redis/retry.py",
+        "        self._maybe_ran = True\n        if self._repeatable:\n",
+        "        if self._repeatable:\n",
+    ),
+    Planted(
+        "an increment forgets its operation id",
+        "kv.counts",
+        "kv.py",
+        "    remember(space, op, sequence, remember_ms, total)\n",
+        "    remember(space, op, sequence, 0, total)\n",
+    ),
+    Planted(
+        "two calls in a row have the same sequence number",
+        "kv.counts",
+        "redis/slots.py",
+        "        self._sequence = sequence = self._sequence + 1\n",
+        "        sequence = self._sequence + 1\n",
+    ),
+    Planted(
+        "a script that the server forgot is not loaded again",
+        "versions.bumps",
+        "redis/retry.py",
+        "        self.needs_script = True\n",
+        "        self.needs_script = False\n",
+    ),
+    Planted(
+        "the reply of a caller that has left goes to the next",
+        "kv.counts",
+        "redis/asyncconnection.py",
+        "            future = popleft()\n",
+        "            future = popleft()\n            while future.done() and self._pending:\n"
+        "                future = popleft()\n",
+    ),
+    Planted(
+        "compare and bump accepts a version that was replaced",
+        "versions.bumps",
+        "versions.py",
+        '    if (newest or "0") != str(known):\n',
+        '    if int(newest or "0") < known:\n',
+    ),
+    Planted(
+        "a member counts each time it arrives",
+        "barriers.arrivals",
+        "barriers.py",
+        "    if place or not open or",
+        "    if not open or",
+    ),
+    Planted(
+        "a callback runs for each watcher",
+        "barriers.watchers",
+        "barriers.py",
+        "    return int(fired == nonce)\n",
+        "    return 1\n",
+    ),
+    Planted(
+        "a piece is done each time somebody says so",
+        "requests.pieces",
+        "requests.py",
+        '    if before != "pending":\n',
+        "    if before is None:\n",
+    ),
+    Planted(
+        "a request is complete one piece early",
+        "requests.pieces",
+        "requests.py",
+        "            if not reply or reply[0] == 0:\n",
+        "            if not reply or reply[0] <= 1:\n",
+    ),
+)
+"""Every bug that simulation has to find."""
