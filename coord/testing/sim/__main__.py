@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 from coord.testing.sim.simulate import Report, SimulationFailed, simulate
-from coord.testing.sim.topology import topologies
+from coord.testing.sim.topologies import TOPOLOGIES
 from coord.testing.sim.workloads import FAMILIES
 
 _CHUNK = 250
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--only", action="append", help="FAMILY or FAMILY.WORKLOAD, such as claims.ghosts; may be repeated"
     )
     parser.add_argument(
-        "--topology", action="append", choices=sorted(topologies), help="only this one; may be repeated"
+        "--topology", action="append", choices=sorted(TOPOLOGIES), help="only this one; may be repeated"
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     parser.add_argument("--stop", action="store_true", help="stop at the first violation")
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not wanted:
         parser.error(f"there is no such workload: there are {', '.join(_WORKLOADS)}")
     jobs = _jobs(
-        [_WORKLOADS[place] for place in wanted], chosen.topology or list(topologies), chosen.seeds, chosen.first
+        [_WORKLOADS[place] for place in wanted], chosen.topology or list(TOPOLOGIES), chosen.seeds, chosen.first
     )
     totals = {job.family: Report() for job in jobs}
     failures: list[str] = []

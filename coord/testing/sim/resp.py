@@ -1,8 +1,11 @@
-"""The server's side of RESP2: commands from bytes, replies to bytes."""
+"""The server's side of the protocol: commands from bytes, replies to bytes.
+
+RESP2, and of RESP3 the maps: redis-py asks sentinels in it.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from coord.errors import ReplyError
 
@@ -51,8 +54,8 @@ def _command(buffer: bytes) -> tuple[list[str], int] | None:
     return words, at
 
 
-def encode(reply: Any) -> bytes:
-    """Return a reply as it goes over the wire."""
+def encode(reply: Any, protocol: int = 2) -> bytes:
+    """Return a reply as it goes over the wire; a dict is a map in RESP3, and its items in a row in RESP2."""
     if isinstance(reply, ReplyError):
         return f"-{reply}\r\n".encode()
     if isinstance(reply, Status):
@@ -64,4 +67,8 @@ def encode(reply: Any) -> bytes:
     if isinstance(reply, str):
         data = reply.encode("utf-8", "surrogateescape")
         return b"$%d\r\n%s\r\n" % (len(data), data)
-    return b"*%d\r\n%s" % (len(reply), b"".join(map(encode, reply)))
+    items = reply
+    if isinstance(reply, dict):
+        items = [word for pair in cast("dict[str, Any]", reply).items() for word in pair]
+    head = b"%%%d" % len(reply) if protocol == 3 and isinstance(reply, dict) else b"*%d" % len(items)
+    return head + b"\r\n" + b"".join([encode(item, protocol) for item in items])

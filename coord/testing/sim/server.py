@@ -166,12 +166,13 @@ class SimSession:
         self._duplicate = duplicate
         self._reader = CommandReader()
         self._channels: dict[str, str] = {}
+        self._protocol = 2
         self.asking = False
 
     def receive(self, data: bytes) -> None:
         """Run the commands that have arrived, and send the replies in one write."""
         commands = self._reader.feed(data)
-        replies = [encode(reply) for words in commands for reply in self._answer(words)]
+        replies = [encode(reply, self._protocol) for words in commands for reply in self._answer(words)]
         if replies:
             self._reply(b"".join(replies))
 
@@ -184,6 +185,10 @@ class SimSession:
     def hears(self, channel: str) -> bool:
         """Whether it is subscribed to a channel."""
         return channel in self._channels
+
+    def hears_sharded(self, channel: str) -> bool:
+        """Whether it is subscribed to a sharded channel."""
+        return self._channels.get(channel) == "smessage"
 
     def push(self, channel: str, message: str) -> None:
         """Send what was published."""
@@ -218,7 +223,10 @@ class SimSession:
             case "INFO":
                 return server.info()
             case "HELLO":
-                return ["server", "redis", "version", _VERSION, "proto", 2]
+                self._protocol = int(words[1]) if len(words) > 1 else self._protocol
+                return {"server": "redis", "version": _VERSION, "proto": self._protocol}
+            case "CLIENT" if words[1].upper() not in ("SETINFO", "SETNAME"):
+                return ReplyError(f"ERR unknown subcommand '{words[1]}'. Try CLIENT HELP.")
             case "CLIENT" | "SELECT" | "AUTH" | "ASKING":
                 return OK
             case "TIME":

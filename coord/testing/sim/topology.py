@@ -11,13 +11,14 @@ from coord.testing.sim.loop import SimLoop
 from coord.testing.sim.network import Network
 from coord.testing.sim.server import SimServer
 
-__all__ = ["Standalone", "Topology", "strike", "topologies"]
+__all__ = ["Standalone", "Topology", "strike"]
 
 
 class Topology:
     """Servers, where clients connect, and the events that may befall them."""
 
     kinds: tuple[str, ...] = SERVER
+    may_lose_writes = False
     lost_writes = False
     """Whether a copy took over that lacked something."""
 
@@ -80,6 +81,3 @@ def strike(topology: Topology, server: SimServer, kind: str, draw: Random) -> No
             topology.network.reset_all(server)
         case _:
             raise ValueError(f"no server has a fault {kind!r}")
-
-
-topologies: dict[str, Callable[..., Topology]] = {"standalone": Standalone}

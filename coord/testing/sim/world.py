@@ -12,13 +12,22 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 import coord
 from coord.coordinator import AsyncCoordinator
-from coord.errors import CoordError, LeaseLost, OutcomeUnknown, Unavailable, WaitTimeout
+from coord.errors import (
+    CoordError,
+    LeaseLost,
+    MissingBarrier,
+    MissingRequest,
+    OutcomeUnknown,
+    Unavailable,
+    WaitTimeout,
+)
 from coord.script import Script
 from coord.testing.sim.faults import CLIENT, FaultPlan, Faults
 from coord.testing.sim.loop import START_SECONDS, SimLoop
 from coord.testing.sim.network import Network
 from coord.testing.sim.process import Process
-from coord.testing.sim.topology import Topology, topologies
+from coord.testing.sim.topologies import TOPOLOGIES
+from coord.testing.sim.topology import Topology
 
 __all__ = ["Client", "Outcome", "Sim", "Step", "Violation"]
 
@@ -27,6 +36,8 @@ T = TypeVar("T")
 
 _EXPECTED = (Unavailable, OutcomeUnknown, LeaseLost, WaitTimeout)
 """What an operation may answer under faults, and nothing else."""
+
+_MISSING = (MissingBarrier, MissingRequest)
 
 _CALM_SECONDS = 45.0
 """Longer than a claim that nobody holds is taken back, and than every fault lasts."""
@@ -117,12 +128,14 @@ class Client:
         self._attempts += 1
         self.sim.operations += 1
         place = f"cancel/{self.name}.{self._attempts}"
+        # A copy that took over may lack the entity.
+        expected = (*_EXPECTED, *_MISSING) if self.sim.topology.may_lose_writes else _EXPECTED
         draw = self.sim.plan.on_operation(place)
         if draw is None:
-            return await _outcome(operation(*arguments, **options))
+            return await _outcome(operation(*arguments, **options), expected)
         cancelling = CancelAt(operation(*arguments, **options), draw.choice((1, 1, 2, 2, 3, 4, 6, 9)))
         try:
-            return await _outcome(cancelling)
+            return await _outcome(cancelling, expected)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not cancelling.fired or task is None:
@@ -135,8 +148,13 @@ class Client:
                 self.sim.note(self.name, "cancelled", self._attempts)
 
     async def surely(self, operation: Callable[P, Awaitable[T]], *arguments: P.args, **options: P.kwargs) -> T:
-        """Make one operation again and again, until it is answered; return the answer."""
+        """Make one operation again and again, until it is answered; return the answer.
+
+        None when the entity was lost with what a copy lacked.
+        """
         while not (got := await self.attempt(operation, *arguments, **options)).is_done:
+            if isinstance(got.error, _MISSING):
+                break
             await self.sleep(0.1)
         return got.value  # type: ignore[return-value]  # it is done: None is an answer only where T has it
 
@@ -145,10 +163,10 @@ class Client:
         await asyncio.sleep(seconds)
 
 
-async def _outcome(operation: Awaitable[T]) -> Outcome[T]:
+async def _outcome(operation: Awaitable[T], expected: tuple[type[CoordError], ...]) -> Outcome[T]:
     try:
         return Outcome(await operation)
-    except _EXPECTED as error:
+    except expected as error:
         return Outcome(error=error)
 
 
@@ -219,7 +237,7 @@ class Sim:
         self._traced = traced
         self.network = Network(self.loop, self.plan, self.note)
         self.loop.network = self.network
-        self.topology: Topology = topologies[topology](self.loop, self.network, self.plan, self.note, scripts)
+        self.topology: Topology = TOPOLOGIES[topology](self.loop, self.network, self.plan, self.note, scripts)
         self.url = self.topology.url
         self._schedule()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from coord.barriers import BarrierStatus
+from coord.errors import MissingBarrier
 from coord.testing.sim.world import Client, Sim
 
 __all__ = ["arrivals", "watchers"]
@@ -31,6 +32,8 @@ class _Arrivals:
     async def _arrive(self, client: Client, number: int) -> None:
         barrier = client.c.barrier(f"gate-{number}")
         while not (got := await client.attempt(barrier.arrive, client.name)).is_done:
+            if isinstance(got.error, MissingBarrier):
+                return
             if not got.is_known:
                 self._unsure.add(number)
             await client.sleep(0.1)

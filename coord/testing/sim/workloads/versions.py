@@ -59,7 +59,14 @@ class _Bumps:
         told = stale is False and oldest < newest and not self._sim.topology.lost_writes
         self._sim.check(not told, f"{oldest} is not stale, and {newest} was given before")
 
+    async def see(self, client: Client) -> None:
+        """With all faults over, a version is given, and it is the newest."""
+        began = self._sim.now
+        self._grew(began, await client.c.bump("doc"), client)
+
 
 async def bumps(sim: Sim) -> None:
     """Clients bump, look, and compare and bump one name."""
-    await sim.run(_Bumps(sim).work, clients=3)
+    them = _Bumps(sim)
+    await sim.run(them.work, clients=3)
+    await sim.look(them.see)
