@@ -59,6 +59,20 @@ PLANTED = (
         seeds=1000,
     ),
     Planted(
+        "a release publishes no notice",
+        "claims.handovers",
+        "claims.py",
+        '        space.publish(claim, "free")\n',
+        "        pass\n",
+    ),
+    Planted(
+        "a waiter does not look once it is subscribed",
+        "claims.handovers",
+        "notifier.py",
+        "            found.notify = True\n            self.notify(channel)\n",
+        "            found.notify = True\n",
+    ),
+    Planted(
         "a claim has no TTL",
         "claims.leases",
         "claims.py",

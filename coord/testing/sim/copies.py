@@ -35,7 +35,7 @@ def _copied(entry: tuple[str, Any, int], now_ms: int) -> Copied:
 
 def put(space: Keyspace, copies: dict[str, Copied | None]) -> None:
     """Give keys what they held elsewhere."""
-    space.call(_put, copies)  # type: ignore[arg-type]  # no words of a script: this is no script
+    space.call(_put, copies)
 
 
 _WRITES = {"hash": "HSET", "set": "SADD", "list": "RPUSH", "zset": "ZADD"}

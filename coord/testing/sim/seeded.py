@@ -45,6 +45,7 @@ class Seeded:
     def begin(self, loop: SimLoop, seed: int) -> None:
         """Start a run: time is the loop's, and all that is random begins anew."""
         self._loop = loop
+        self.threads = 0
         random.seed(seed)
         self._bytes.seed(seed)
         restart_ids("simulated")

@@ -16,7 +16,7 @@ from coord.testing.sim.faults import Faults
 from coord.testing.sim.run import Run
 from coord.testing.sim.seeded import Seeded, seeded
 from coord.testing.sim.shrink import smallest
-from coord.testing.sim.world import Sim
+from coord.testing.sim.world import Sim, Violation
 
 __all__ = ["Report", "SimulationFailed", "replay", "simulate"]
 
@@ -202,7 +202,7 @@ def _play(sources: Seeded, sim: Sim, workload: Workload) -> Run:
         return Run(sim, error)
     finally:
         sources.end()
-    return Run(sim, None)
+    return Run(sim, Violation("a thread was started, whose time is not simulated") if sources.threads else None)
 
 
 def _name(workload: Workload) -> str:

@@ -365,21 +365,25 @@ class Sim:
 
     def play(self, workload: Callable[[Sim], Coroutine[Any, Any, None]]) -> None:
         """Run a workload to its end; raises what it found."""
-        try:
-            with self._logged():
+        with self._logged():
+            try:
                 self.loop.run_until_complete(workload(self))
                 # What was left to the background has its time, and must come to an end.
                 self.loop.settle(60.0)
-            if self.violations:
-                raise Violation(self.violations[0])
-            for process, context in self.loop.errors:
-                if process is None or process.alive:
-                    error = context.get("exception")
-                    raise Violation(f"the event loop was told: {context.get('message')}: {error!r}")
-            self._nothing_left()
-            self._all_expire()
-        finally:
-            self.loop.close()
+                self._judge()
+            finally:
+                self.loop.close()
+
+    def _judge(self) -> None:
+        """Check what holds for every workload."""
+        if self.violations:
+            raise Violation(self.violations[0])
+        for process, context in self.loop.errors:
+            if process is None or process.alive:
+                error = context.get("exception")
+                raise Violation(f"the event loop was told: {context.get('message')}: {error!r}")
+        self._nothing_left()
+        self._all_expire()
 
     def _nothing_left(self) -> None:
         """No task of a client that closed its coordinator goes on."""
