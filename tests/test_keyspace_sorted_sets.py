@@ -85,6 +85,7 @@ def differs(words: Sequence[Any], engine: Engine) -> bool:
     return len(words) > most.get(words[0], len(words))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("commands", [BY_SCORE, RANGES, BY_MEMBER], ids=["scores", "ranges", "members"])
 def test_commands_mean_what_they_mean_on_a_server(engine: Engine, commands: st.SearchStrategy[list[Any]]) -> None:

@@ -63,6 +63,7 @@ def differs(words: Sequence[Any], engine: Engine) -> bool:
     return engine.version < (7,) and any(str(word).endswith("-*") for word in words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_commands_mean_what_they_mean_on_a_server(engine: Engine) -> None:
     """Any row of commands: same replies, same errors, same keys, types, values and TTLs."""

@@ -20,7 +20,26 @@ KEYS = st.sampled_from(["a", "b", "ö"])
 BIG = ["9" * 19, str(2**63 - 1), str(-(2**63)), "9" * 4301]
 TEXTS = st.sampled_from(["", "x", "-7", "007", "-0", " 1", "1.5", "1e3", "٣", "\udcff\udc80", "€\0\n", *BIG])
 FLOATS = st.sampled_from(
-    ["0.1", "0.2", "-0.3", "1e3", "3.0e-5", "1e17", "1.5", "-2", "", " 1", "x", "nan", "inf", "1e-20", "123456789.123"]
+    [
+        "0.1",
+        "0.2",
+        "-0.3",
+        "1e3",
+        "3.0e-5",
+        "1e17",
+        "1.5",
+        "-2",
+        "",
+        " 1",
+        "x",
+        "nan",
+        "inf",
+        "0x10",
+        "0x1p99999",
+        "1e5000",
+        "1e-20",
+        "123456789.123",
+    ]
 ) | st.floats(-1e6, 1e6).map(repr)
 WHOLE = st.sampled_from([0, 1, -1, 5, 2**63 - 1, -(2**63), "", "x", "1.0", "+1", "9" * 4301]) | st.integers(-20, 20)
 PLACES = st.integers(-8, 8)
@@ -124,6 +143,7 @@ def differs(words: Sequence[Any], engine: Engine) -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     "commands", [STRINGS, NUMBERS, BITS, DEADLINES], ids=["strings", "numbers", "bits", "deadlines"]

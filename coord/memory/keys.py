@@ -106,18 +106,17 @@ class Keys(Entries):
         Flags: NX (only without a deadline), XX (only with one), GT and LT (only a later, an earlier one).
         """
         wanted = _expire_flags(flags) if flags else ()
-        if ms.__class__ is not int:
-            ms = integer(ms)
-        if not INT64_MIN <= ms <= INT64_MAX - self._now:
+        due = ms if type(ms) is int else integer(ms)
+        if not INT64_MIN <= due <= INT64_MAX - self._now:
             raise ReplyError(BAD_EXPIRE.format("pexpire"))
         entry = self._entries.get(key)
         if entry is None or entry[1] < self._now:
             return 0
-        if ms > 0 and not wanted:
+        if due > 0 and not wanted:
             # What every write of coord ends with: as short as it can be.
-            self._put(key, entry[0], self._now + ms, entry)
+            self._put(key, entry[0], self._now + due, entry)
             return 1
-        return self._expire_at(key, self._now + ms, wanted)
+        return self._expire_at(key, self._now + due, wanted)
 
     @command(-3)
     def expire(self, key: str, seconds: Word, *flags: Word) -> int:

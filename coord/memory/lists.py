@@ -73,7 +73,7 @@ class Lists(Entries):
     def _pop_words(self, key: str, end: Literal[0, -1], name: str, count: tuple[Word, ...]) -> Popped:
         if not count:
             return self._pop(key, end)
-        if len(count) > 1:
+        if len(count) != 1:
             raise wrong_arity(name)
         most = integer(count[0], _BAD_COUNT)
         if most < 0:

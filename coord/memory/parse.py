@@ -81,10 +81,10 @@ def wrong_arity(name: str) -> ReplyError:
 
 def integer(word: object, otherwise: str = NOT_AN_INTEGER) -> int:
     """Read a 64-bit integer: no blanks, no plus, no leading zeros."""
-    if word.__class__ is int:
-        number: int = word
+    if type(word) is int:
+        number = word
     else:
-        written = word if word.__class__ is str else text(word)
+        written = word if type(word) is str else text(word)
         try:
             number = int(written)
         except ValueError:
@@ -117,9 +117,8 @@ def lookup_range(start: int, stop: int, size: int) -> slice:
 
 def double(word: object, otherwise: str = NOT_A_FLOAT) -> float:
     """Read a double, as C's ``strtod`` does; NaN and what leaves its range are refused."""
-    if word.__class__ is int:
-        number: int = word
-        return float(number)
+    if type(word) is int:
+        return float(word)
     if isinstance(word, float):
         value = word
     else:
@@ -216,7 +215,10 @@ def extended(word: object, otherwise: str = NOT_A_FLOAT) -> Fraction | float:
     if _INFINITE(written):
         return float(written)
     if _HEXADECIMAL(written):
-        return _rounded(Fraction(float.fromhex(written)))
+        try:
+            return _rounded(Fraction(float.fromhex(written)))
+        except OverflowError:
+            raise ReplyError(otherwise) from None
     raise ReplyError(otherwise)
 
 
@@ -224,7 +226,7 @@ def extended_total(left: Fraction | float, right: Fraction | float) -> Fraction 
     """Return a sum, rounded to a long double; an infinite one is a float."""
     if isinstance(left, float) or isinstance(right, float):
         return float(left) + float(right)
-    value = _rounded(left + right)
+    value = _rounded(Fraction(left + right))
     return math.inf if abs(value) >= _LARGEST_EXTENDED else value
 
 

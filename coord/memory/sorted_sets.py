@@ -305,7 +305,7 @@ def _flags(words: tuple[Word, ...]) -> tuple[frozenset[str], tuple[Word, ...]]:
 def _count(name: str, words: tuple[Word, ...]) -> int:
     if not words:
         return 1
-    if len(words) > 1:
+    if len(words) != 1:
         raise wrong_arity(name)
     count = integer(words[0], _BAD_COUNT)
     if count < 0:

@@ -185,13 +185,12 @@ class Strings(Keys):
     @command(3)
     def incrby(self, key: str, delta: Word) -> int:
         """Add to the 64-bit integer at the key, from 0 when there is none; the deadline stays."""
-        if delta.__class__ is not int:
-            delta = integer(delta)
+        more = delta if type(delta) is int else integer(delta)
         entry = self._live(key)
         if entry is not None and type(entry[0]) is not str:
             raise ReplyError(WRONG_TYPE)
         number = integer(entry[0]) if entry is not None else 0
-        number = total(number, delta)
+        number = total(number, more)
         self._entries[key] = (str(number), NEVER if entry is None else entry[1])
         return number
 

@@ -131,13 +131,14 @@ class LuaEngine:
             return None, b"status", reply.encode()
         return None, b"list", self._table(reply)
 
-    def _table(self, items: Sequence[Any]) -> Any:
+    def _table(self, items: list[Any]) -> Any:
         return self._lua.table_from([self._item(item) for item in items])
 
     def _item(self, item: Any) -> Any:
-        if isinstance(item, str):
+        kind = item.__class__
+        if kind is str:
             return item.encode("utf-8", "surrogateescape")
-        if isinstance(item, list):
+        if kind is list:
             return self._table(item)
         return False if item is None else item
 
