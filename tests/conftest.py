@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import threading
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import hypothesis
+import loops
 import pytest
 from backends import Backend, FakePlace, Line, Places, assert_all_expire, found, missing, servers, table, wanted
 from distribution import pytest_collection_modifyitems, pytest_xdist_make_scheduler
@@ -41,6 +43,8 @@ hypothesis.settings.load_profile("unhurried")
 def pytest_configure(config: pytest.Config) -> None:
     # A parent that ignores SIGINT (nohup, a background job) hands that on; tests press Ctrl-C, here and in children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if (chosen := loops.policy()) is not None:
+        asyncio.set_event_loop_policy(chosen)
     # What is ending may take its time on a busy machine.
     leaks._ENDING_SECONDS = SOON
     config.addinivalue_line("markers", "slow: takes longer than a second, so that `make quick` leaves it out")
