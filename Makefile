@@ -4,6 +4,7 @@
 #   make test          all tests, on every engine, in parallel             ARGS="-k once"
 #   make test-long     the same, with many more histories and faults
 #   make quick-all     the quick tests on every Python that is found
+#   make test-clients  tests of the transport on the oldest redis-py, and with eager tasks
 #   make simulate      every family in simulated worlds, faults included   SEEDS=100000
 #   make imports       draw docs/imports.txt, the picture of who imports whom
 #   make lint          ruff, mypy, pyright
@@ -25,7 +26,7 @@ export PYTHONHASHSEED ?= 0
 # tests/distribution.py says which tests stay together, and which come first.
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --no-loadscope-reorder
 
-.PHONY: quick test test-long quick-all quick-others simulate imports lint bench demo clean
+.PHONY: quick test test-long quick-all quick-others test-clients simulate imports lint bench demo clean
 .DELETE_ON_ERROR:
 
 quick: $(VENV)/.has-test
@@ -47,6 +48,25 @@ quick-others:
 			$(MAKE) --no-print-directory quick PYTHON=$$python VENV=.venvs/$$version </dev/null || exit 1; \
 		fi; \
 	done
+
+# What depends on redis-py and on the event loop.
+CLIENTS := COORD_ENGINES=memory,redis-8.2 python -m pytest -q -n $(JOBS) --no-loadscope-reorder \
+	tests/test_claims.py tests/test_coordinator.py tests/test_config.py tests/test_hold.py tests/test_waiting.py \
+	tests/test_subscriptions.py tests/test_sentinel.py tests/cluster/test_cluster.py \
+	tests/cluster/test_cluster_connecting.py tests/faults/test_lost_replies.py
+
+# `make test` runs on the newest redis-py. Eager tasks came with Python 3.12.
+test-clients:
+	@echo "=== redis-py 5.1"
+	@$(MAKE) --no-print-directory VENV=.venvs/redis-5.1 .venvs/redis-5.1/.has-test
+	@.venvs/redis-5.1/bin/python -m pip install --quiet 'redis==5.1.*'
+	PATH="$(CURDIR)/.venvs/redis-5.1/bin:$$PATH" $(SHELL) -c '$(CLIENTS) $(ARGS)'
+	@.ci/pythons | grep -v '^3.11 ' | tail -n 1 | { \
+		if read -r version python; then \
+			echo "=== eager tasks on Python $$version"; \
+			$(MAKE) --no-print-directory PYTHON=$$python VENV=.venvs/$$version .venvs/$$version/.has-test </dev/null \
+			&& PATH="$(CURDIR)/.venvs/$$version/bin:$$PATH" COORD_LOOP=eager $(SHELL) -c '$(CLIENTS) $(ARGS)' </dev/null; \
+		else echo "no Python 3.12 or newer is here: not run with eager tasks"; fi; }
 
 SEEDS ?= 3000
 simulate: $(VENV)/.has-test
