@@ -1,18 +1,19 @@
-"""Trial runs: scripts are called in memory with drawn arguments, and each call is held against the header.
+"""Trial runs: scripts run in memory with drawn arguments, and each call is compared with the header and the twin.
 
     assert trial([RESERVE, CANCEL]) == []
 
-After every call: the reply is what REPLY says, only declared keys have changed, each is of its declared kind, a key
-that is declared ``expiring`` has a TTL, and a script that says ``REPEAT safe`` changes and answers nothing else when it
-runs once more. Draws are the same on every run.
+The Lua runs by lupa (``coord[lua]``). After every call: the reply is what REPLY says, only declared keys have changed,
+each is of its declared kind, a key that is declared ``expiring`` has a TTL, a script that says ``REPEAT safe`` changes
+and answers nothing else when it runs once more, and the twin gives the same reply and stores the same. Draws are the
+same on every run.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeGuard
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeGuard
 
 from coord.errors import ReplyError
 from coord.memory import Keyspace
@@ -23,6 +24,8 @@ from coord.testing.lint import Finding
 __all__ = ["trial"]
 
 Word = str | int
+Stored = dict[str, tuple[str, Any, int]]
+"""Of each key: its type, its value and its PTTL."""
 
 _HOLES = re.compile(r"\{(\w+)\}|<(\w+)>")
 _DRAWN: dict[str, Sequence[Word]] = {
@@ -33,15 +36,16 @@ _DRAWN: dict[str, Sequence[Word]] = {
     "ms": (1, 50, 1_000, 30_000),
     "ms?": (0, 1, 50, 1_000, 30_000),
 }
+_RAISED = re.compile(r"user_script:(\d+): ([^\n]*?)(?:,? script: [0-9a-f]{40}.*)?$")
 _PAUSES_MS = (0, 0, 0, 0, 1, 2, 50, 1_000, 30_001)
 
 
 def trial(scripts: Iterable[Script], *, histories: int = 100, steps: int = 15) -> list[Finding]:
     """Run histories of scripts that share keys, and return what is wrong, each kind of fault once a script.
 
-    Scripts without a header or a twin are left out.
+    Scripts without a header are left out.
     """
-    runnable = [script for script in scripts if script.header and script.twin]
+    runnable = [script for script in scripts if script.header]
     found: dict[tuple[str, int], Finding] = {}
     for seed in range(histories if runnable else 0):
         history = _History(random.Random(seed))
@@ -51,64 +55,74 @@ def trial(scripts: Iterable[Script], *, histories: int = 100, steps: int = 15) -
     return sorted(found.values())
 
 
+class _Failed(NamedTuple):
+    """An error reply."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return f"the error {self.text!r}"
+
+
 class _History:
-    """One keyspace, a clock, and what was answered so far."""
+    """A keyspace for the Lua and one for the twins, a clock, and what was answered so far."""
 
     def __init__(self, drawn: random.Random) -> None:
         self.random = drawn
         self.clock = Clock()
-        self.space = Keyspace(lambda: self.clock.now_us)
+        self.space, self.twins = (Keyspace(lambda: self.clock.now_us) for _ in range(2))
         self.seen: list[str] = []
 
     def step(self, script: Script) -> list[Finding]:
-        """Let time pass, call the script, and hold the call against its header."""
+        """Let time pass, call the script, and compare the call with its header and its twin."""
         header = script.header
         assert header is not None
         self.clock.advance(ms=self.random.choice(_PAUSES_MS))
         keys, argv = self._drawn(script, header)
         before = self.space.dump()
-        try:
-            reply = self._run(script, keys, argv)
-        except ReplyError as error:
-            # A refusal may be remembered for late copies of the call.
-            answers = {name for key, name in zip(header.keys, keys, strict=True) if "<" in key.shape}
-            after = self.space.dump()
-            changed = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
-            return [_half_way(script, error, keys, argv)] if set(changed) - answers else []
-        except Exception as error:  # whatever the twin raises is what is wrong with it
-            return [_at(script, 1, "", f"its twin raises {error!r} {_call(keys, argv)}")]
+        reply = _reply_of(self.space, Keyspace.run_lua, script, keys, argv)
         after = self.space.dump()
+        call = f"(keys={keys!r} argv={argv!r})"
+        # A refusal may be remembered for late copies of the call.
+        answers = {name for key, name in zip(header.keys, keys, strict=True) if "<" in key.shape}
+        changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+        if isinstance(reply, _Failed) and (findings := _failed(script, reply, bool(changed - answers), call)):
+            return findings
+        findings = self._compare(script, keys, argv, reply, after, call)
+        if isinstance(reply, _Failed):
+            return findings
         answered = reply if _is_list(reply) else [reply]
         self.seen += [word for word in answered if isinstance(word, str) and word]
-        findings = [
-            *_reply(script, header, reply),
-            *_stored(script, header, keys, before, after),
-        ]
+        findings += [*_reply(script, header, reply), *_stored(script, header, keys, before, after)]
         if header.repeat == "safe" or (header.repeat == "remembered" and argv[header.remember_at]):
-            findings += self._again(script, keys, argv, reply, after)
+            second = _reply_of(self.space, Keyspace.run_lua, script, keys, argv)
+            findings += _repeated(script, (reply, after), (second, self.space.dump()), call)
+            compared = self._compare(script, keys, argv, second, self.space.dump(), call)
+            findings = findings or compared
         return findings
 
-    def _run(self, script: Script, keys: list[str], argv: list[Word]) -> Any:
-        assert script.twin is not None
-        return self.space.call(script.twin, *keys, *argv)
-
-    def _again(
-        self, script: Script, keys: list[str], argv: list[Word], first: Any, stored: dict[str, Any]
+    def _compare(
+        self, script: Script, keys: list[str], argv: list[Word], reply: Any, stored: Stored, call: str
     ) -> list[Finding]:
-        """Make the same call once more, as after a lost reply."""
-        line = _line_of(script, "-- REPEAT ")
-        try:
-            reply = self._run(script, keys, argv)
-        except ReplyError as error:
-            reply = str(error)
-        after = self.space.dump()
-        if reply != first:
-            what = f"a second run returns {reply!r}, the first {first!r} {_call(keys, argv)}"
-        elif changed := sorted(key for key in after.keys() | stored.keys() if after.get(key) != stored.get(key)):
-            what = f"a second run changes {changed[0]} again {_call(keys, argv)}"
-        else:
+        """Make the same call of the twin, on a keyspace of its own."""
+        if script.twin is None:
             return []
-        return [_at(script, line, "REPEAT", f"REPEAT is wrong: {what}")]
+        try:
+            mine = _reply_of(self.twins, script.twin, *keys, *argv)
+        except Exception as error:  # whatever the twin raises is what is wrong with it
+            return [_at(script, 1, "", f"its twin raises {error!r} {call}")]
+        kept = self.twins.dump()
+        if isinstance(mine, _Failed) and isinstance(reply, _Failed):
+            same = mine.text.removeprefix("ERR ") in reply.text
+        else:
+            same = type(mine) is type(reply) and mine == reply
+        if not same:
+            return [_at(script, 1, "", f"its twin returns {mine!r:.80}, the Lua {reply!r:.80} {call}")]
+        for key in sorted(kept.keys() | stored.keys()):
+            if kept.get(key) != stored.get(key):
+                what = f"its twin leaves {kept.get(key)!r:.80} at {key}, the Lua {stored.get(key)!r:.80} {call}"
+                return [_at(script, 1, "", what)]
+        return []
 
     def _drawn(self, script: Script, header: Header) -> tuple[list[str], list[Word]]:
         tags = {
@@ -176,9 +190,7 @@ def _not_a_reply(reply: Any, *, inside: bool = False) -> str | None:
     return f"returns {reply!r:.80}{' inside an array' if inside else ''}: only integers and text cross the wire"
 
 
-def _stored(
-    script: Script, header: Header, keys: list[str], before: dict[str, Any], after: dict[str, Any]
-) -> list[Finding]:
+def _stored(script: Script, header: Header, keys: list[str], before: Stored, after: Stored) -> list[Finding]:
     findings = [
         _at(script, 1, "", f"changes {name}, which is not one of its keys")
         for name in sorted(after)
@@ -193,12 +205,31 @@ def _stored(
     return findings
 
 
-def _half_way(script: Script, error: ReplyError, keys: list[str], argv: list[Word]) -> Finding:
-    return _at(script, 1, "", f"fails after a write: {error} {_call(keys, argv)}")
+def _reply_of(space: Keyspace, runs: Callable[..., Any], *words: Any) -> Any:
+    try:
+        return space.call(runs, *words)
+    except ReplyError as error:
+        return _Failed(str(error))
 
 
-def _call(keys: list[str], argv: list[Word]) -> str:
-    return f"(keys={keys!r} argv={argv!r})"
+def _failed(script: Script, reply: _Failed, has_written: bool, call: str) -> list[Finding]:
+    """Return what is wrong about an error reply: a write before it, or an error that Lua raised by itself."""
+    if raised := _RAISED.search(reply.text):
+        return [_at(script, int(raised[1]), "", f"fails: {raised[2]} {call}")]
+    return [_at(script, 1, "", f"fails after a write: {reply.text} {call}")] if has_written else []
+
+
+def _repeated(script: Script, first: tuple[Any, Stored], second: tuple[Any, Stored], call: str) -> list[Finding]:
+    """Compare a call with the same one again, as after a lost reply."""
+    (reply, stored), (other, after) = first, second
+    changed = sorted(key for key in after.keys() | stored.keys() if after.get(key) != stored.get(key))
+    if reply != other:
+        what = f"a second run returns {other!r}, the first {reply!r} {call}"
+    elif changed:
+        what = f"a second run changes {changed[0]} again {call}"
+    else:
+        return []
+    return [_at(script, _line_of(script, "-- REPEAT "), "REPEAT", f"REPEAT is wrong: {what}")]
 
 
 def _line_of(script: Script, begins: str) -> int:

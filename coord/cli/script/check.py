@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from coord.cli.script.find import lua_files, python_files, read_text, scripts_in, with_twin
+from coord.cli.script.find import lua_files, python_files, read_script, read_text, scripts_in, with_twin
 from coord.errors import ConfigError
 
 __all__ = ["declare"]
@@ -19,8 +19,8 @@ def declare(commands: Any) -> None:
         help="find faults in the headers, the Lua and the twins of scripts",
         description="Prints each fault as FILE:LINE:COLUMN: what, and the line with a caret. First header and Lua are "
         "read: keys that are not declared, clocks of callers, refusals after a write, missing TTLs, lost digits, "
-        "unbounded unpack, wrong replies, globals. Then scripts that have a twin run in memory with drawn arguments, "
-        "and each call is held against the header: REPEAT, REPLY, kinds and TTLs. Twins are found in the Python files "
+        "unbounded unpack, wrong replies, globals. Then scripts run in memory with drawn arguments, and each "
+        "call is compared with the header (REPEAT, REPLY, kinds, TTLs) and the twin. Twins are found in Python files "
         "next to the script, or in the folder above, that name its file; they are imported.",
         epilog="Exit code: 0 without an error (warnings are about style), 1 with one, 2 when a file could not be read. "
         "Takes pip install 'coord[lua]', and --agree 'coord[testing]'.",
@@ -65,10 +65,10 @@ def _checked(args: argparse.Namespace) -> int:
     wrong = {finding.file for finding in found if finding.kind == "error"}
     # Scripts that are wrong as they read are corrected first: their runs would say the same in more words.
     sound = [] if args.read_only else [file for file in files if str(file) not in wrong]
-    runnable = [script for script in inline if script.twin and script.file not in wrong]
+    runnable = [script for script in inline if script.file not in wrong]
     for file in sound:
         try:
-            runnable += filter(None, [with_twin(file)])
+            runnable.append(with_twin(file) or read_script(file))
         except ConfigError as error:
             found.append(of_error(file, read_text(file), str(error)))
     found += of_runs(runnable, agree=args.agree)

@@ -74,7 +74,7 @@ def of_runs(scripts: list[Script], *, agree: bool) -> Iterator[Finding]:
         members = list(family)
         yield from trial(members)
         if agree:
-            yield from _compare(members)
+            yield from _compare([script for script in members if script.twin])
 
 
 def _kind(script: Script) -> str:
@@ -88,6 +88,8 @@ def _compare(scripts: Iterable[Script]) -> Iterator[Finding]:
     except ModuleNotFoundError as error:
         raise ConfigError(f"--agree takes the package {error.name}: pip install 'coord[testing]'") from None
     scripts = list(scripts)
+    if not scripts:
+        return
     if not engines():
         raise ConfigError("--agree takes a server program: pip install 'coord[servers]', or redis-server on PATH")
     for engine in engines().values():
