@@ -120,7 +120,7 @@ class _History:
             return [_at(script, 1, "", f"its twin returns {mine!r:.80}, the Lua {reply!r:.80} {call}")]
         for key in sorted(kept.keys() | stored.keys()):
             if kept.get(key) != stored.get(key):
-                what = f"its twin leaves {kept.get(key)!r:.80} at {key}, the Lua {stored.get(key)!r:.80} {call}"
+                what = f"its twin leaves {_shown(kept.get(key))} at {key}, the Lua {_shown(stored.get(key))} {call}"
                 return [_at(script, 1, "", what)]
         return []
 
@@ -203,6 +203,15 @@ def _stored(script: Script, header: Header, keys: list[str], before: Stored, aft
         elif key.expiring and left == -1:
             findings.append(_at(script, key.line, key.word, f"leaves {key.word!r}, declared expiring, without a TTL"))
     return findings
+
+
+def _shown(entry: tuple[str, Any, int] | None) -> str:
+    if entry is None:
+        return "nothing"
+    kind, value, left = entry
+    # The order of a set differs from run to run.
+    shown = sorted(value) if kind == "set" else value
+    return f"a {kind} {shown!r:.60} {'without a TTL' if left < 0 else f'for {left} ms'}"
 
 
 def _reply_of(space: Keyspace, runs: Callable[..., Any], *words: Any) -> Any:
