@@ -30,7 +30,7 @@ it, and what that says at which line and column. A test compares this table with
 | --- | --- | --- |
 | `Script` | `coord.Script(...)`, and so an import of the module | when the script is made |
 | reading | `coord script check PATH`, `coord.testing.lint.lint` | in the text, without running it |
-| running | `coord script check PATH`, `coord.testing.trial.trial` | in calls of Lua and twin in memory, with drawn arguments |
+| running | `coord script check PATH`, `coord.testing.trial.trial` | in calls of Lua and twin in memory |
 | agreement | `coord script check --agree PATH`, `coord.testing.agreement` | by comparing script and twin on servers |
 
 | script | fault | found by | it says |

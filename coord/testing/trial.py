@@ -86,11 +86,9 @@ class _History:
         # A refusal may be remembered for late copies of the call.
         answers = {name for key, name in zip(header.keys, keys, strict=True) if "<" in key.shape}
         changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
-        if isinstance(reply, _Failed) and (findings := _failed(script, reply, bool(changed - answers), call)):
-            return findings
         findings = self._compare(script, keys, argv, reply, after, call)
         if isinstance(reply, _Failed):
-            return findings
+            return _failed(script, reply, bool(changed - answers), call) or findings
         answered = reply if _is_list(reply) else [reply]
         self.seen += [word for word in answered if isinstance(word, str) and word]
         findings += [*_reply(script, header, reply), *_stored(script, header, keys, before, after)]
