@@ -5,9 +5,12 @@ Every line of the tables below is a script that runs on real servers and in this
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -129,8 +132,8 @@ def test_an_error_names_the_file_and_the_line() -> None:
         with pytest.raises(coord.ScriptError, match=r"mine\.lua:3: attempt to index local 'a'.*\n    return a\.b"):
             c.run(asked(source))
         assert c.run(asked('return redis.call("GET", KEYS[1])')) == "x"
-        with pytest.raises(coord.ScriptError, match=r"mine\.lua:2: value is not an integer"):
-            c.run(asked('\nreturn redis.call("INCR", KEYS[1])'))
+        with pytest.raises(coord.ScriptError, match=r"mine\.lua:2: offset is out of range"):
+            c.run(asked('\nreturn redis.call("SETRANGE", KEYS[1], -1, "x")'))
 
 
 def test_undeclared_keys_random_draws_and_missing_commands_are_refused_by_name() -> None:
@@ -165,3 +168,53 @@ def test_an_interrupt_inside_a_script_is_not_swallowed(monkeypatch: pytest.Monke
         space.answer(*asked('pcall(redis.call, "ECHO", "x") redis.pcall("SET", KEYS[1], "x") return 1'))
     assert space.answer(*asked("return 2")) == 2
     assert len(space) == 0
+
+
+def test_an_endless_script_can_be_interrupted() -> None:
+    """A signal handler runs while a script loops, and what it raises ends the script."""
+    space = Keyspace()
+
+    def stop(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(TimeoutError):
+            space.answer(*asked("while true do pcall(function() end) end"))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert space.answer(*asked("return 2")) == 2
+
+
+def test_threads_share_one_interpreter() -> None:
+    """Scripts of eight threads run one after another: no count is lost."""
+    space = Keyspace()
+    add = asked('local n = redis.call("GET", KEYS[1]) or 0 redis.call("SET", KEYS[1], n + 1)')
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: [space.answer(*add) for _ in range(200)], range(8)))
+    assert space.answer(*asked('return redis.call("GET", KEYS[1])')) == "1600"
+
+
+def test_a_child_of_a_fork_has_an_interpreter_of_its_own() -> None:
+    """A child runs scripts on its copy of the keyspace."""
+    space = Keyspace()
+    add = asked('return redis.call("INCR", KEYS[1])')
+    assert space.answer(*add) == 1
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if space.answer(*add) == 2 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert space.answer(*add) == 2
+
+
+def test_waiters_are_woken_by_what_lua_publishes() -> None:
+    """PUBLISH of a script wakes who waits on the channel, once the script has ended."""
+    space = Keyspace()
+    woken: list[str] = []
+    place = space.notifier.subscribe("{k}", lambda: woken.append("now"))
+    woken.clear()
+    space.answer(*asked('redis.call("PUBLISH", KEYS[1], "x") redis.call("SET", KEYS[1], "x")'))
+    assert woken == ["now"]
+    place.leave()

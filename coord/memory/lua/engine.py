@@ -50,7 +50,7 @@ class LuaEngine:
         self._raised: BaseException | None = None
         self._chunks: dict[str, Any] = {}
         self._lua: Any = _runtime()
-        host = (self._execute, _double_text, _sha1hex, _print, self._tick, without_tail_calls)
+        host = (self._execute, _double_text, _sha1hex, _print, self._tick, self._stop, without_tail_calls)
         libraries = self._lua.execute(_source("binary"), _pack_float, _unpack_float)
         libraries[b"cjson"] = self._lua.execute(_source("cjson"))
         self._compile, self._run = self._lua.execute(_source("environment"), self._lua.table_from(host), libraries)
@@ -144,6 +144,12 @@ class LuaEngine:
 
     def _tick(self, *_: object) -> None:
         """Called now and then while a script loops, so that signals are handled."""
+
+    def _stop(self, error: object) -> bool:
+        """Keep what Python raised between two commands; False for what Lua itself raised."""
+        if isinstance(error, BaseException):
+            self._raised = error
+        return self._raised is not None
 
     def _stopped(self, error: BaseException) -> tuple[None, bytes]:
         """Keep what a command raised besides error replies, to be raised once Lua has ended."""

@@ -2,7 +2,7 @@
 -- `redis`, no files, no processes. Returns how to compile a script and how to run it.
 local host, libraries = ...
 
-local execute, double_text, sha1hex, log, tick, without_tail_calls = unpack(host)
+local execute, double_text, sha1hex, log, tick, stop, without_tail_calls = unpack(host)
 local floor, format, rawget, select, type = math.floor, string.format, rawget, select, type
 local real_pcall, real_pairs, real_next, real_load = pcall, pairs, next, loadstring
 
@@ -30,9 +30,13 @@ end
 -- Thrown when Python raised in the middle of a script: no script can catch it.
 local ABORTED = {}
 
+local function aborted(why)
+  return why == ABORTED or (type(why) == "userdata" and stop(why))
+end
+
 local function caught(done, why, ...)
   if not done then
-    if why == ABORTED then
+    if aborted(why) then
       error(ABORTED, 0)
     end
     if type(why) == "table" and rawget(why, "err") ~= nil then
@@ -238,7 +242,7 @@ end
 
 function base.xpcall(f, handler)
   return caught(xpcall(f, function(why)
-    return why == ABORTED and why or handler(why)
+    return aborted(why) and ABORTED or handler(why)
   end))
 end
 
@@ -392,8 +396,8 @@ local function line_of()
 end
 
 local function explain(why)
-  if why == ABORTED then
-    return why
+  if aborted(why) then
+    return ABORTED
   end
   local text = why
   if type(why) == "table" then
