@@ -16,14 +16,14 @@ local refused = {}
 -- no common code: every error counts, but for a server that is full.
 local function try(command, answer)
   local why = type(answer) == "table" and answer.err
-  if why and not string.find(why, "OOM", 1, true) then
+  if why and not string.find(why, "OOM ", 1, true) then
     refused[#refused + 1] = command
   end
   return not why
 end
 
 local removed = redis.pcall("DEL", scratch)
-for _, state in ipairs({ "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN" }) do
+for _, state in ipairs({ "READONLY ", "MISCONF ", "NOREPLICAS " }) do
   if type(removed) == "table" and string.find(removed.err, state, 1, true) then
     return removed
   end

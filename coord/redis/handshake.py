@@ -55,7 +55,13 @@ def _permitted(loaded: Any, refused: Any, where: str) -> None:
     if not isinstance(refused, ReplyError):
         commands = ", ".join(refused)
     else:
-        commands = "SCRIPT LOAD" if refused.code == "NOSCRIPT" and denied(loaded) else ""
+        # A renamed command has no code of its own; a busy or loading server answers with other codes.
+        lacking = [
+            name
+            for name, reply in (("SCRIPT LOAD", loaded), ("EVALSHA", refused))
+            if isinstance(reply, ReplyError) and (denied(reply) or "unknown command" in str(reply).lower())
+        ]
+        commands = ", ".join(lacking)
     if commands:
         raise ConfigError(f"{where} does not let this user run {commands}: {_SEE}")
 

@@ -49,8 +49,8 @@ _DENIED = {
 }
 
 
-_REPEATED_BY_ID = ("merge", "consume")
-"""Scripts whose callers may give an operation id."""
+_NOT_REPEATED_BY_ID = ("forget", "barrier_abort", "request_add", "request_cleanup", "kv_expire")
+"""Scripts with an id whose callers cannot give one."""
 
 
 class CallState:
@@ -130,6 +130,10 @@ class CallState:
         self._leave()
         self._maybe_ran = True
         if self._repeatable:
+            if self.script.repeated_at >= 0:
+                # The script then keeps its answer for the first copy, which may arrive late.
+                at = 3 + len(self.keys) + self.script.repeated_at
+                self.words = (*self.words[:at], "1", *self.words[at + 1 :])
             self._again(error)
         else:
             self._why = error
@@ -198,18 +202,21 @@ class CallState:
         how = "read the state to find out"
         if not op_id:
             how = f"it carried no operation id: {how}"
-        elif self.script.name in _REPEATED_BY_ID:
+        elif self.script.name not in _NOT_REPEATED_BY_ID:
             how = f"repeat it with op_id={op_id!r} to be sure, while the server remembers it"
         return OutcomeUnknown(f"{self.script.name} may have run, no answer came: {_reason(self._why)}; {how}", op_id)
 
     def _op_id(self) -> str | None:
         for key in self.keys:
-            for mark in (":op:", ":batch:"):
+            for mark in (":op:", ":batch:", ":answered:call-"):
                 # Behind the hash tag: a prefix may say anything.
                 _, found, op_id = key.rpartition("}")[2].rpartition(mark)
                 if found and op_id:
-                    sequence = self.script.sequence_at >= 0 and self.words[3 + len(self.keys) + self.script.sequence_at]
-                    return f"{op_id}~{sequence}" if sequence else percent_decode(op_id)
+                    if mark == ":answered:call-":
+                        return f"call-{op_id}"
+                    at = self.script.sequence_at
+                    sequence = self.words[3 + len(self.keys) + at] if at >= 0 else 0
+                    return f"{op_id}~{sequence}" if int(sequence) > 0 else percent_decode(op_id)
         return None
 
     def _settle(self, outcome: Any) -> None:

@@ -1,0 +1,173 @@
+"""A first copy of a call arrives after its repetition was answered "no". It must not take effect.
+
+Each case runs on every server, blocking and awaited: the call of ``a`` is kept by the network and repeated, the state
+changes so that the call would succeed now, and then the first copy is delivered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from backends import Backend
+from late_line import LateLine
+from machines import QUICK, client_of
+
+import coord
+from coord.testing.servers import Server
+
+
+@pytest.fixture
+def late(any_server: Server) -> Iterator[LateLine]:
+    with client_of(any_server) as client:
+        client.flushall()
+    line = LateLine(any_server.port)
+    yield line
+    line.close()
+
+
+@pytest.fixture
+def a(world: Backend, late: LateLine) -> Any:
+    c = world.dial(late.url, **QUICK)
+    # Each script is loaded before: a call that is refused with NOSCRIPT is no first copy.
+    c.stats("w").consume("warm")
+    c.stats("w").merge("warm", n=1)
+    c.once("warm")
+    c.forget("warm")
+    c.claim("warm", ttl=1)
+    c.bump_if_current("warm", 0)
+    c.kv.set_if_absent("warm", ttl=1)
+    c.kv.srem("warm-set", "m")
+    c.kv.delete("warm")
+    c.kv.expire("warm")
+    barrier, request = c.barrier("warm"), c.request("warm")
+    barrier.open(1)
+    barrier.arrive("m")
+    barrier.abort()
+    request.add("s", "p")
+    request.done("s", "p")
+    request.requeue("s")
+    request.cleanup()
+    return c
+
+
+@pytest.fixture
+def b(any_server: Server) -> Iterator[coord.Coordinator]:
+    with coord.connect(any_server.url) as c:
+        yield c
+
+
+def test_consume(a: Any, b: coord.Coordinator, late: LateLine) -> None:
+    late.arm()
+    assert a.stats("w").consume("id") is None
+    b.stats("w").merge("id", n=5)
+    late.deliver()
+    assert b.stats("w").consume("id") == {"n": 5}
+
+
+def test_consume_with_an_id_of_the_caller(a: Any, b: coord.Coordinator, late: LateLine) -> None:
+    """The late copy takes nothing; a redelivery with the same id does."""
+    late.arm()
+    assert a.stats("w").consume("id", op_id="mine") is None
+    b.stats("w").merge("id", n=5)
+    late.deliver()
+    assert b.stats("w").peek("id") == {"n": 5}
+    assert a.stats("w").consume("id", op_id="mine") == {"n": 5}
+
+
+def test_claim(a: Any, b: coord.Coordinator, late: LateLine) -> None:
+    lease = b.claim("job", ttl=30)
+    assert lease is not None
+    late.arm()
+    assert a.claim("job", ttl=600) is None
+    lease.release()
+    late.deliver()
+    assert b.holder("job") is None
+
+
+def test_once(a: Any, b: coord.Coordinator, late: LateLine) -> None:
+    assert b.once("o", ttl=600) is True
+    late.arm()
+    assert a.once("o", ttl=600) is False
+    b.forget("o")
+    late.deliver()
+    assert b.once("o", ttl=600) is True
+
+
+def test_forget(a: Any, b: coord.Coordinator, late: LateLine) -> None:
+    late.arm()
+    assert a.forget("o") is False
+    assert b.once("o", ttl=600) is True
+    late.deliver()
+    assert b.once("o", ttl=600) is False
+
+
+def test_set_if_absent(a: Any, b: coord.Coordinator, late: LateLine) -> None:
+    b.kv.set_if_absent("f", ttl=60)
+    late.arm()
+    assert a.kv.set_if_absent("f", ttl=600) is False
+    b.kv.delete("f")
+    late.deliver()
+    assert b.kv.set_if_absent("f", ttl=60) is True
+
+
+def test_delete_and_srem_and_expire(a: Any, b: coord.Coordinator, late: LateLine) -> None:
+    for ask in (
+        lambda: a.kv.delete("k"),
+        lambda: a.kv.srem("k", "m"),
+        lambda: a.kv.expire("k", ttl=0.001),
+    ):
+        b.kv.delete("k")
+        late.arm()
+        assert ask() in (0, False)
+        b.kv.sadd("k", "m", ttl=60)
+        late.deliver()
+        assert b.kv.scard("k") == 1
+
+
+def test_bump_if_current(a: Any, b: coord.Coordinator, late: LateLine) -> None:
+    version = b.bump("v")
+    late.arm()
+    assert a.bump_if_current("v", 0).bumped is False
+    b.run(coord.Call(coord.Script("lose", "return redis.call('DEL', KEYS[1])"), ("coord:version:{v}",), (), int))
+    late.deliver()
+    assert b.version("v") == 0
+    assert version > 0
+
+
+def test_request_done_and_add(a: Any, b: coord.Coordinator, late: LateLine) -> None:
+    request = b.request("r")
+    request.register()
+    late.arm()
+    assert a.request("r").done("s", "p") is False
+    request.add("s", "p")
+    late.deliver()
+    assert request.status()["s"].pending == 1
+
+    late.arm()
+    assert a.request("later").add("s", "p") is False
+    b.request("later").register()
+    late.deliver()
+    assert b.request("later").status() == {}
+
+
+def test_barrier_arrive_and_abort(a: Any, b: coord.Coordinator, late: LateLine) -> None:
+    barrier = b.barrier("b")
+    late.arm()
+    with pytest.raises(coord.MissingBarrier):
+        a.barrier("b").arrive("m")
+    barrier.open(2)
+    late.deliver()
+    found = barrier.status()
+    assert found is not None
+    assert found.arrived == 0
+
+    barrier.abort()
+    late.arm()
+    assert a.barrier("b").abort() is False
+    barrier.open(2)
+    late.deliver()
+    found = barrier.status()
+    assert found is not None
+    assert found.state == "open"
