@@ -5,6 +5,7 @@
 #   make test-long     the same, with many more histories and faults
 #   make quick-all     the quick tests on every Python that is found
 #   make test-clients  tests of the transport on the oldest redis-py, and with eager tasks
+#   make coverage      branches of coord/ and statements of lua/ that the quick tests reach
 #   make simulate      every family in simulated worlds, faults included   SEEDS=100000
 #   make imports       draw docs/imports.txt, the picture of who imports whom
 #   make lint          ruff, mypy, pyright
@@ -26,7 +27,7 @@ export PYTHONHASHSEED ?= 0
 # tests/distribution.py says which tests stay together, and which come first.
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --no-loadscope-reorder
 
-.PHONY: quick test test-long quick-all quick-others test-clients simulate imports lint bench demo clean
+.PHONY: quick test test-long quick-all quick-others test-clients coverage simulate imports lint bench demo clean
 .DELETE_ON_ERROR:
 
 quick: $(VENV)/.has-test
@@ -67,6 +68,13 @@ test-clients:
 			$(MAKE) --no-print-directory PYTHON=$$python VENV=.venvs/$$version .venvs/$$version/.has-test </dev/null \
 			&& PATH="$(CURDIR)/.venvs/$$version/bin:$$PATH" COORD_LOOP=eager $(SHELL) -c '$(CLIENTS) $(ARGS)' </dev/null; \
 		else echo "no Python 3.12 or newer is here: not run with eager tasks"; fi; }
+
+coverage: $(VENV)/.has-coverage
+	COORD_ENGINES=memory,redis-8.2 COORD_HISTORIES=200 \
+	$(BIN)/python -m coverage run -m pytest -q -n $(JOBS) --no-loadscope-reorder -m "not slow" $(ARGS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+	$(BIN)/python -m pytest -q tests/test_lua_lines.py
 
 SEEDS ?= 3000
 simulate: $(VENV)/.has-test
