@@ -17,8 +17,17 @@ KEYS = st.sampled_from(["a", "b", "ö"])
 MEMBERS = st.sampled_from(["", "x", "y", "z", "€", "\udcff", "xx"])
 NUMBERS = st.sampled_from(["0", "1", "-2", "1e3", "0.1", "inf", "-inf", "+3", ".5", "5.", "3.0e-7", str(2**53 + 2)])
 BAD = st.sampled_from(["", "x", "nan", " 1", "1 ", "1_0", "1e400", "1e-400"])
+ANY = st.floats(allow_nan=False, allow_infinity=False).map(repr)
 WIDE = st.sampled_from(["1e16", "1e17", "1.5e18", "1e21", "123456789012345678", "1.5e300", "1e-7", "2.5e-5", "0.0001"])
-SCORES = st.one_of(NUMBERS, NUMBERS, NUMBERS, st.integers(-(10**9), 10**9).map(lambda n: repr(n / 1000)), WIDE, BAD)
+SCORES = st.one_of(
+    NUMBERS,
+    NUMBERS,
+    NUMBERS,
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.floats(-1e21, 1e21).map(repr),
+    WIDE,
+    BAD,
+)
 BOUNDS = st.one_of(NUMBERS, NUMBERS.map("({}".format), st.sampled_from(["(", "x", "(x", "nan", "-inf", "+inf", ""]))
 LEX = st.sampled_from(["-", "+", "[x", "(x", "[", "(", "[€", "(z", "[\udcff", "x", "", "+x"])
 PLACES = st.integers(-5, 5) | st.sampled_from(["x", "", 2**63 - 1, -(2**63)])

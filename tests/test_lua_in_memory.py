@@ -6,6 +6,7 @@ Every line of the tables below is a script that runs on real servers and in this
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import sys
@@ -108,6 +109,18 @@ def test_cjson_is_that_of_servers(living: tuple[Remote, VirtualClock], source: s
 def test_bit_struct_and_cmsgpack_are_those_of_servers(living: tuple[Remote, VirtualClock], source: str) -> None:
     """Bits and bytes are those of a server, errors included."""
     compared(living, source)
+
+
+def test_numbers_become_texts_as_on_servers(living: tuple[Remote, VirtualClock]) -> None:
+    """A double that is an argument of a command is printed with the digits that servers since 7.2 find."""
+    remote, clock = living
+    if remote.engine.version < (7, 2):
+        pytest.skip("6.2 prints seventeen digits")
+    draw = random.Random(1)
+    numbers = [draw.uniform(-1, 1) * 10 ** draw.randint(-30, 30) for _ in range(2_000)]
+    source = "local t = {} for i = 1, #ARGV do t[i] = redis.call('ECHO', tonumber(ARGV[i])) end return t"
+    argv = tuple(map(repr, numbers))
+    assert here(Local(clock).space, source, (), argv) == remote.run("EVAL", source, 0, *argv)
 
 
 # --- on memory:// --------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from coord.errors import ReplyError
+from coord.memory.grisu import digits_of
 from coord.names import INT64_MAX, INT64_MIN
 
 __all__ = [
@@ -160,25 +161,13 @@ def bound(word: Word, otherwise: str) -> tuple[float, bool]:
 
 
 def double_text(value: float) -> str:
-    """Print a double with the fewest digits that read back as the same number, as Redis does since 7.2.
-
-    Of a hundred doubles with 16 digits, Redis (Grisu2) prints one with another last digit, or with one digit more.
-    """
+    """Print a double as Redis since 7.2 does: whole numbers up to 2^62 in digits, others by Grisu2."""
     if value.is_integer() and abs(value) <= 1 << 62:
         return "-0" if value == 0 and math.copysign(1, value) < 0 else str(int(value))
     if not math.isfinite(value):
         return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
-    # Python prints the same digits; the places of point and exponent differ.
-    mantissa, _, exponent = repr(abs(value)).partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    digits = (whole + fraction.removesuffix("0") if fraction == "0" else whole + fraction).lstrip("0")
-    # The value is 0.DIGITS * 10 ** point.
-    point = len(whole) + int(exponent or 0)
-    if whole == "0":
-        point -= len(fraction) - len(fraction.lstrip("0")) + 1
-    digits = digits.rstrip("0")
-    sign = "-" if value < 0 else ""
-    return sign + _placed(digits, point)
+    digits, exponent = digits_of(abs(value))
+    return ("-" if value < 0 else "") + _placed(digits, len(digits) + exponent)
 
 
 def _placed(digits: str, point: int) -> str:
