@@ -41,12 +41,15 @@ def read_handshake(answers: Iterable[Any], where: str, options: Options) -> int:
     info, loaded, refused = answers
     if isinstance(info, ReplyError) and info.code == "NOAUTH":
         raise could_not_connect(info, where)
+    found = re.search(r"redis_version:(\d+)", info) if isinstance(info, str) else None
+    version = int(found[1]) if found else 6
+    if version < 7 and isinstance(refused, list):
+        # There is no SPUBLISH before 7.0: such a cluster is sent PUBLISH.
+        refused = [command for command in refused if command != "SPUBLISH"]
     _permitted(loaded, refused, where)
-    if not isinstance(info, str):
-        return 6
-    _evicting(info, where, options)
-    version = re.search(r"redis_version:(\d+)", info)
-    return int(version[1]) if version else 6
+    if isinstance(info, str):
+        _evicting(info, where, options)
+    return version
 
 
 def _permitted(loaded: Any, refused: Any, where: str) -> None:
