@@ -1,0 +1,186 @@
+"""What operations mean when they are repeated: by the caller's own id, by an owner, or after the state has moved on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from backends import Backend
+
+import coord
+
+# --- windows -------------------------------------------------------------------------------------
+
+
+def test_the_owner_of_a_window_gets_true_again(c: Any) -> None:
+    assert c.once("charge", ttl=60, owner="message-1") is True
+    assert c.once("charge", ttl=60, owner="message-1") is True
+    assert c.once("charge", ttl=60, owner="message-2") is False
+    assert c.once("charge", ttl=60) is False
+
+
+def test_forget_opens_the_window_of_its_owner_only(c: Any) -> None:
+    c.once("charge", ttl=60, owner="message-1")
+    assert c.forget("charge", owner="message-2") is False
+    assert c.forget("charge", owner="message-1") is True
+    assert c.forget("charge") is False
+    assert c.once("charge", ttl=60, owner="message-2") is True
+    assert c.forget("charge", owner="message-1") is False, "a late worker does not open the next window"
+    assert c.forget("charge") is True
+
+
+# --- the caller's own id -------------------------------------------------------------------------
+
+
+def test_the_same_id_counts_once(c: Any) -> None:
+    request, barrier = c.request("r"), c.barrier("b")
+    request.register()
+    request.add("s", "p")
+    for ask in (
+        lambda: c.bump("v", op_id="mine"),
+        lambda: c.bump_if_current("v", c.version("v"), op_id="mine too"),
+        lambda: c.kv.incr("n", 5, op_id="mine"),
+        lambda: c.kv.rpush("list", "a", op_id="mine"),
+        lambda: c.kv.sadd("set", "a", op_id="mine"),
+        lambda: c.kv.srem("set", "a", op_id="mine too"),
+        lambda: c.kv.set_if_absent("flag", op_id="mine"),
+        lambda: c.kv.delete("flag", op_id="mine too"),
+        lambda: c.stats("s").merge("id", n=1, op_id="mine"),
+        lambda: c.stats("s").consume("id", op_id="mine too"),
+        lambda: request.requeue("s", 3, op_id="mine"),
+        lambda: request.done("s", "p", processed=4, op_id="mine"),
+        lambda: barrier.open(2, op_id="mine"),
+        lambda: barrier.arrive("m", op_id="mine"),
+        lambda: barrier.fail("n", "no luck", op_id="mine too"),
+    ):
+        assert ask() == ask()
+    assert c.kv.get_int("n") == 5
+    assert c.kv.lrange("list") == ["a"]
+    stage = request.status()["s"]
+    assert (stage.processed, stage.requeue_count, stage.pending) == (4, 3, 0)
+    assert (barrier.status().arrived, barrier.status().error_count) == (2, 1)
+
+
+def test_an_id_that_was_refused_may_succeed_later(c: Any) -> None:
+    """A queue delivers the message again: the refusal is not remembered."""
+    assert c.request("r").done("s", "p", op_id="mine") is False
+    assert c.request("r").requeue("s", op_id="mine") is False
+    assert c.stats("s").consume("id", op_id="mine") is None
+    assert c.kv.srem("set", "a", op_id="mine") == 0
+    assert c.kv.delete("key", op_id="mine") == 0
+    known = c.bump("v")
+    assert c.bump_if_current("v", 0, op_id="mine").bumped is False
+    c.kv.set_if_absent("flag")
+    assert c.kv.set_if_absent("flag", op_id="mine") is False
+
+    c.request("r").register()
+    c.request("r").add("s", "p")
+    c.stats("s").merge("id", n=1)
+    c.kv.sadd("set", "a")
+    c.kv.rpush("key", "a")
+    c.kv.delete("flag")
+
+    assert c.request("r").done("s", "p", op_id="mine") is True
+    assert c.request("r").requeue("s", op_id="mine") is True
+    assert c.stats("s").consume("id", op_id="mine") == {"n": 1}
+    assert c.kv.srem("set", "a", op_id="mine") == 1
+    assert c.kv.delete("key", op_id="mine") == 1
+    assert c.bump_if_current("v", known, op_id="mine").bumped is True
+    assert c.kv.set_if_absent("flag", op_id="mine") is True
+
+
+def test_an_opener_that_is_delivered_twice_opens_once(c: Any) -> None:
+    barrier = c.barrier("b")
+    first = barrier.open(2, op_id="message-1")
+    assert barrier.arrive("m").counted
+    assert barrier.open(2, op_id="message-1") == first
+    assert barrier.status().arrived == 1
+    assert barrier.open(2) != first
+
+
+# --- a barrier that is opened again --------------------------------------------------------------
+
+
+def test_a_repetition_gets_the_answer_of_the_attempt_before(c: Any) -> None:
+    """The reply of the completing arrival was lost and the barrier opened again: it still learns that it completed."""
+    barrier = c.barrier("b")
+    barrier.open(1)
+    assert barrier.arrive("m", op_id="mine") == (0, True, True)
+    barrier.open(1)
+    assert barrier.arrive("m", op_id="mine") == (0, True, True)
+    assert barrier.status().arrived == 0
+    assert barrier.status().state == "open"
+
+
+def test_the_end_of_the_attempt_before_is_kept_under_a_key_of_its_own(backend: Backend, c: Any) -> None:
+    barrier = c.barrier("b")
+    barrier.open(1, ttl=60)
+    barrier.arrive("m")
+    barrier.open(1, ttl=60)
+    kept = {key: left for key, (_, _, left) in backend.stored.items() if ":op:" not in key}
+    assert set(kept) == {"coord:barrier:{b}", "coord:barrier:{b}:last"}
+    assert all(0 < left <= 60_000 for left in kept.values())
+
+
+# --- values that coord never wrote ---------------------------------------------------------------
+
+ODD = ("x", "", "1.0", " 1", "9" * 4301, "9" * 20)
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: repr(odd[:8]))
+def test_an_odd_value_in_a_field_raises_corrupt_and_changes_nothing(backend: Backend, c: Any, odd: str) -> None:
+    """The same error in memory and on each engine; every operation that needs the field, each field in turn."""
+    cases = {
+        "coord:barrier:{x}": (
+            ("parties", "arrived", "ends", "ttl_ms", "errors"),
+            (lambda: c.barrier("x").arrive("m"), lambda: c.barrier("x").fail("m", "no luck")),
+            lambda: c.barrier("x").open(3, deadline=60),
+        ),
+        "coord:request:{x}": (
+            ("ttl_ms", "pending", "p:s"),
+            (lambda: c.request("x").done("s", "p"), lambda: c.request("x").fail("s", "p", "no luck")),
+            lambda: (c.request("x").register(), c.request("x").add("s", "p")),
+        ),
+        "coord:stats:{x}:s": (
+            ("n",),
+            (lambda: c.stats("s").peek("x"), lambda: c.stats("s").consume("x"), lambda: c.stats("s").merge("x", n=1)),
+            lambda: c.stats("s").merge("x", n=1),
+        ),
+    }
+    for key, (fields, asked, prepare) in cases.items():
+        for field in fields:
+            backend.place.do("DEL", key)
+            prepare()
+            backend.place.do("HSET", key, field, odd)
+            before = backend.stored[key][:2]
+            for ask in asked:
+                with pytest.raises(coord.Corrupt):
+                    ask()
+            assert backend.stored[key][:2] == before, (key, field)
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: repr(odd[:8]))
+def test_an_odd_text_raises_corrupt(backend: Backend, c: Any, odd: str) -> None:
+    for key, asked in {
+        "coord:kv:{x}": (lambda: c.kv.get_int("x"), lambda: c.kv.incr("x")),
+        "coord:version:{x}": (lambda: c.bump("x"), lambda: c.version("x"), lambda: c.bump_if_current("x", 1)),
+        "coord:claim:{x}": (lambda: c.claim("x"), lambda: c.holder("x")),
+        "coord:once:{x}": (lambda: c.once("x"), lambda: c.forget("x")),
+    }.items():
+        backend.plant(key, odd)
+        for ask in asked:
+            with pytest.raises(coord.Corrupt):
+                ask()
+        assert backend.stored[key][1] == odd
+
+
+# --- bounds --------------------------------------------------------------------------------------
+
+
+def test_a_list_is_read_in_parts_of_at_most_100_000(c: Any) -> None:
+    for _ in range(11):
+        c.kv.rpush("list", *(["v"] * 10_000))
+    assert len(c.kv.lrange("list", 0, 99_999)) == 100_000
+    assert len(c.kv.lrange("list", -10_000)) == 10_000
+    with pytest.raises(coord.ScriptError, match="100000"):
+        c.kv.lrange("list")
