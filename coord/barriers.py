@@ -445,7 +445,7 @@ _is_answer = re.compile(r"[0-9],[0-9]+,[0-9],[0-9]").fullmatch
 
 
 def _status(space: Keyspace, barrier: str, last: str, seen: str) -> list[Any]:
-    fields = "attempt", "parties", "arrived", "state", "ends", "errors", "metadata", "reason"
+    fields = "attempt", "parties", "arrived", "state", "ends", "errors"
     found, has = barrier, space.hmget(barrier, *fields)
     if has[0] is None:
         return []
@@ -453,10 +453,8 @@ def _status(space: Keyspace, barrier: str, last: str, seen: str) -> list[Any]:
         before = space.hmget(last, *fields)
         if before[0] is not None and before[3] != "replaced":
             found, has = last, before
-    attempt, parties, arrived, state, ends, errors, metadata, reason = has
+    attempt, parties, arrived, state, ends, errors = has
     _check(parties, arrived, ends, errors)
-    if metadata is None or reason is None:
-        _check(None)
     left_ms = -1
     if ends != "0":
         left_ms = int(ends or 0) - now_ms(space)
@@ -466,6 +464,9 @@ def _status(space: Keyspace, barrier: str, last: str, seen: str) -> list[Any]:
     counts = int(parties or 0), int(arrived or 0)
     if seen and state == "open":
         return [attempt, *counts, state, left_ms, "", "", int(errors or 0)]
+    metadata, reason = space.hmget(found, "metadata", "reason")
+    if metadata is None or reason is None:
+        _check(None)
     reply = [attempt, *counts, state, left_ms, metadata, reason, int(errors or 0)]
     return reply + kept_errors(space, found, "errors", int(errors or 0))
 

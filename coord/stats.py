@@ -77,7 +77,7 @@ def consume(stats: StatsHandle, id: str, *, op_id: str | None = None) -> Call[di
     """Take all counts of ``id``, once: a second caller gets None, as for an id that was never merged.
 
     The same ``op_id`` again gets the same counts again, for as long as these statistics live after a merge. An id that
-    found nothing may be used again. The server reads all counts in one step: about 30 ms for 100,000 fields.
+    found nothing may be used again. The server reads all counts in one step: 60 ms of CPU for 100,000 fields.
     """
     key = stats._key(id)
     batch, nonce, repeated = stats.ops.identified(op_id)
@@ -89,7 +89,7 @@ def consume(stats: StatsHandle, id: str, *, op_id: str | None = None) -> Call[di
 def peek(stats: StatsHandle, id: str) -> Call[dict[str, int] | None]:
     """Return the counts of ``id`` without taking them; None when it was never merged.
 
-    The server reads all counts in one step: about 20 ms for 100,000 fields.
+    The server reads all counts in one step: 43 ms of CPU for 100,000 fields.
     """
     return stats.ops.call(PEEK, (stats._key(id),), (), _read_counts)
 

@@ -122,6 +122,54 @@ def test_the_end_of_the_attempt_before_is_kept_under_a_key_of_its_own(backend: B
     assert all(0 < left <= 60_000 for left in kept.values())
 
 
+# --- answers that outlive what they were about ---------------------------------------------------
+# A first copy runs and its reply is lost; the state moves on; then the repetition arrives.
+
+
+def _again(c: Any, call: coord.Call[Any]) -> Any:
+    """Send a call again as the transport does: it says that an earlier copy may have been executed."""
+    at = call.script.repeated_at
+    return c.run(call._replace(argv=(*call.argv[:at], "1", *call.argv[at + 1 :])))
+
+
+def test_the_winner_of_a_window_that_is_over_is_still_told_true(server: Backend) -> None:
+    """Otherwise nobody is told True for that window, and its work is not done."""
+    c = server.connect()
+    lost = c.calls.once("o", ttl=0.05)
+    assert c.run(lost) is True
+    server.later(0.1)
+    assert c.once("o", ttl=600) is True, "the next window is another caller's"
+    assert _again(c, lost) is True
+    assert c.once("o", ttl=600) is False
+
+
+def test_an_abort_ends_one_attempt(server: Backend) -> None:
+    c = server.connect()
+    barrier = c.barrier("b")
+    barrier.open(2)
+    lost = c.calls.barrier("b").abort("changed our minds")
+    assert c.run(lost) is True
+    barrier.open(2)
+    assert _again(c, lost) is True
+    assert barrier.status().state == "open"
+    barrier.open(2)
+    assert _again(c, lost) is True, "the answer is kept from the repetition on"
+    assert barrier.status().state == "open"
+
+
+def test_an_arrival_counts_in_one_attempt(server: Backend) -> None:
+    c = server.connect()
+    barrier = c.barrier("b")
+    barrier.open(1)
+    lost = c.calls.barrier("b").arrive("m")
+    assert c.run(lost) == (0, True, True)
+    barrier.open(1)
+    assert _again(c, lost) == (0, True, True)
+    barrier.open(1)
+    assert _again(c, lost) == (0, True, True)
+    assert barrier.status().arrived == 0
+
+
 # --- values that coord never wrote ---------------------------------------------------------------
 
 ODD = ("x", "", "1.0", " 1", "9" * 4301, "9" * 20)

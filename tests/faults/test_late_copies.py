@@ -171,3 +171,28 @@ def test_barrier_arrive_and_abort(a: Any, b: coord.Coordinator, late: LateLine) 
     found = barrier.status()
     assert found is not None
     assert found.state == "open"
+
+
+# --- an outcome that stays unknown ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["barrier", "request"])
+def test_the_id_of_an_unknown_outcome_gets_the_first_answer(world: Backend, line: Any, family: str) -> None:
+    """Every reply is lost until patience ends; repeated by hand with the id, the call says that it was the one."""
+    c = world.dial(line.url, timeout=3, patience=0.5, remember=20)
+    barrier, request = c.barrier("b"), c.request("r")
+    barrier.open(1)
+    request.register()
+    request.add("s", "p")
+    ask = {
+        "barrier": lambda op_id: barrier.arrive("m", op_id=op_id).completed,
+        "request": lambda op_id: request.done("s", "p", op_id=op_id),
+    }[family]
+    line.misbehave(1, {"reset_reply": 1})
+    with pytest.raises(coord.OutcomeUnknown) as raised:
+        ask(None)
+    line.behave()
+    assert raised.value.op_id
+    assert repr(raised.value.op_id) in str(raised.value)
+    assert ask(raised.value.op_id) is True
+    assert ask("another") is False
