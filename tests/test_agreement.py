@@ -66,10 +66,10 @@ def test_every_script_agrees_with_its_twin_by_lupa() -> None:
 @pytest.mark.skipif("fakeredis" not in wanted(), reason="COORD_ENGINES leaves fakeredis out")
 def test_fakeredis_agrees_too() -> None:
     """A third voice. It counts time in floats, so its histories keep to whole milliseconds and off the deadlines."""
+    # An error is no text to its scripts, so that one which looks into it cannot keep a refusal for a repeated call.
+    drawn = {**words(spublish=True), "repeated": ("0",)}
     with faking() as (side, clock):
-        tally = check_agreement(
-            all_scripts(), [side], clock, histories=HISTORIES, words=words(spublish=True), fixed=FIXED
-        )
+        tally = check_agreement(all_scripts(), [side], clock, histories=HISTORIES, words=drawn, fixed=FIXED)
     tell(side.name, tally)
 
 
