@@ -128,7 +128,7 @@ def redis_backend() -> Any:
     try:
         from coord import redis  # noqa: PLC0415  # memory:// needs no redis-py
     except ModuleNotFoundError as error:
-        if error.name != "redis":
+        if error.name not in ("redis", "hiredis"):
             raise
         raise ConfigError("servers need the package redis: pip install 'coord[redis]'") from None
     return redis

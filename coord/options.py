@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypedDict, cast
 
 from coord.clock import Clock
@@ -25,6 +25,8 @@ class Given(TypedDict, total=False):
     remember: Seconds
     max_connections: int
     in_flight: int
+    max_idle: Seconds | None
+    keepalive: Seconds
     eviction: Eviction
     clock: Clock | None
     observe: Observe | None
@@ -42,6 +44,10 @@ class Options:
     ``max_connections``: how many connections the threads of a blocking coordinator may hold at a time; more wait.
     ``in_flight``: how many calls of an async coordinator, those of a batch among them, may await their replies; more
     wait.
+    ``max_idle``: seconds after which an idle connection is replaced before the next call, because a firewall or
+    balancer may have forgotten it; None: the URL's ``health_check_interval``, else 180.
+    ``keepalive``: seconds of silence after which TCP probes the connection, and again every third of it; it is closed
+    when three probes are not answered. 0: the operating system's settings.
     ``eviction``: what to do about a server that may evict live claims, because its ``maxmemory-policy`` is not
     ``noeviction``: "warn", "refuse" or "ignore".
     ``clock``: where time is read and spent (``coord.clock.Clock``); None: the clocks of the operating system, or on
@@ -56,18 +62,27 @@ class Options:
     remember: float = 60.0
     max_connections: int = 64
     in_flight: int = 10_000
+    max_idle: float | None = None
+    keepalive: float = 60.0
     eviction: Eviction = "warn"
     clock: Clock | None = None
     observe: Observe | None = None
 
     def __post_init__(self) -> None:
-        for name in ("timeout", "patience", "remember"):
+        for name in ("timeout", "patience", "remember", "max_idle", "keepalive"):
             object.__setattr__(self, name, _seconds(name, getattr(self, name)))
         for name in ("max_connections", "in_flight"):
             if not getattr(self, name) >= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}: at least 1")
         if self.eviction not in ("warn", "refuse", "ignore"):
             raise ConfigError(f"eviction is {self.eviction!r}: it is warn, refuse or ignore")
+
+    def replace(self, **options: Any) -> Options:
+        """Return the options of a view: another ``timeout`` or ``patience``."""
+        for name in options:
+            if name not in ("timeout", "patience"):
+                raise ConfigError(f"a view has no option {name!r} of its own: there are 'timeout' and 'patience'")
+        return replace(self, **options)
 
     def waiting(self, theirs: float | None) -> float:
         """Return the seconds to wait for one reply, where the URL or the client says ``theirs``.
@@ -85,9 +100,9 @@ class Options:
 
 
 def _seconds(name: str, value: Any) -> float | None:
-    if value is None and name == "timeout":
+    if value is None and name in ("timeout", "max_idle"):
         return None
-    if value == 0 and name == "remember" and not isinstance(value, bool):
+    if value == 0 and name in ("remember", "keepalive") and not isinstance(value, bool):
         return 0.0
     try:
         return milliseconds(cast("Seconds", value), name) / 1000

@@ -259,7 +259,7 @@ def test_sentinels_with_a_password_of_their_own(guarded: Backend) -> None:
 @pytest.mark.parametrize("wrong", ["", "?sentinel_password=wrong-7f3a"])
 def test_a_password_that_the_sentinels_do_not_take(guarded: Backend, wrong: str) -> None:
     """It is told whose it is, and not what it is."""
-    with pytest.raises(coord.ConfigError, match="the primary of coord: its sentinels do not let us in") as raised:
+    with pytest.raises(coord.ConfigError, match="the primary of coord: the sentinels refuse the login") as raised:
         guarded.dial(guarded.place.url + wrong)
     assert "7f3a" not in str(raised.value)
     assert "7f3a" not in repr(raised.value.__cause__)

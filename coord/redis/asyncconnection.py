@@ -1,28 +1,30 @@
-"""Awaited connections: the calls of one loop tick travel in one write, and replies are matched in order."""
+"""An awaited connection: the calls of one loop tick travel in one write, and replies are matched in order."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import selectors
 import socket
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 from coord.errors import Unavailable
-from coord.redis.connection import Unsent, reply_error
-from coord.redis.dialing import CONNECT_ERRORS, Dialer
-from coord.redis.retry import refuse
+from coord.redis.connection import reply_error
+from coord.redis.dialing import Dialer
+from coord.redis.refusals import refuse
 from coord.redis.slots import Slots
+from coord.redis.steps import Unsent, Words
 from coord.redis.wire import new_reader, pack
 
-__all__ = ["AsyncConnection", "Lost", "Unsent", "opened"]
-
-Words = tuple[Any, ...]
+__all__ = ["AsyncConnection", "Lost", "Unsent", "open_connection"]
 
 _AT_ONCE = 16
-"""Commands that go before the tick is over: the server works on them while the rest is prepared."""
+"""Commands that are sent before the tick is over: the server works on them while the rest is prepared."""
 _GOODBYE_SECONDS = 1.0
+_TRUSTED_SECONDS = 0.01
+"""The loop learns within so many seconds that the server closed a connection, unless it stood still."""
 
 
 class Lost(ConnectionError):
@@ -50,7 +52,7 @@ class AsyncConnection(Protocol):
         ...
 
     def ask(self, words: Words) -> asyncio.Future[Any]:
-        """Send a command; the future is given its reply, ``Lost`` or ``Unsent``."""
+        """Send a command; the future is given its reply, one of ``LOST``, or ``Unsent``."""
         ...
 
     def ask_many(self, commands: Sequence[Words]) -> list[asyncio.Future[Any]]:
@@ -69,23 +71,25 @@ class AsyncConnection(Protocol):
 class PipelinedConnection(asyncio.Protocol):
     """A connection that redis-py opened, and whose transport this protocol took over."""
 
-    def __init__(self, redis_py: Any, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
+    def __init__(self, redis_py: Any, loop: asyncio.AbstractEventLoop, dialer: Dialer) -> None:
         self._redis_py = redis_py
         self._loop = loop
-        self._timeout = timeout
+        self._now = dialer.clock.monotonic
+        self._timeout = dialer.timeout
+        self._max_idle = dialer.max_idle
         self._reader = new_reader()
         self._unsent: list[bytes] = []
         self._pending: deque[asyncio.Future[Any]] = deque()
         self._new_future = loop.create_future
         self.slots = Slots()
         self._answered = 0
-        self._silent_since = 0.0
-        self._gone = loop.create_future()
+        self._silent_since = self._now()
+        self._ended = loop.create_future()
         self.closed = False
         self._transport: asyncio.Transport = redis_py._writer.transport
         self._before: Any = self._transport.get_protocol()
         self._transport.set_protocol(self)
-        self._watch = loop.call_later(timeout / 4, self._look_for_silence, 0, 0)
+        self._watch = loop.call_later(self._timeout / 4, self._look_for_silence, 0, 0)
 
     @property
     def in_flight(self) -> int:
@@ -95,10 +99,10 @@ class PipelinedConnection(asyncio.Protocol):
     @property
     def silent_for(self) -> float:
         """The seconds for which commands have awaited their replies, and none came."""
-        return self._loop.time() - self._silent_since if self._pending else 0.0
+        return self._now() - self._silent_since if self._pending else 0.0
 
     def ask(self, words: Words) -> asyncio.Future[Any]:
-        """Send a command with all others of this loop tick; see ``AsyncLink.ask``."""
+        """Send a command with all others of this loop tick; the future is given its reply, ``Lost`` or ``Unsent``."""
         future = self._new_future()
         if self.closed:
             future.set_exception(Unsent("the connection is closed"))
@@ -113,7 +117,7 @@ class PipelinedConnection(asyncio.Protocol):
         return future
 
     def ask_many(self, commands: Sequence[Words]) -> list[asyncio.Future[Any]]:
-        """Send commands in one write, those of before with them; see ``AsyncLink.ask_many``."""
+        """Send commands in one write, those of before with them; each future is as that of ``ask``."""
         if self.closed:
             return [self.ask(words) for words in commands]
         packed, futures = [pack(words) for words in commands], [self._new_future() for _ in commands]
@@ -123,40 +127,60 @@ class PipelinedConnection(asyncio.Protocol):
         return futures
 
     def _send(self) -> None:
-        if self._unsent:
-            if len(self._unsent) == len(self._pending):
-                # Nothing was awaited until now.
-                self._silent_since = self._loop.time()
-            self._transport.write(b"".join(self._unsent))
-            self._unsent.clear()
+        if not self._unsent:
+            return
+        if len(self._unsent) == len(self._pending):
+            # Nothing was awaited until now.
+            now = self._now()
+            idle, self._silent_since = now - self._silent_since, now
+            if idle > _TRUSTED_SECONDS and (idle > self._max_idle or self._is_stale()):
+                self._fail("the connection was idle for too long")
+                return
+        self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
+
+    def _is_stale(self) -> bool:
+        """Return whether the server closed the connection, or sent something, and the loop has not seen it yet."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._transport.get_extra_info("socket").fileno(), selectors.EVENT_READ)
+            return bool(selector.select(0))
 
     def data_received(self, data: bytes) -> None:
         """Give each reply to the command that has waited longest."""
         if self.closed:
             return
-        self._silent_since = self._loop.time()
+        self._silent_since = self._now()
         reader = self._reader
         popleft = self._pending.popleft
-        reader.feed(data)
-        reply = reader.gets()
-        while reply is not False:
-            future = popleft()
-            self._answered += 1
-            # A caller that was cancelled has left; its reply is taken all the same, so that the next one is in place.
-            if not future.done():
-                future.set_result(reply)
+        try:
+            reader.feed(data)
             reply = reader.gets()
+            while reply is not False:
+                future = popleft()
+                self._answered += 1
+                # A caller that was cancelled has left; its reply is taken all the same: the next one is for the next.
+                if not future.done():
+                    future.set_result(reply)
+                reply = reader.gets()
+        except IndexError:
+            self._fail("the server sent a reply that nobody asked for")
+        except ConnectionError as error:
+            self._fail(f"the server sent something that is not RESP: {error}")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell all that wait, and let go of what redis-py keeps."""
+        """Fail the calls in flight, and release what redis-py holds."""
         self._break(str(exc) if exc else "the server closed the connection")
         self._before.connection_lost(exc)
         self._redis_py._reader = self._redis_py._writer = None
-        if not self._gone.done():
-            self._gone.set_result(None)
+        if not self._ended.done():
+            self._ended.set_result(None)
 
-    def _break(self, why: str) -> None:
-        """Tell all that wait; those whose commands are still here surely did not run."""
+    def _fail(self, why: str, kind: type[Exception] = Lost) -> None:
+        self._break(why, kind)
+        self._transport.abort()
+
+    def _break(self, why: str, kind: type[Exception] = Lost) -> None:
+        """Fail the calls in flight; those whose commands are still here certainly did not run."""
         if self.closed:
             return
         self.closed = True
@@ -165,8 +189,8 @@ class PipelinedConnection(asyncio.Protocol):
         self._unsent.clear()
         for place, future in enumerate(self._pending):
             if not future.done():
-                future.set_exception(Lost(why) if place < sent else Unsent(why))
-                # Seen, as far as asyncio is concerned: who was cancelled no longer waits for it.
+                future.set_exception(kind(why) if place < sent else Unsent(why))
+                # Marked as retrieved: a caller that was cancelled no longer waits for it.
                 future.exception()
         self._pending.clear()
 
@@ -174,8 +198,7 @@ class PipelinedConnection(asyncio.Protocol):
         """Four times in ``timeout`` seconds: a connection on which calls wait, and none is answered, is broken."""
         silent = bool(self._pending) and answered == self._answered
         if silent and looks >= 4:
-            self._break(f"no reply within {self._timeout} s")
-            self._transport.abort()
+            self._fail(f"no reply within {self._timeout} s", TimeoutError)
             return
         again = looks + 1 if silent else 0
         self._watch = self._loop.call_later(self._timeout / 4, self._look_for_silence, self._answered, again)
@@ -190,18 +213,18 @@ class PipelinedConnection(asyncio.Protocol):
         self._break("the coordinator was closed")
         self._transport.close()
         # Under TLS the two sides say good-bye first.
-        await asyncio.wait([self._gone], timeout=_GOODBYE_SECONDS)
+        await asyncio.wait([self._ended], timeout=_GOODBYE_SECONDS)
         self._transport.abort()
 
 
 class ClientConnection:
-    """A connection that is no socket, such as one of fakeredis: redis-py sends and receives, one at a time."""
+    """A connection without a socket, such as one of fakeredis: redis-py sends and receives, one at a time."""
 
     closed = False
 
     def __init__(self, redis_py: Any) -> None:
         self._redis_py = redis_py
-        self._turn = asyncio.Lock()
+        self._one_at_a_time = asyncio.Lock()
         self.slots = Slots()
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -212,7 +235,7 @@ class ClientConnection:
 
     @property
     def silent_for(self) -> float:
-        """What is in this process answers at once."""
+        """Return 0: the server is in this process and answers at once."""
         return 0.0
 
     def ask(self, words: Words) -> asyncio.Future[Any]:
@@ -227,7 +250,7 @@ class ClientConnection:
         return [self.ask(words) for words in commands]
 
     async def _asked(self, words: Words) -> Any:
-        async with self._turn:
+        async with self._one_at_a_time:
             await self._redis_py.send_command(*words)
             try:
                 return await self._redis_py.read_response()
@@ -245,12 +268,15 @@ class ClientConnection:
         await self._redis_py.disconnect()
 
 
-async def opened(dialer: Dialer) -> AsyncConnection:
+async def open_connection(dialer: Dialer) -> AsyncConnection:
     """Open a connection, with redis-py in between only where there is no socket."""
     redis_py = dialer.dial()
     try:
         await redis_py.connect()
-    except CONNECT_ERRORS as error:
+    except Exception as error:
+        # redis-py does not check the shape of the replies to its first commands: any error may come.
+        with contextlib.suppress(Exception):
+            await redis_py.disconnect(nowait=True)
         refuse(error, dialer.where)
     transport = getattr(getattr(redis_py, "_writer", None), "transport", None)
     if transport is None:
@@ -260,4 +286,4 @@ async def opened(dialer: Dialer) -> AsyncConnection:
         raise Unavailable(f"{dialer.where}: the connection has no socket")
     with contextlib.suppress(OSError):
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return PipelinedConnection(redis_py, asyncio.get_running_loop(), dialer.timeout)
+    return PipelinedConnection(redis_py, asyncio.get_running_loop(), dialer)

@@ -3,25 +3,87 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
+from copy import copy
+from typing import Any, Self, TypeVar
 
-from coord.errors import CoordError, ReplyError
-from coord.ids import with_id
+from coord.clock import SYSTEM, Clock
+from coord.errors import ReplyError
 from coord.notifier import Notifier
 from coord.options import Options
-from coord.redis.asyncconnection import AsyncConnection, Unsent
-from coord.redis.asyncrouter import AsyncRouter, Node
-from coord.redis.batch import Batch
-from coord.redis.connection import AT_ONCE
+from coord.redis.asyncconnection import Unsent
+from coord.redis.callstate import MISREAD, CallState, misread
 from coord.redis.dialing import LOST
-from coord.redis.retry import CallState, answer
+from coord.redis.node import Node, check_loop
+from coord.redis.retry import AT_ONCE, SlowPath, chunks
+from coord.redis.room import Room
+from coord.redis.router import Router
+from coord.redis.steps import Alone, Exchange, Pause, Step, Steps, Together
 from coord.script import Call, Script
 
-__all__ = ["AsyncRedis"]
+__all__ = ["AsyncRedis", "open_runner"]
 
 T = TypeVar("T")
+
+
+class Driver:
+    """Carries out steps by awaiting."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._alone: asyncio.Task[None] | None = None
+
+    async def run(self, steps: Steps[T]) -> T:
+        """Carry out the steps of a generator, and return its result."""
+        failed: Exception | None = None
+        while True:
+            try:
+                step = steps.send(None) if failed is None else steps.throw(failed)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            failed = None
+            try:
+                await self._carry_out(step)
+            except Exception as error:
+                failed = error
+
+    async def _carry_out(self, step: Step) -> None:
+        match step:
+            case Exchange():
+                await step.node.exchange(step)
+            case Pause():
+                await self._clock.sleep_async(step.seconds)
+            case Together():
+                await asyncio.gather(*(self.run(part) for part in step.parts))
+            case Alone():
+                task = self._alone
+                if task is None:
+                    task = self._alone = asyncio.get_running_loop().create_task(self.run(step.work()))
+                    task.add_done_callback(self._alone_ended)
+                # Not awaited itself: one caller that leaves does not end it for the others.
+                await asyncio.wait([task], timeout=step.within)
+                if task.done():
+                    task.result()
+
+    def _alone_ended(self, _task: asyncio.Task[None]) -> None:
+        self._alone = None
+
+    async def close(self) -> None:
+        """Wait until nothing runs for several callers."""
+        if self._alone is not None:
+            await asyncio.wait([self._alone])
+
+
+async def open_runner(router: Router[Node], options: Options) -> AsyncRedis:
+    """Connect to the servers of a router, check them, and return what makes calls there."""
+    runner = AsyncRedis(router, options)
+    try:
+        await runner.open()
+    except BaseException:
+        await runner.aclose()
+        raise
+    return runner
 
 
 class AsyncRedis:
@@ -30,21 +92,46 @@ class AsyncRedis:
     distributed = True
     has_slots = True
 
-    def __init__(self, router: AsyncRouter, options: Options) -> None:
+    def __init__(self, router: Router[Node], options: Options) -> None:
         self.remember_ms = int(options.remember * 1000)
         self.publish = router.publish
         self._router = router
         self._route = router.route
-        self._patience = options.patience
+        self.driver = Driver(options.clock or SYSTEM)
+        self._run = self.driver.run
+        self._now = (options.clock or SYSTEM).monotonic
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[tuple[asyncio.Future[None], int]] = deque()
-        self._gathered = 0
-        self._in_flight = 0
-        self._most = options.in_flight
+        self.room = Room(options.in_flight, self._loop)
+        self._is_view = False
         self._notifier: Notifier | None = None
+        self._configure(options, router.timeout)
+
+    async def open(self) -> None:
+        """Connect to the servers and check them."""
+        await self._run(self._router.open())
+        self.publish = self._router.publish
 
     def __repr__(self) -> str:
         return repr(self._router)
+
+    def _configure(self, options: Options, timeout: float) -> None:
+        self._options = options
+        self._timeout = timeout
+        self._slow = SlowPath(self._router, options, timeout)
+        self.__dict__.pop("call", None)
+        if options.observe is not None or timeout != self._router.timeout:
+            self.call = self._limited  # type: ignore[method-assign]  # without these options nothing is paid for them
+
+    def with_options(self, **options: Any) -> Self:
+        """Return a view with other ``timeout`` or ``patience``, which shares the connection; closing it does nothing.
+
+        ``ConfigError`` when operation ids would be forgotten while their calls are still repeated.
+        """
+        view = copy(self)
+        view._is_view = True
+        changed = self._options.replace(**options)
+        view._configure(changed, changed.waiting(self._timeout))
+        return view
 
     async def call(
         self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]
@@ -52,157 +139,107 @@ class AsyncRedis:
         """Make a call and return its result."""
         if script.checks_calls:
             script.check(keys, argv)
-        if self._in_flight >= self._most:
-            await self._wait_for_room()
+        room = self.room
+        if room.taken >= room.most:
+            await room.enter()
         else:
-            self._in_flight += 1
-        connection = self._route(keys).connection
+            room.taken += 1
         try:
-            if connection is None or connection.closed or asyncio.get_running_loop() is not self._loop:
-                return read(await self._again(script, keys, argv))
+            node = self._route(keys)
+            connection = node.connection
+            if (
+                connection is None
+                or connection.closed
+                or node.outage.on
+                or asyncio.get_running_loop() is not self._loop
+            ):
+                return await self._slowly(script, keys, argv, read)
             own, words = keys, argv
             if script.sequence_at >= 0:
                 own, words = connection.slots.assign(script, keys, argv, connection.in_flight)
             try:
                 reply = await connection.ask(("EVALSHA", script.sha, len(own), *own, *words))
             except Unsent:
-                return read(await self._again(script, keys, argv))
+                return await self._slowly(script, keys, argv, read)
             except LOST as error:
-                return read(await self._again(script, own, words, lost=error))
+                return await self._slowly(script, own, words, read, lost=error)
             if reply.__class__ is ReplyError:
-                reply = await self._again(script, keys, argv, reply=reply)
-            return read(reply)
+                return await self._slowly(script, keys, argv, read, reply=reply)
+            try:
+                return read(reply)
+            except MISREAD as error:
+                raise misread(script, error)  # noqa: B904  # it has its cause
         finally:
-            if self._queue:
-                self._hand_over()
+            if room.queue:
+                room.leave()
             else:
-                self._in_flight -= 1
+                room.taken -= 1
 
-    @property
-    def notifier(self) -> Notifier:
-        """Where notices of this server arrive: one subscription connection a process."""
-        if self._notifier is None:
-            self._notifier = self._router.subscribe()
-        return self._notifier
-
-    async def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
-        """Make calls, up to a thousand in one write, within so many seconds; an answer or an error each, in order."""
-        calls = list(calls)
-        end = None if within is None else self._loop.time() + within
-        at_once = min(AT_ONCE, self._most)
-        chunks = [calls[start : start + at_once] for start in range(0, len(calls), at_once)]
-        return [answered for chunk in chunks for answered in await self._run_some(chunk, end)]
-
-    async def _run_some(self, calls: Sequence[Call[Any]], end: float | None) -> list[Any]:
-        """Make calls in one write, once there is room for all of them."""
-        patience = self._patience if end is None else min(self._patience, end - self._loop.time())
-        states = [CallState(call.script, call.keys, call.argv, patience) for call in calls]
-        try:
-            async with asyncio.timeout_at(end):
-                await self._wait_for_room(len(calls))
-                try:
-                    await self._persist(states)
-                finally:
-                    self._hand_over(len(calls))
-        except TimeoutError:
-            for state in states:
-                state.timed_out()
-                self._route(state.keys).doubt()
-        return [answer(state, call.read) for state, call in zip(states, calls, strict=True)]
-
-    async def aclose(self) -> None:
-        """Finish what is in flight and close the connection. May be called again."""
-        if self._notifier is not None:
-            self._notifier = None
-            await self._router.unsubscribe()
-        await self._router.close()
-
-    # --- room ------------------------------------------------------------------------------------
-
-    async def _wait_for_room(self, waiters: int = 1) -> None:
-        """Wait, in order of arrival, until calls that are answered have handed over so many places."""
-        # What is free goes to the first in the queue; while anybody waits there, nothing is free.
-        self._gathered += self._most - self._in_flight
-        self._in_flight = self._most
-        room = self._loop.create_future()
-        self._queue.append((room, waiters))
-        self._hand_over(0)
-        try:
-            await room
-        except asyncio.CancelledError:
-            self._hand_over(0 if room.cancelled() else waiters)
-            raise
-
-    def _hand_over(self, waiters: int = 1) -> None:
-        """Give places to those that have waited longest, or back."""
-        self._gathered += waiters
-        while self._queue:
-            room, wanted = self._queue[0]
-            if not room.done():
-                if self._gathered < wanted:
-                    return
-                self._gathered -= wanted
-                room.set_result(None)
-            self._queue.popleft()
-        self._in_flight -= self._gathered
-        self._gathered = 0
-
-    # --- repeating -------------------------------------------------------------------------------
-
-    async def _again(
+    async def _slowly(
         self,
         script: Script,
         keys: tuple[str, ...],
         argv: tuple[str | int, ...],
-        *,
-        lost: BaseException | None = None,
-        reply: ReplyError | None = None,
-    ) -> Any:
-        """Go on with a call that has not been answered yet, until it is settled; return its raw reply."""
-        state = CallState(script, with_id(script, keys, argv), argv, self._patience)
-        if lost is not None:
-            state.lost(lost)
-        elif reply is not None:
-            state.answered(reply)
-        await self._persist([state])
-        if isinstance(state.outcome, CoordError):
-            raise state.outcome
-        return state.outcome
+        read: Callable[[Any], T],
+        **first: Any,
+    ) -> T:
+        """Go on with a call that was not simply answered."""
+        state: CallState = await self._run(self._slow.call(script, keys, argv, **first))
+        return state.result(read)
 
-    async def _persist(self, states: Sequence[CallState]) -> None:
-        """Attempt calls, those that are open together in one write, until each is settled."""
-        while open_ones := [state for state in states if not state.settled]:
-            pause = max(state.pause() for state in open_ones)
-            if pause:
-                await asyncio.sleep(pause)
-            group_by_node = await self._router.group_by_node(open_ones)
-            await asyncio.gather(*(self._attempt(node, some) for node, some in group_by_node))
-
-    async def _attempt(self, node: Node, states: Sequence[CallState]) -> None:
-        """Attempt calls that go to one server."""
+    async def _limited(
+        self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]
+    ) -> T:
+        """Make a call that is observed, or has a time-out of its own."""
+        if script.checks_calls:
+            script.check(keys, argv)
+        check_loop(self._loop)
+        await self.room.enter()
         try:
-            connection = await node.connected()
-        except CoordError as error:
-            for state in states:
-                state.unreached(error)
+            return await self._slowly(script, keys, argv, read)
+        finally:
+            self.room.leave()
+
+    async def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
+        """Make calls, up to a thousand in one write, within so many seconds; a result or an error each, in order."""
+        check_loop(self._loop)
+        calls = list(calls)
+        end = None if within is None else self._now() + within
+        answers: list[Any] = []
+        for some in chunks(calls, min(AT_ONCE, self.room.most)):
+            try:
+                async with asyncio.timeout(None if end is None else max(0.0, end - self._now())):
+                    await self.room.enter(len(some))
+            except TimeoutError:
+                answers += await self._run(self._slow.run_many(some, 0.0))
+                continue
+            try:
+                answers += await self._run(self._slow.run_many(some, None if end is None else end - self._now()))
+            finally:
+                self.room.leave(len(some))
+        return answers
+
+    async def ping(self) -> float:
+        """Return the seconds of one round trip; ``Unavailable`` without an answer within ``timeout``."""
+        check_loop(self._loop)
+        return await self._run(self._slow.ping())
+
+    @property
+    def notifier(self) -> Notifier:
+        """Where notifications of this server arrive: one subscription connection a process."""
+        if self._notifier is None:
+            self._notifier = self._router.subscribe()
+        return self._notifier
+
+    async def aclose(self) -> None:
+        """Finish what is in flight and close the connection. May be called again."""
+        check_loop(self._loop)
+        if self._is_view:
             return
-        await attempt(connection, states)
-        if any(state.reconnect for state in states):
-            await node.leave(connection)
-
-
-async def attempt(connection: AsyncConnection, states: Sequence[CallState]) -> None:
-    """Make calls in one write; what was sent and not answered is lost."""
-    batch = Batch(states)
-    asked = connection.ask_many(batch.commands)
-    for waiter, reply in enumerate(asked):
-        try:
-            batch.answered(waiter, await reply)
-        except asyncio.CancelledError:
-            for unanswered in range(waiter, len(asked)):
-                batch.lost(unanswered, TimeoutError("no reply in time"))
-            raise
-        except Unsent as error:
-            batch.unreached(waiter, error)
-        except LOST as error:
-            batch.lost(waiter, error)
+        if self._notifier is not None:
+            self._notifier = None
+            for closing in self._router.unsubscribe():
+                await closing.joined()
+        await self.driver.close()
+        for node in self._router.nodes:
+            await node.close()

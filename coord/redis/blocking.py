@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import os
-import time
-from collections.abc import Callable, Iterable, Sequence
-from time import monotonic
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
+from copy import copy
+from typing import Any, Self, TypeVar
 
-from coord.errors import CoordError, ReplyError
+from coord.clock import SYSTEM, Clock
+from coord.errors import ReplyError
 from coord.fork import ForkSafeLock
-from coord.ids import with_id
 from coord.notifier import Notifier
 from coord.options import Options
-from coord.redis.batch import Batch
-from coord.redis.connection import AT_ONCE, Connection, Pool, Unsent
+from coord.redis.callstate import MISREAD, CallState, misread
+from coord.redis.connection import Unsent
 from coord.redis.dialing import LOST
-from coord.redis.retry import CallState, answer
-from coord.redis.router import Router, left
+from coord.redis.pool import TRUSTED_SECONDS, Pool
+from coord.redis.retry import AT_ONCE, SlowPath, chunks
+from coord.redis.router import Router
+from coord.redis.steps import Alone, Exchange, Pause, Step, Steps, Together
 from coord.script import Call, Script
 
 __all__ = ["Redis"]
@@ -28,59 +28,176 @@ T = TypeVar("T")
 _subscribing = ForkSafeLock()
 
 
+class Driver:
+    """Carries out steps by blocking the thread."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.alone = ForkSafeLock()
+
+    def run(self, steps: Steps[T]) -> T:
+        """Carry out the steps of a generator, and return its result."""
+        failed: Exception | None = None
+        while True:
+            try:
+                step = steps.send(None) if failed is None else steps.throw(failed)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            failed = None
+            try:
+                self._carry_out(step)
+            except Exception as error:
+                failed = error
+
+    def _carry_out(self, step: Step) -> None:
+        match step:
+            case Exchange():
+                step.node.exchange(step)
+            case Pause():
+                self._clock.sleep(step.seconds)
+            case Together():
+                for part in step.parts:
+                    self.run(part)
+            case Alone():
+                # Taken once: a child of a fork has another lock.
+                lock = self.alone.lock
+                if lock.acquire(timeout=step.within):
+                    try:
+                        self.run(step.work())
+                    finally:
+                        lock.release()
+
+
 class Redis:
     """Makes calls on servers, for any number of threads."""
 
     distributed = True
     has_slots = True
 
-    def __init__(self, router: Router, options: Options) -> None:
+    def __init__(self, router: Router[Pool], options: Options) -> None:
+        self.driver = Driver(options.clock or SYSTEM)
+        self._run = self.driver.run
+        try:
+            self._run(router.open())
+        except BaseException:
+            for pool in router.nodes:
+                pool.close()
+            raise
         self.remember_ms = int(options.remember * 1000)
         self.publish = router.publish
         self._router = router
         self._route = router.route
-        self._patience = options.patience
+        self._now = (options.clock or SYSTEM).monotonic
+        # What may not be repeated is not sent on a connection that broke while it was idle.
+        self._trusted = TRUSTED_SECONDS if options.remember else -1.0
+        self._is_view = False
         self._notifier: Notifier | None = None
         self._process = 0
+        self._configure(options, router.timeout)
 
     def __repr__(self) -> str:
         return repr(self._router)
 
-    def call(self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]) -> T:
+    def _configure(self, options: Options, timeout: float) -> None:
+        self._options = options
+        self._timeout = timeout
+        self._slow = SlowPath(self._router, options, timeout)
+        self.__dict__.pop("call", None)
+        if options.observe is not None:
+            self.call = self._observed  # type: ignore[method-assign]  # without ``observe`` nothing is paid for it
+
+    def with_options(self, **options: Any) -> Self:
+        """Return a view with other ``timeout`` or ``patience``, which shares the connections; closing it does nothing.
+
+        ``ConfigError`` when operation ids would be forgotten while their calls are still repeated.
+        """
+        view = copy(self)
+        view._is_view = True
+        changed = self._options.replace(**options)
+        view._configure(changed, changed.waiting(self._timeout))
+        return view
+
+    def call(  # noqa: C901  # one straight path: a function call costs a hundredth of a round trip
+        self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]
+    ) -> T:
         """Make a call and return its result."""
         if script.checks_calls:
             script.check(keys, argv)
         pool = self._route(keys)
+        if pool.outage.on:
+            # The slow path notices its end.
+            return self._slowly(script, keys, argv, read)
         try:
             connection = pool.free.pop()
         except IndexError:
-            return read(self._again(script, keys, argv))
-        if script.repeats == "never" and connection.is_stale():
+            return self._slowly(script, keys, argv, read)
+        if (self._now() - connection.idle_since > self._trusted or script.repeats == "never") and not pool.is_usable(
+            connection
+        ):
             pool.drop(connection)
-            return read(self._again(script, keys, argv))
+            return self._slowly(script, keys, argv, read)
+        if connection.timeout != self._timeout:
+            connection.limit(self._timeout)
         own, words = keys, argv
         if script.sequence_at >= 0:
             own, words = connection.slots.assign(script, keys, argv)
         try:
             reply = connection.ask(("EVALSHA", script.sha, len(own), *own, *words))
         except Unsent:
-            pool.drop(connection)
-            return read(self._again(script, keys, argv))
+            pool.lost(connection)
+            return self._slowly(script, keys, argv, read)
         except LOST as error:
-            pool.drop(connection)
-            return read(self._again(script, own, words, lost=error))
+            pool.lost(connection)
+            return self._slowly(script, own, words, read, lost=error)
         except BaseException:
             # Interrupted between command and reply: the next reply would be this one's.
             pool.drop(connection)
             raise
         pool.give(connection)
         if reply.__class__ is ReplyError:
-            reply = self._again(script, keys, argv, reply=reply)
-        return read(reply)
+            return self._slowly(script, keys, argv, read, reply=reply)
+        try:
+            return read(reply)
+        except MISREAD as error:
+            raise misread(script, error)  # noqa: B904  # it has its cause
+
+    def _observed(
+        self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]
+    ) -> T:
+        """Make a call that is observed."""
+        if script.checks_calls:
+            script.check(keys, argv)
+        return self._slowly(script, keys, argv, read)
+
+    def _slowly(
+        self,
+        script: Script,
+        keys: tuple[str, ...],
+        argv: tuple[str | int, ...],
+        read: Callable[[Any], T],
+        **first: Any,
+    ) -> T:
+        """Go on with a call that was not simply answered."""
+        state: CallState = self._run(self._slow.call(script, keys, argv, **first))
+        return state.result(read)
+
+    def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
+        """Make calls, up to a thousand in one write, within so many seconds; a result or an error each, in order."""
+        calls = list(calls)
+        end = None if within is None else self._now() + within
+        answers: list[Any] = []
+        for some in chunks(calls, AT_ONCE):
+            answers += self._run(self._slow.run_many(some, None if end is None else end - self._now()))
+        return answers
+
+    def ping(self) -> float:
+        """Return the seconds of one round trip; ``Unavailable`` without an answer within ``timeout``."""
+        return self._run(self._slow.ping())
 
     @property
     def notifier(self) -> Notifier:
-        """Where notices of this server arrive: one subscription connection a process."""
+        """Where notifications of this server arrive: one subscription connection a process."""
         notifier = self._notifier
         if notifier is None or self._process != os.getpid():
             # Two threads that come first together must not subscribe twice: each subscription is released once.
@@ -91,82 +208,13 @@ class Redis:
                     self._process = os.getpid()
         return notifier
 
-    def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
-        """Make calls in one write, within so many seconds, and return an answer or an error for each, in order."""
-        calls = list(calls)
-        patience = self._patience if within is None else min(self._patience, within)
-        states = [CallState(call.script, call.keys, call.argv, patience) for call in calls]
-        self._persist(states, math.inf if within is None else monotonic() + within)
-        return [answer(state, call.read) for state, call in zip(states, calls, strict=True)]
-
     def close(self) -> None:
         """Finish what is in flight and close all connections. May be called again."""
-        self._router.close()
+        if self._is_view:
+            return
+        for pool in self._router.nodes:
+            pool.close()
         if self._notifier is not None and self._process == os.getpid():
             self._notifier = None
-            self._router.unsubscribe()
-
-    def _again(
-        self,
-        script: Script,
-        keys: tuple[str, ...],
-        argv: tuple[str | int, ...],
-        *,
-        lost: BaseException | None = None,
-        reply: ReplyError | None = None,
-    ) -> Any:
-        """Go on with a call that has not been answered yet, until it is settled; return its raw reply."""
-        state = CallState(script, with_id(script, keys, argv), argv, self._patience)
-        if lost is not None:
-            state.lost(lost)
-        elif reply is not None:
-            state.answered(reply)
-        self._persist([state])
-        if isinstance(state.outcome, CoordError):
-            raise state.outcome
-        return state.outcome
-
-    def _persist(self, states: Sequence[CallState], end: float = math.inf) -> None:
-        """Attempt calls, those that are open together in one write, until each is settled; they have until the end."""
-        while open_ones := [state for state in states if not state.settled]:
-            time.sleep(max(state.pause() for state in open_ones))
-            for pool, some in self._router.group_by_node(open_ones, end):
-                self._attempt(pool, some, end)
-
-    def _attempt(self, pool: Pool, states: Sequence[CallState], end: float) -> None:
-        """Attempt calls that go to one server."""
-        try:
-            connection = pool.take(left(end, self._router.timeout))
-            connection.limit(left(end, self._router.timeout))
-        except CoordError as error:
-            for state in states:
-                state.unreached(error)
-            return
-        try:
-            attempt(connection, states)
-        except LOST:
-            pool.drop(connection)
-        except BaseException:
-            pool.drop(connection)
-            raise
-        else:
-            connection.limit(self._router.timeout)
-            if any(state.reconnect for state in states):
-                pool.drop(connection)
-            else:
-                pool.give(connection)
-
-
-def attempt(connection: Connection, states: Sequence[CallState]) -> None:
-    """Make calls in one write on one connection; what was sent and not answered is lost."""
-    batch = Batch(states)
-    answered = 0
-    try:
-        for reply in connection.ask_many(batch.commands):
-            batch.answered(answered, reply)
-            answered += 1
-    except LOST as error:
-        sent = answered if isinstance(error, Unsent) else (answered // AT_ONCE + 1) * AT_ONCE
-        for waiter in range(answered, len(batch.commands)):
-            (batch.lost if waiter < sent else batch.unreached)(waiter, error)
-        raise
+            for ending in self._router.unsubscribe():
+                ending.join()

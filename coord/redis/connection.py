@@ -1,61 +1,67 @@
-"""Blocking connections to one server, lent to one thread at a time."""
+"""A blocking connection, used by one thread at a time."""
 
 from __future__ import annotations
 
+import _socket
 import contextlib
 import selectors
 import socket
 import ssl
 import struct
 import sys
-import threading
-from collections import deque
 from collections.abc import Iterable, Sequence
-from time import monotonic
 from typing import Any, cast
 
-from coord.errors import Closed, ReplyError, Unavailable
-from coord.fork import register
-from coord.redis.dialing import CONNECT_ERRORS, Dialer
-from coord.redis.retry import refuse
+from coord.errors import ReplyError
+from coord.redis.dialing import Dialer
+from coord.redis.refusals import refuse
 from coord.redis.slots import Slots
+from coord.redis.steps import Unsent, Words
 from coord.redis.wire import new_reader, pack
 
-__all__ = ["AT_ONCE", "Connection", "Pool", "Unsent"]
-
-Words = tuple[Any, ...]
-
-AT_ONCE = 1_000
-"""Commands in one write: more of them would wait in the server's buffers, not run sooner."""
-
-
-class Unsent(ConnectionError):
-    """The connection broke before anything of the command was sent."""
-
+__all__ = ["ClientConnection", "Connection", "Unsent", "open_connection", "reply_error"]
 
 _KERNEL_CAN_WAIT = sys.platform == "linux" and sys.maxsize > 2**32
 """Whether a socket's time-out is a pair of longs that the kernel keeps."""
 
 
 class Connection:
-    """One connection: redis-py opened it, commands and replies go over its socket directly."""
+    """One connection: redis-py opened it, commands and replies go over its socket directly.
 
-    __slots__ = ("_kernel_waits", "_reader", "_redis_py", "slots", "socket")
+    ``idle_since``: when it was last given back. ``timeout``: seconds to wait for a reply.
+    """
+
+    __slots__ = ("_kernel_waits", "_reader", "_redis_py", "has_unread", "idle_since", "slots", "socket", "timeout")
 
     def __init__(self, dialer: Dialer, within: float | None = None) -> None:
         self._redis_py = dialer.dial(within)
         try:
             self._redis_py.connect()
-        except CONNECT_ERRORS as error:
+        except Exception as error:
+            # redis-py does not check the shape of the replies to its first commands: any error may come.
+            self.close()
             refuse(error, dialer.where)
+        self.slots = Slots()
+        self.idle_since = dialer.clock.monotonic()
+        self._attach(within or dialer.timeout)
+
+    def _attach(self, timeout: float) -> None:
+        """Take over the socket that redis-py has opened."""
         self.socket: socket.socket = self._redis_py._sock
         self._reader = new_reader()
-        self.slots = Slots()
-        self._kernel_waits = _KERNEL_CAN_WAIT and isinstance(self.socket, socket.socket)
-        self._kernel_waits = self._kernel_waits and not isinstance(self.socket, ssl.SSLSocket)
+        self.has_unread = self._reader.has_data
+        # Monkey-patched sockets, such as gevent's, poll by themselves: there the kernel's time-out is void.
+        receives: Any = getattr(type(self.socket), "recv", None)
+        self._kernel_waits = _KERNEL_CAN_WAIT and receives is _socket.socket.recv
         if self._kernel_waits:
             self.socket.settimeout(None)
-            self.limit(within or dialer.timeout)
+        self.limit(timeout)
+
+    @property
+    def where(self) -> str | None:
+        """The address that it is connected to, in words; None where there is none, as on a Unix socket."""
+        host, port = getattr(self._redis_py, "host", None), getattr(self._redis_py, "port", None)
+        return f"the server at {host}:{port}" if host and port else None
 
     def ask(self, words: Words) -> Any:
         """Send one command and return its reply; an error reply is a ``ReplyError``."""
@@ -64,11 +70,9 @@ class Connection:
 
     def ask_many(self, commands: Sequence[Words]) -> Iterable[Any]:
         """Send commands in one write, and yield their replies as they come."""
-        for start in range(0, len(commands), AT_ONCE):
-            some = commands[start : start + AT_ONCE]
-            self._send(b"".join(map(pack, some)))
-            for _ in some:
-                yield self._receive()
+        self._send(b"".join(map(pack, commands)))
+        for _ in commands:
+            yield self._receive()
 
     def _send(self, data: bytes) -> None:
         try:
@@ -95,7 +99,7 @@ class Connection:
         return reply
 
     def receive_some(self) -> Iterable[Any]:
-        """Read once, and yield the replies that are all there."""
+        """Read once, and yield the replies that are complete."""
         data = self.socket.recv(65536)
         if not data:
             raise ConnectionError("the server closed the connection")
@@ -109,7 +113,8 @@ class Connection:
         return isinstance(self.socket, ssl.SSLSocket) and self.socket.pending() > 0
 
     def limit(self, seconds: float) -> None:
-        """Wait no longer than this for the next replies."""
+        """Wait up to so many seconds for each of the next replies."""
+        self.timeout = seconds
         if self._kernel_waits:
             # Python's own time-out polls before each send and each receive: twice the system calls.
             whole, part = divmod(seconds, 1)
@@ -119,7 +124,7 @@ class Connection:
             self.socket.settimeout(seconds)
 
     def is_stale(self) -> bool:
-        """Whether the server closed the connection while it was idle."""
+        """Return whether the server closed the connection, or sent something, while it was idle."""
         with selectors.DefaultSelector() as selector:
             # Not select.select, which knows no descriptor above 1,023.
             selector.register(self.socket, selectors.EVENT_READ)
@@ -131,15 +136,20 @@ class Connection:
             self._redis_py.disconnect()
 
     def abandon(self) -> None:
-        """Let go of a connection that belongs to the parent of this process, without ending it for the parent."""
+        """Close the descriptor of a connection that belongs to this process's parent, without ending it there."""
         with contextlib.suppress(Exception):
             self.socket.close()
 
 
 class ClientConnection(Connection):
-    """A connection that is no socket, such as one of fakeredis: redis-py sends and receives."""
+    """A connection without a socket, such as one of fakeredis: redis-py sends and receives."""
 
     __slots__ = ()
+
+    def _attach(self, timeout: float) -> None:
+        """Leave sending and receiving to redis-py."""
+        self.timeout = timeout
+        self.has_unread = bool
 
     def ask(self, words: Words) -> Any:
         """Send one command and return its reply; an error reply is a ``ReplyError``."""
@@ -157,14 +167,15 @@ class ClientConnection(Connection):
             return reply_error(error)
 
     def limit(self, seconds: float) -> None:
-        """What is in this process answers at once."""
+        """Note the time; the server is in this process and answers at once."""
+        self.timeout = seconds
 
     def is_stale(self) -> bool:
-        """It cannot be closed from the other side."""
+        """Return False: it cannot be closed from the other side."""
         return False
 
     def abandon(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: it has no descriptor."""
 
 
 def reply_error(error: Exception) -> ReplyError:
@@ -196,121 +207,6 @@ def _text(reply: Any) -> Any:
     return reply
 
 
-def opened(dialer: Dialer, within: float | None = None) -> Connection:
+def open_connection(dialer: Dialer, within: float | None = None) -> Connection:
     """Open a connection, with redis-py in between only where there is no socket."""
     return Connection(dialer, within) if dialer.is_socket else ClientConnection(dialer)
-
-
-class Pool:
-    """The connections to one server: as many as threads need at a time, at most ``limit``.
-
-    ``free`` holds those that nobody uses; taking and giving back one of them takes no lock.
-    While threads wait, one that is given back goes to them and not to ``free``: who is quick does not starve who waits.
-    """
-
-    def __init__(self, dialer: Dialer, limit: int) -> None:
-        self.free: deque[Connection] = deque()
-        self.dialer = dialer
-        self._handed: deque[Connection] = deque()
-        self._limit = limit
-        self._open = 0
-        self._waiting = 0
-        self._changed = threading.Condition()
-        self.closed = False
-        register(self)
-
-    def take(self, within: float | None = None) -> Connection:
-        """Return a connection, opened if need be; wait when the limit is reached, no longer than so many seconds."""
-        end = monotonic() + (within or self.dialer.timeout)
-        with self._changed:
-            # Counted before looking: who gives one back meanwhile sees that somebody waits.
-            self._waiting += 1
-            try:
-                connection = self._wait(end)
-            finally:
-                self._waiting -= 1
-                if not self._waiting:
-                    self.free.extend(self._handed)
-                    self._handed.clear()
-        if connection is not None:
-            return connection
-        try:
-            return opened(self.dialer, within)
-        except BaseException:
-            self._forget()
-            raise
-
-    def _wait(self, end: float) -> Connection | None:
-        """Wait, with the lock held, for a connection that is free, or (None) for leave to open one."""
-        in_time = True
-        while not self.closed:
-            for pool in (self.free, self._handed):
-                with contextlib.suppress(IndexError):
-                    return pool.pop()
-            if self._open < self._limit:
-                self._open += 1
-                return None
-            if not in_time:
-                raise Unavailable(f"all {self._limit} connections to {self.dialer.where} are in use")
-            # One that was handed over at the last moment is still looked for.
-            in_time = self._changed.wait(end - monotonic())
-        raise Closed("the coordinator is closed")
-
-    def give(self, connection: Connection) -> None:
-        """Give a connection back."""
-        if self._waiting and self._handed_over(connection):
-            return
-        self.free.append(connection)
-        # Looked at after: who begins to wait, or closes, at this moment has looked at what is free before.
-        if self._waiting:
-            with self._changed:
-                self._changed.notify()
-        if self.closed:
-            self._drop_free()
-
-    def _handed_over(self, connection: Connection) -> bool:
-        """Leave a connection to one who waits; False when nobody does any more."""
-        with self._changed:
-            if self.closed or self._waiting <= len(self._handed):
-                return False
-            self._handed.append(connection)
-            self._changed.notify()
-            return True
-
-    def drop(self, connection: Connection) -> None:
-        """Close a connection that cannot be used again."""
-        try:
-            connection.close()
-        finally:
-            # Also when the thread is interrupted here: else there is a place less for good.
-            self._forget()
-
-    def close(self) -> None:
-        """Wait until calls in flight are answered, for as long as one may take, and close all connections."""
-        end = monotonic() + self.dialer.timeout
-        self.closed = True
-        self._drop_free()
-        with self._changed:
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._open, max(0.0, end - monotonic()))
-        self._drop_free()
-
-    def _drop_free(self) -> None:
-        for pool in (self.free, self._handed):
-            with contextlib.suppress(IndexError):
-                while True:
-                    self.drop(pool.pop())
-
-    def _forget(self) -> None:
-        with self._changed:
-            self._open -= 1
-            self._changed.notify_all()
-
-    def reset_after_fork(self) -> None:
-        """The connections are the parent's."""
-        for pool in (self.free, self._handed):
-            for connection in pool:
-                connection.abandon()
-            pool.clear()
-        self._open = self._waiting = 0
-        self._changed = threading.Condition()

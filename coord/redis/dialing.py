@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import weakref
 from collections.abc import Callable, Mapping
 from copy import copy
@@ -26,6 +27,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from coord.clock import SYSTEM
 from coord.errors import ConfigError
 from coord.options import Options
 from coord.redis.topology import Address
@@ -66,6 +68,17 @@ _NOT_OF_CONNECTIONS = ("redis_connect_func", "response_callbacks", "parser_class
 _OTHER_KIND = "connect_async takes a client of redis.asyncio, connect one of redis: this is the other kind"
 
 
+_MAX_IDLE = 180.0
+"""Azure's balancer forgets an idle connection after 240 s, AWS's after 350 s."""
+
+
+def _keepalive(seconds: float) -> dict[int, int]:
+    """Return the TCP options of that name, as far as this system has them; none for 0."""
+    idle, often = max(1, round(seconds)), max(1, round(seconds / 3))
+    wanted = {"TCP_KEEPIDLE": idle, "TCP_KEEPINTVL": often, "TCP_KEEPCNT": 3} if seconds else {}
+    return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}
+
+
 class Dialer:
     """Opens connections to one server, or to whichever is the primary now.
 
@@ -79,15 +92,19 @@ class Dialer:
         retry: Any = AsyncRetry if asynchronous else Retry
         self.timeout = options.waiting(settings.get("socket_timeout"))
         """Seconds to wait for one reply."""
+        self.max_idle: float = options.max_idle or settings.get("health_check_interval") or _MAX_IDLE
+        """Seconds after which an idle connection is not used again."""
+        self.clock = options.clock or SYSTEM
         self._kind = kind
         self._asynchronous = asynchronous
         self.pool: Any = None
         self._settings: dict[str, Any] = {
             "socket_keepalive": True,
+            "socket_keepalive_options": _keepalive(options.keepalive),
             **{name: value for name, value in settings.items() if name not in _NOT_OURS},
             "socket_timeout": self.timeout,
             "socket_connect_timeout": options.timeout or settings.get("socket_connect_timeout") or self.timeout,
-            # One lost reply and a re-sent INCR counts twice: what is repeated is decided in outcome.py.
+            # One lost reply and a re-sent INCR counts twice: callstate.py decides what is sent again.
             "retry": retry(NoBackoff(), 0),
             "retry_on_error": [],
             "retry_on_timeout": False,
@@ -98,7 +115,7 @@ class Dialer:
             "encoding_errors": "surrogateescape",
         }
         if "path" in self._settings:
-            del self._settings["socket_keepalive"]
+            del self._settings["socket_keepalive"], self._settings["socket_keepalive_options"]
 
     def __repr__(self) -> str:
         return self.where
@@ -147,12 +164,12 @@ class Dialer:
 
     def _hurried_sentinels(self, within: float) -> Any:
         """The pool of the same Sentinel service, each of whose sentinels gets its share of so many seconds."""
-        pool = self._settings.get("connection_pool")
-        if pool is None or type(pool.sentinel_manager) not in (redis.sentinel.Sentinel, _Asking):
+        pool = self.pool if "connection_pool" in self._settings else None
+        if pool is None or type(pool.sentinel_manager) is not _Asking:
             return None
         share = within / (len(pool.sentinel_manager.sentinels) + 1)
         limits = {"socket_timeout": share, "socket_connect_timeout": share}
-        return _blocking_sentinel(pool, self._kind.__name__, limits)
+        return _own_sentinel(pool, self._kind.__name__, limits)
 
     def awaited(self) -> Dialer | None:
         """Return a dialer that opens asyncio connections to the same server; None: there are none of this kind.
@@ -249,14 +266,21 @@ _sentinels_async: Any = redis.asyncio.Sentinel
 
 
 class _Asking(redis.sentinel.Sentinel):
-    """Sentinels that are hung up on once they have told who is the primary: they are asked once a connection."""
+    """Sentinels that threads may ask at the same time, and whose connections are closed after each question.
+
+    redis-py moves the sentinel that answered to the front of its list in two steps, between which another thread may
+    read the list, and a sentinel is forgotten for good. Here each question has a list of its own, and takes its place.
+    """
 
     def discover_master(self, service_name: str) -> Any:
         """Return the address of the primary."""
+        asked = copy(self)
+        asked.sentinels = list(self.sentinels)
         try:
-            return _sentinels.discover_master(self, service_name)
+            return _sentinels.discover_master(asked, service_name)
         finally:
-            for each in self.sentinels:
+            self.sentinels = asked.sentinels
+            for each in asked.sentinels:
                 # Not those that another thread is asking at this moment.
                 each.connection_pool.disconnect(inuse_connections=False)
 
@@ -266,10 +290,13 @@ class _AskingAsync(redis.asyncio.Sentinel):
 
     async def discover_master(self, service_name: str) -> Any:
         """Return the address of the primary."""
+        asked = copy(self)
+        asked.sentinels = list(self.sentinels)
         try:
-            return await _sentinels_async.discover_master(self, service_name)
+            return await _sentinels_async.discover_master(asked, service_name)
         finally:
-            for each in self.sentinels:
+            self.sentinels = asked.sentinels
+            for each in asked.sentinels:
                 await each.connection_pool.disconnect(inuse_connections=False)
 
 
@@ -278,11 +305,14 @@ _asking_async: Any = _AskingAsync
 
 
 def cluster_from_url(url: str, options: Options, *, asynchronous: bool) -> tuple[Dialer, list[Address]]:
-    """``redis+cluster://user:password@h:p,h:p``: return a dialer, and the nodes to begin with."""
-    parts = _Parts(url, 6379, "")
+    """``redis+cluster://user:password@h:p,h:p/db``: return a dialer, and the nodes to begin with."""
+    parts = _Parts(url, 6379, "/db")
     settings = parts.settings(asynchronous=asynchronous)
-    if parts.path.strip("/0") or settings.pop("db", 0):
-        raise ConfigError(f"a {parts.scheme}:// URL has no database: a cluster has only one")
+    if parts.path:
+        if not parts.path.isdecimal():
+            raise ConfigError(f"the database in a {parts.scheme}:// URL is a number: ...host:port/1")
+        # Valkey 9 may have several in a cluster; other servers refuse to SELECT.
+        settings["db"] = int(parts.path)
     kind = settings.pop("connection_class", None) or (redis.asyncio.Connection if asynchronous else redis.Connection)
     host, port = parts.addresses[0]
     dialer = Dialer(kind, {**settings, "host": host, "port": port}, options, asynchronous=asynchronous)
@@ -381,24 +411,38 @@ def from_client(client: Any, options: Options, *, asynchronous: bool) -> Dialer:
 
 
 def _from_pool(pool: Any, options: Options, *, asynchronous: bool) -> Dialer:
+    theirs = type(getattr(pool, "sentinel_manager", None))
+    if theirs in (redis.sentinel.Sentinel, redis.asyncio.Sentinel):
+        # The client's own sentinels may be asked by other threads at the same time.
+        pool = _own_sentinel(pool, pool.connection_class.__name__, asynchronous=asynchronous)
     dialer = Dialer(pool.connection_class, pool.connection_kwargs, options, asynchronous=asynchronous)
-    # A Sentinel's pool is asked for the primary by each connection, which holds it by a weak reference.
+    # Connections hold the pool, which finds the primary, by a weak reference.
     dialer.pool = pool
     return dialer
 
 
-def _blocking_sentinel(pool: Any, kind: str, limits: Mapping[str, Any] = MappingProxyType({})) -> Any:
-    """The pool of a blocking client of the same Sentinel service, which logs in to the same sentinels."""
+def _own_sentinel(
+    pool: Any, kind: str, limits: Mapping[str, Any] = MappingProxyType({}), *, asynchronous: bool = False
+) -> Any:
+    """Return a pool of the same Sentinel service, blocking or awaited, with sentinels of its own."""
     theirs = pool.sentinel_manager
-    manager = _asking([], theirs.min_other_sentinels)
+    retry: Any = (AsyncRetry if asynchronous else Retry)(NoBackoff(), 0)
+    connections: Any = redis.asyncio.connection if asynchronous else redis.connection
+    clients: Any = redis.asyncio if asynchronous else redis
+    services: Any = redis.asyncio.sentinel if asynchronous else redis.sentinel
+    manager: Any = (_asking_async if asynchronous else _asking)([], theirs.min_other_sentinels)
     manager._force_master_ip = getattr(theirs, "_force_master_ip", None)
     for asked in (each.connection_pool for each in theirs.sentinels):
         settings = {name: value for name, value in asked.connection_kwargs.items() if name not in _NOT_OURS}
-        settings |= {"retry": Retry(NoBackoff(), 0), **limits}
-        same: Any = getattr(redis.connection, asked.connection_class.__name__)
-        manager.sentinels.append(redis.Redis(connection_pool=redis.ConnectionPool(same, **settings)))
-    pools: Any = redis.sentinel.SentinelConnectionPool
-    return pools(pool.service_name, manager, connection_class=getattr(redis.sentinel, kind))
+        settings |= {"retry": retry, **limits}
+        same = getattr(connections, asked.connection_class.__name__)
+        manager.sentinels.append(clients.Redis(connection_pool=clients.ConnectionPool(same, **settings)))
+    settings = {
+        name: value for name, value in pool.connection_kwargs.items() if name not in ("connection_pool", *_NOT_OURS)
+    }
+    return services.SentinelConnectionPool(
+        pool.service_name, manager, connection_class=getattr(services, kind), **settings
+    )
 
 
 def _async_sentinel(pool: Any, kind: str) -> Any:

@@ -11,7 +11,7 @@ from coord.errors import ConfigError, ReplyError
 from coord.ids import nonce
 from coord.options import Options
 from coord.permissions import PERMITTED
-from coord.redis.retry import could_not_connect, denied
+from coord.redis.refusals import could_not_connect, denied
 
 __all__ = ["handshake_commands", "read_handshake", "scratch_keys"]
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from coord.errors import CoordError
 from coord.options import Options
-from coord.redis.connection import opened
+from coord.redis.connection import open_connection
 from coord.redis.dialing import LOST, Dialer, cluster_from_url, from_url
 from coord.redis.handshake import scratch_keys
-from coord.redis.retry import refuse
+from coord.redis.refusals import refuse
 from coord.redis.topology import Address, SlotMap, nobody_answers
 
 __all__ = ["Node", "Primary", "primaries"]
@@ -43,14 +43,12 @@ class Node:
 
     def __init__(self, dialer: Dialer) -> None:
         self._dialer = dialer
-        self._link = opened(dialer)
+        self._connection = open_connection(dialer)
 
     @property
     def where(self) -> str:
         """The address in words; behind Sentinel, that of the primary which was found."""
-        redis_py = self._link._redis_py
-        host, port = getattr(redis_py, "host", None), getattr(redis_py, "port", None)
-        return f"the server at {host}:{port}" if host and port else self._dialer.where
+        return self._connection.where or self._dialer.where
 
     def ask(self, *words: Any) -> Any:
         """Send one command and return its reply."""
@@ -61,13 +59,13 @@ class Node:
         # Keys of others may be of any bytes.
         packed = [tuple(str(word).encode("utf-8", "surrogateescape") for word in words) for words in commands]
         try:
-            return list(self._link.ask_many(packed))
+            return list(self._connection.ask_many(packed))
         except LOST as error:
             refuse(error, self.where)
 
     def close(self) -> None:
         """Hang up."""
-        self._link.close()
+        self._connection.close()
 
 
 def primaries(url: str, options: Options) -> list[Primary]:

@@ -1,299 +1,182 @@
-"""What became of a call: done, refused, or unknown; and whether it may be made again.
+"""The slow path of a call: whatever follows a first attempt that was not simply answered.
 
-A call that surely did not run is made again for a while. One that may have run is made again only if a second run
-gives the first answer: its script says so, or it carries an operation id that the server remembers. What can be
-neither repeated nor known is told to the caller as ``OutcomeUnknown``.
+Written once, as generators that yield I/O; ``blocking.py`` and ``awaited.py`` drive them.
 """
 
 from __future__ import annotations
 
-import random
-import re
-from collections.abc import Callable, Iterable
-from time import monotonic
-from typing import Any, NoReturn
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Generic, TypeVar
 
-from coord.errors import Closed, ConfigError, CoordError, OutcomeUnknown, ReplyError, Unavailable
-from coord.names import percent_decode
-from coord.script import Script, script_failed
+from coord.clock import SYSTEM
+from coord.errors import CoordError, ReplyError, Unavailable
+from coord.options import Options
+from coord.redis.callstate import CallState
+from coord.redis.dialing import LOST
+from coord.redis.refusals import could_not_connect
+from coord.redis.router import Router
+from coord.redis.steps import Exchange, Node, Pause, Steps, Together, Unsent, Words, left
+from coord.script import Call, Script
 
-__all__ = ["CallState", "answer", "could_not_connect", "denied", "refuse", "settle_redirected"]
+__all__ = ["AT_ONCE", "SlowPath", "chunks"]
 
-# What a command inside a script was refused with, as 6.2 tells it.
-_INNER = re.compile(r"@user_script: \d+: -([A-Z]+) ")
+N = TypeVar("N", bound=Node)
 
-_FIRST_PAUSE = 0.004
-_LONGEST_PAUSE = 0.25
-_MOST_LOADS_AT_ONCE = 3
-_MOST_REDIRECTS = 5
+AT_ONCE = 1_000
+"""Calls in one write: more of them would wait in the server's buffers, not run sooner."""
 
-# Refusals before anything ran that end by themselves, and what each asks of whoever runs the server.
-_PASSING = {
-    "BUSY": "a script has been running for long; SCRIPT KILL ends one that has not written yet",
-    "LOADING": "the server is still loading its data",
-    "MASTERDOWN": "this replica has no link to its primary",
-    "READONLY": "this server is a replica now: connect to the primary, or through Sentinel or a cluster",
-    "TRYAGAIN": "the keys of the call are being moved to another node",
-    "CLUSTERDOWN": "the cluster does not serve this slot: see CLUSTER INFO",
-    "NOREPLICAS": "too few replicas are in reach for min-replicas-to-write",
-}
-# Refusals that repeating does not mend.
-_LASTING = {
-    "OOM": "the server is out of memory: raise maxmemory, or find what fills it",
-    "MISCONF": "the server cannot save to its disk and refuses writes: see its log",
-}
-_DENIED = {
-    "NOAUTH": "the server wants a password: put it into the URL",
-    "WRONGPASS": "the server does not accept this user and password",
-    "NOPERM": "the user may not do this: grant it what docs/guarantees.md lists under ACL",
-}
+_ASKING: Words = ("ASKING",)
+"""Precedes a call to the node that its keys are on their way to."""
 
 
-_NOT_REPEATED_BY_ID = ("forget", "barrier_abort", "request_add", "request_cleanup", "kv_expire")
-"""Scripts with an id whose callers cannot give one."""
+class SlowPath(Generic[N]):
+    """Makes calls until each is settled, on the servers of one router.
 
-
-class CallState:
-    """The story of one call, from its first attempt until it is settled.
-
-    ``settled`` tells whether ``outcome`` is known: the raw reply, or the error that its caller gets.
-    ``needs_script`` tells that the server asked for the source first, ``reconnect`` that it asked to be left.
-    ``sent_to`` is the node of a cluster that the server sent it to, for once when ``asking``.
-    ``topology_changed`` tells that the topology may have changed.
+    ``timeout``: seconds to wait for one reply.
     """
 
-    __slots__ = (
-        "_end",
-        "_loads",
-        "_maybe_ran",
-        "_pause",
-        "_redirects",
-        "_repeatable",
-        "_why",
-        "asking",
-        "keys",
-        "needs_script",
-        "outcome",
-        "reconnect",
-        "script",
-        "sent_to",
-        "settled",
-        "topology_changed",
-        "words",
-    )
+    def __init__(self, router: Router[N], options: Options, timeout: float) -> None:
+        self.router = router
+        self.options = options
+        self.timeout = timeout
+        self._now = (options.clock or SYSTEM).monotonic
 
-    def __init__(self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], patience: float) -> None:
-        self.script = script
-        self.words = ("EVALSHA", script.sha, len(keys), *keys, *argv)
-        self.settled = False
-        self.outcome: Any = None
-        self.needs_script = False
-        self.reconnect = False
-        self.keys = keys
-        self.sent_to: tuple[str, int] | None = None
-        self.asking = self.topology_changed = False
-        self._repeatable = script.repeats == "safe" or (
-            script.repeats == "remembered" and bool(argv[script.remember_at])
-        )
-        self._maybe_ran = False
-        self._loads = self._redirects = 0
-        self._pause = 0.0
-        self._why: object = "its time was over before it could be sent"
-        self._end = monotonic() + patience
+    def call(
+        self,
+        script: Script,
+        keys: tuple[str, ...],
+        argv: tuple[str | int, ...],
+        *,
+        lost: BaseException | None = None,
+        reply: ReplyError | None = None,
+    ) -> Steps[CallState]:
+        """Make a call, which was lost or refused so far; return its settled state."""
+        state = CallState(script, keys, argv, self.options)
+        if lost is not None:
+            state.tries = 1
+            state.lost(lost)
+        elif reply is not None:
+            state.tries = 1
+            state.answered(reply)
+        yield from self._persist([state])
+        return state
 
-    def answered(self, reply: Any) -> None:
-        """The server answered; an error reply may mean that the call has to be made again."""
-        self.needs_script = self.reconnect = self.topology_changed = False
-        if isinstance(reply, ReplyError) and reply.code == "NOSCRIPT":
-            # Asked again where it was: a node that keys are on their way to may never have seen the script.
-            self._unknown_script(str(reply))
+    def run_many(self, calls: Sequence[Call[Any]], within: float | None) -> Steps[list[Any]]:
+        """Make calls in one write, none of them if ``within`` is 0; return a result or an error each, in order."""
+        states = [CallState(call.script, call.keys, call.argv, self.options, within) for call in calls]
+        if within is not None and within <= 0:
+            for state in states:
+                state.expire()
+        yield from self._persist(states, math.inf if within is None else self._now() + within)
+        answers: list[Any] = []
+        for state, call in zip(states, calls, strict=True):
+            try:
+                answers.append(state.result(call.read))
+            except Exception as error:
+                # One reader that fails does not take the others' answers with it.
+                answers.append(error)
+        return answers
+
+    def ping(self) -> Steps[float]:
+        """Return the seconds of one round trip; a second try, on a new connection, follows a broken one."""
+        node, end = self.router.route(()), self._now() + self.timeout
+        outcome: Any = None
+        for fresh in (False, True):
+            began = self._now()
+            exchange = Exchange(node, [("PING",)], left(end - began, self.timeout), fresh=fresh)
+            yield exchange
+            (outcome,) = exchange.outcomes
+            if outcome == "PONG":
+                return self._now() - began
+            if not isinstance(outcome, LOST) or self._now() >= end:
+                break
+        if isinstance(outcome, (ReplyError, *LOST)):
+            raise could_not_connect(outcome, node.where)
+        raise Unavailable(f"cannot reach {node.where}: it answered PING with {outcome!r:.40}")
+
+    def _persist(self, states: Sequence[CallState], end: float = math.inf) -> Steps[None]:
+        """Attempt calls, those that are open together in one write, until each is settled, by ``end`` at the latest."""
+        while unsettled := [state for state in states if not state.settled]:
+            if pause := max(state.pause for state in unsettled):
+                yield Pause(pause)
+            groups = yield from self.router.group_by_node(unsettled, left(end - self._now(), self.timeout))
+            attempts = [self._attempt(node, some, end) for node, some in groups if some]
+            if len(attempts) == 1:
+                yield from attempts[0]
+            elif attempts:
+                yield Together(attempts)
+
+    def _attempt(self, node: N, states: Sequence[CallState], end: float) -> Steps[None]:
+        """Attempt calls that go to one server."""
+        # A connection that was closed and replaced at once is no outage.
+        again = [each for each in states if each.trouble and (each.tries > 1 or not _was_closed(each.trouble))]
+        if again:
+            node.outage.begin(node.where, sum(not each.repeated for each in again), again[0].trouble)
+            for state in again:
+                state.repeated = True
+        batch = _Batch(states)
+        within, fresh = left(end - self._now(), self.timeout), any(state.trouble for state in states)
+        exchange = Exchange(node, batch.commands, within, fresh=fresh)
+        try:
+            yield exchange
+        except CoordError as error:
+            for state in states:
+                state.node, state.tries = node.where, state.tries + 1
+                state.unreached(error)
             return
-        self.sent_to, self.asking = None, False
-        if isinstance(reply, ReplyError):
-            self._refused(str(reply))
-        else:
-            self._settle(reply)
-
-    def unreached(self, error: BaseException) -> None:
-        """The call was not sent."""
-        self._leave()
-        if isinstance(error, CoordError) and not isinstance(error, Unavailable):
-            self._settle(error)
-        elif isinstance(error, Closed):
-            self._why = error
-            self._give_up()
-        else:
-            self._again(error)
-
-    def lost(self, error: BaseException) -> None:
-        """The call was sent, and no answer came."""
-        self._leave()
-        self._maybe_ran = True
-        if self._repeatable:
-            if self.script.repeated_at >= 0:
-                # The script then keeps its answer for the first copy, which may arrive late.
-                at = 3 + len(self.keys) + self.script.repeated_at
-                self.words = (*self.words[:at], "1", *self.words[at + 1 :])
-            self._again(error)
-        else:
-            self._why = error
-            self._give_up()
-
-    def timed_out(self) -> None:
-        """Nobody waits for it any longer."""
-        if not self.settled:
-            self._give_up()
-
-    def pause(self) -> float:
-        """Return the seconds to wait before the next attempt."""
-        return self._pause
-
-    def _leave(self) -> None:
-        self.sent_to, self.asking, self.topology_changed = None, False, True
-
-    # --- what follows ----------------------------------------------------------------------------
-
-    def _unknown_script(self, text: str) -> None:
-        # Nothing ran.
-        self._loads += 1
-        self.needs_script = True
-        self._why = text
-        if self._loads > _MOST_LOADS_AT_ONCE:
-            self._again(text)
-
-    def _refused(self, text: str) -> None:
-        code = text.partition(" ")[0]
-        if code in ("MOVED", "ASK"):
-            # Nothing ran: the keys are on another node, or on their way to it.
-            self.sent_to, self.asking, self.topology_changed = _address(text), code == "ASK", code == "MOVED"
-            self._redirects += 1
-            if self._redirects > _MOST_REDIRECTS:
-                self._again(f"the cluster sends it round in a circle: {text}")
-        elif passing := _named(text, _PASSING):
-            self.reconnect = passing in ("READONLY", "MASTERDOWN")
-            self.topology_changed = True
-            self._again(f"{passing}: {_PASSING[passing]}")
-        elif (lasting := _named(text, _LASTING)) or text.startswith("ERR max number of clients"):
-            self._why = f"{lasting}: {_LASTING[lasting]}" if lasting else text
-            self._give_up()
-        elif why := _named(text, _DENIED):
-            self._settle(ConfigError(f"{self.script.name}: {why}: {_DENIED[why]} ({text})"))
-        else:
-            self._settle(script_failed(self.script, text))
-
-    def _again(self, why: object) -> None:
-        self._why = why
-        # Full jitter: callers that failed together do not come back together.
-        longest = min(_LONGEST_PAUSE, self._pause * 2 or _FIRST_PAUSE)
-        self._pause = random.uniform(longest / 2, longest)
-        if monotonic() + self._pause >= self._end:
-            self._give_up()
-
-    def _give_up(self) -> None:
-        error = self._unknown() if self._maybe_ran else self._refusal()
-        error.__cause__ = self._why if isinstance(self._why, BaseException) else None
-        self._settle(error)
-
-    def _refusal(self) -> CoordError:
-        return Unavailable(f"{self.script.name} did not run: {_reason(self._why)}")
-
-    def _unknown(self) -> CoordError:
-        op_id = self._op_id()
-        how = "read the state to find out"
-        if not op_id:
-            how = f"it carried no operation id: {how}"
-        elif self.script.name not in _NOT_REPEATED_BY_ID:
-            how = f"repeat it with op_id={op_id!r} to be sure, while the server remembers it"
-        return OutcomeUnknown(f"{self.script.name} may have run, no answer came: {_reason(self._why)}; {how}", op_id)
-
-    def _op_id(self) -> str | None:
-        for key in self.keys:
-            for mark in (":op:", ":batch:", ":answered:call-"):
-                # Behind the hash tag: a prefix may say anything.
-                _, found, op_id = key.rpartition("}")[2].rpartition(mark)
-                if found and op_id:
-                    if mark == ":answered:call-":
-                        return f"call-{op_id}"
-                    at = self.script.sequence_at
-                    sequence = self.words[3 + len(self.keys) + at] if at >= 0 else 0
-                    return f"{op_id}~{sequence}" if int(sequence) > 0 else percent_decode(op_id)
-        return None
-
-    def _settle(self, outcome: Any) -> None:
-        self.settled, self.outcome = True, outcome
+        for state in states:
+            state.node, state.tries = node.where, state.tries + 1
+        batch.settle(exchange.outcomes)
+        if any(state.reconnect for state in states):
+            node.reconnect()
+        if any(state.trouble is None for state in states):
+            node.outage.end(node.where)
 
 
-def settle_redirected(states: Iterable[CallState], where: str) -> list[CallState]:
-    """Settle the calls that a server sends to other nodes, although it was connected to alone; return the rest."""
-    for state in states:
-        if state.sent_to:
-            state.unreached(ConfigError(f"{where} is a node of a cluster: connect with redis+cluster://"))
-    return [state for state in states if not state.settled]
+def _was_closed(trouble: object) -> bool:
+    return isinstance(trouble, ConnectionError)
 
 
-def answer(state: CallState, read: Callable[[Any], Any]) -> Any:
-    """What a call of many gives its caller: the result, or the error."""
-    if isinstance(state.outcome, CoordError):
-        return state.outcome
-    try:
-        return read(state.outcome)
-    except Exception as error:
-        # One reader that stumbles does not take the others' answers with it.
-        return error
+class _Batch:
+    """The commands of one attempt at some calls, and whose each of them is.
 
-
-def could_not_connect(error: BaseException, where: str) -> CoordError:
-    """Turn what redis-py says when it cannot connect into what the caller gets."""
-    text = str(error)
-    if type(error).__name__ == "MasterNotFoundError":
-        # What follows are the settings of every sentinel that was asked, and what was wrong with it.
-        text, _, troubles = text.partition(" : ")
-        if "AuthenticationError" in troubles:
-            return ConfigError(f"{where}: its sentinels do not let us in: sentinel_password in the URL is for them")
-        return Unavailable(f"cannot reach {where}: {text}")
-    why = _named(text, _DENIED)
-    if "Authentication required" in text:
-        why = "NOAUTH"
-    if why or type(error).__name__ in ("AuthenticationError", "AuthenticationWrongNumberOfArgsError"):
-        return ConfigError(f"{where} does not let us in: {_DENIED[why or 'WRONGPASS']}")
-    if "DB index is out of range" in text:
-        return ConfigError(f"{where}: {text}")
-    return Unavailable(f"cannot reach {where}: {_reason(error)}")
-
-
-def refuse(error: BaseException, where: str) -> NoReturn:
-    """Raise what the caller gets when redis-py cannot connect.
-
-    Not every error may be its cause: one has the settings of sentinels in its text, passwords among them.
+    A script that the server does not know travels just before its calls, so that nobody can make the server forget it
+    in between. LOAD and not EVAL: Redis 8 may evict a script that came by EVAL.
     """
-    cause = None if type(error).__name__ == "MasterNotFoundError" else error
-    raise could_not_connect(error, where) from cause
+
+    def __init__(self, states: Iterable[CallState]) -> None:
+        self.commands: list[Words] = []
+        self._whose: list[CallState | Script | None] = []
+        for script in dict.fromkeys(state.script for state in states if state.needs_script):
+            self._add(script, ("SCRIPT", "LOAD", script.source))
+        for state in states:
+            if state.asking:
+                self._add(None, _ASKING)
+            self._add(state, state.words)
+
+    def _add(self, whose: CallState | Script | None, words: Words) -> None:
+        self._whose.append(whose)
+        self.commands.append(words)
+
+    def settle(self, outcomes: Iterable[Any]) -> None:
+        """Tell each call what became of it."""
+        not_loaded: dict[Script, ReplyError] = {}
+        for whose, outcome in zip(self._whose, outcomes, strict=True):
+            if isinstance(whose, CallState):
+                if isinstance(outcome, Unsent):
+                    whose.unreached(outcome)
+                elif isinstance(outcome, LOST):
+                    whose.lost(outcome)
+                elif isinstance(outcome, ReplyError) and outcome.code == "NOSCRIPT":
+                    # Why it could not be loaded says more than that it is missing.
+                    whose.answered(not_loaded.get(whose.script, outcome))
+                else:
+                    whose.answered(outcome)
+            elif isinstance(whose, Script) and isinstance(outcome, ReplyError):
+                not_loaded[whose] = outcome
 
 
-def denied(reply: Any) -> bool:
-    """Whether a reply says that the user may not do it."""
-    return isinstance(reply, ReplyError) and _named(str(reply), _DENIED) is not None
-
-
-def _named(text: str, among: dict[str, str]) -> str | None:
-    """Which of the codes an error reply carries; 6.2 wraps the code of an inner command into a sentence."""
-    inner = _INNER.search(text)
-    code = inner[1] if inner else text.partition(" ")[0]
-    if code in among:
-        return code
-    if "OOM" in among and "OOM command not allowed" in text:
-        return "OOM"
-    if "NOPERM" in among and ("NOPERM" in text or "can't run this command" in text or "ACL failure" in text):
-        return "NOPERM"
-    return None
-
-
-def _address(redirection: str) -> tuple[str, int]:
-    """The node in ``MOVED slot host:port``; the host is empty when it is that of the node that answered."""
-    host, _, port = redirection.split()[2].rpartition(":")
-    return host if host != "?" else "", int(port)
-
-
-def _reason(why: object) -> str:
-    """What went wrong, in words: some exceptions have none."""
-    return str(why) or type(why).__name__
+def chunks(calls: Sequence[Call[Any]], size: int) -> Iterable[Sequence[Call[Any]]]:
+    """Return calls, so many at a time."""
+    return (calls[start : start + size] for start in range(0, len(calls), size))

@@ -1,166 +1,171 @@
-"""Where a blocking runner sends its calls: to one server, or to the nodes of a cluster."""
+"""Which server a call goes to: the only one, or one of the primaries of a cluster. Written once, without I/O."""
 
 from __future__ import annotations
 
-import math
 import random
-import threading
-from collections.abc import Iterable, Sequence
-from time import monotonic
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, Protocol, TypeVar
 
-from coord.errors import CoordError, Unavailable
-from coord.fork import ForkSafeLock
-from coord.loops import BACKGROUND
+from coord.clock import SYSTEM
+from coord.errors import ConfigError, CoordError, Unavailable
+from coord.loops import Home
 from coord.notifier import Notifier
 from coord.options import Options
+from coord.redis.callstate import CallState
 from coord.redis.clustersubscriber import ClusterSubscriber
-from coord.redis.connection import Pool
-from coord.redis.dialing import LOST, Dialer
+from coord.redis.dialing import Dialer
 from coord.redis.handshake import handshake_commands, read_handshake, scratch_keys
-from coord.redis.retry import CallState, could_not_connect, refuse, settle_redirected
-from coord.redis.subscriber import release_subscriber, subscriber
+from coord.redis.steps import Alone, Node, Steps, ask, left
+from coord.redis.subscriber import Subscriber, release_subscriber, subscriber
 from coord.redis.topology import Address, SlotMap, nobody_answers
 
-__all__ = ["ClusterRouter", "Router", "ServerRouter", "left"]
+__all__ = ["ClusterRouter", "Router", "ServerRouter"]
+
+N = TypeVar("N", bound=Node)
+N_co = TypeVar("N_co", bound=Node, covariant=True)
+
+Groups = Iterable[tuple[N_co, Sequence[CallState]]]
 
 _REFRESH_SECONDS = 0.05
 _ASK_SECONDS = 1.0
 """The most that one node is waited for when it is asked for the topology: another may answer at once."""
 
-_SHORTEST = 0.001
-"""Seconds that are waited at least: to a socket, none at all means for ever."""
 
-Group = tuple[Pool, list[CallState]]
-
-
-def left(end: float, most: float) -> float:
-    """Seconds until a moment, and no more than so many."""
-    return max(_SHORTEST, min(most, end - monotonic()))
-
-
-class Router(Protocol):
+class Router(Protocol[N_co]):
     """Where calls go."""
 
     publish: str
     timeout: float
 
-    def route(self, keys: tuple[str, ...], /) -> Pool:
-        """Return the connections to the server that has the keys."""
+    @property
+    def nodes(self) -> Sequence[N_co]:
+        """The servers that are connected to."""
         ...
 
-    def group_by_node(self, states: Sequence[CallState], end: float, /) -> Iterable[Group]:
-        """Return calls by the server that each goes to; if that has to be asked for, wait no longer than to the end."""
+    def open(self) -> Steps[None]:
+        """Find the servers, connect to them and check them."""
+        ...
+
+    def route(self, keys: tuple[str, ...], /) -> N_co:
+        """Return the server that has the keys."""
+        ...
+
+    def group_by_node(self, states: Sequence[CallState], within: float, /) -> Steps[Groups[N_co]]:
+        """Return calls by server; if the topology has to be asked for, wait up to ``within`` seconds."""
         ...
 
     def subscribe(self) -> Notifier:
-        """Return where notices arrive; each call is matched by one of ``unsubscribe``."""
+        """Return where notifications arrive; each call is matched by one of ``unsubscribe``."""
         ...
 
-    def unsubscribe(self) -> None:
-        """Release what ``subscribe`` returned; wait until its connections have ended."""
-        ...
-
-    def close(self) -> None:
-        """Finish what is in flight and close all connections."""
+    def unsubscribe(self) -> list[Subscriber]:
+        """Release what ``subscribe`` returned; return the subscribers to join."""
         ...
 
 
-class ServerRouter:
-    """One server, or whichever is the primary of a Sentinel service."""
+def _handshake(node: N, options: Options, scratch: str, publish: str, timeout: float) -> Steps[int]:
+    """Check a server, and return its major version."""
+    answers = yield from ask(node, handshake_commands(scratch, publish), timeout)
+    return read_handshake(answers, node.where, options)
+
+
+class ServerRouter(Generic[N]):
+    """One server, or the present primary of a Sentinel service."""
 
     publish = "PUBLISH"
 
-    def __init__(self, dialer: Dialer, options: Options) -> None:
-        self._pool = Pool(dialer, options.max_connections)
+    def __init__(self, dialer: Dialer, options: Options, new_node: Callable[[Dialer], N], home: Home) -> None:
         self.timeout = dialer.timeout
-        handshake(self._pool, options, next(scratch_keys(options.prefix)), self.publish)
+        self._dialer = dialer
+        self._options = options
+        self._node = new_node(dialer)
+        self._home = home
+        self.nodes = (self._node,)
 
     def __repr__(self) -> str:
-        return repr(self._pool.dialer)
+        return repr(self._dialer)
 
-    def route(self, _keys: tuple[str, ...], /) -> Pool:
-        """Return the connections to the server."""
-        return self._pool
+    def open(self) -> Steps[None]:
+        """Connect to the server and check it."""
+        scratch = next(scratch_keys(self._options.prefix))
+        yield from _handshake(self._node, self._options, scratch, self.publish, self.timeout)
 
-    def group_by_node(self, states: Sequence[CallState], _end: float, /) -> Iterable[Group]:
-        """All calls go to the one server."""
-        return [(self._pool, settle_redirected(states, self._pool.dialer.where))]
+    def route(self, _keys: tuple[str, ...], /) -> N:
+        """Return the server."""
+        return self._node
+
+    def group_by_node(self, states: Sequence[CallState], _within: float, /) -> Steps[Groups[N]]:
+        """Return all calls, for the one server, but those that it redirected."""
+        yield from ()
+        for state in states:
+            if state.redirect:
+                where = self._node.where
+                state.unreached(ConfigError(f"{where} is a node of a cluster: connect with redis+cluster://"))
+        return [(self._node, [state for state in states if not state.settled])]
 
     def subscribe(self) -> Notifier:
-        """Return the subscriber of the background loop for the server."""
-        return subscriber(self._pool.dialer, BACKGROUND)
+        """Return the subscriber of this process and loop to the server."""
+        return subscriber(self._dialer, self._home)
 
-    def unsubscribe(self) -> None:
-        """Release the subscriber; wait until its connection has ended."""
-        last = release_subscriber(self._pool.dialer, BACKGROUND)
-        if last is not None:
-            last.join()
-
-    def close(self) -> None:
-        """Finish what is in flight and close all connections."""
-        self._pool.close()
+    def unsubscribe(self) -> list[Subscriber]:
+        """Release it; return it, if it is closing, to be joined."""
+        last = release_subscriber(self._dialer, self._home)
+        return [] if last is None else [last]
 
 
-def handshake(pool: Pool, options: Options, scratch: str, publish: str) -> int:
-    """Look at a server, and return its major version."""
-    connection = pool.take()
-    try:
-        version = read_handshake(connection.ask_many(handshake_commands(scratch, publish)), pool.dialer.where, options)
-    except BaseException as error:
-        pool.drop(connection)
-        if isinstance(error, LOST):
-            refuse(error, pool.dialer.where)
-        raise
-    pool.give(connection)
-    return version
-
-
-class ClusterRouter:
+class ClusterRouter(Generic[N]):
     """The primaries of a cluster, found through any of its nodes, and found again when they change."""
 
-    def __init__(self, dialer: Dialer, seeds: Sequence[Address], options: Options) -> None:
+    def __init__(
+        self, dialer: Dialer, seeds: Sequence[Address], options: Options, new_node: Callable[[Dialer], N], home: Home
+    ) -> None:
+        self.publish = "PUBLISH"
+        self.timeout = dialer.timeout
         self._dialer = dialer
         self._seeds = list(seeds)
-        self._limit = options.max_connections
-        self._nodes: dict[Address, Pool] = {}
+        self._options = options
+        self._new_node = new_node
+        self._home = home
+        self._by_address: dict[Address, N] = {}
         self._slots = SlotMap(dialer.remap)
-        self._refreshing = ForkSafeLock()
-        self._refreshed = -_REFRESH_SECONDS
-        self.timeout = dialer.timeout
-        try:
-            # Sharded channels stay within the shard; before 7.0 every node is told.
-            self._sharded = self._oldest(options) >= 7
-        except BaseException:
-            self.close()
-            raise
-        self.publish = "SPUBLISH" if self._sharded else "PUBLISH"
+        self._now = (options.clock or SYSTEM).monotonic
+        self._refreshed = self._now() - _REFRESH_SECONDS
+        self._troubles: list[CoordError] = []
 
     def __repr__(self) -> str:
         return f"the cluster of {', '.join(f'{host}:{port}' for host, port in self._slots.primaries)}"
 
-    def _oldest(self, options: Options) -> int:
-        """Find the primaries, look at them, and return the lowest version; those that are down are passed over."""
-        troubles, versions = self.refresh(), list[int]()
+    @property
+    def nodes(self) -> Sequence[N]:
+        """The servers that are connected to."""
+        return list(self._by_address.values())
+
+    def open(self) -> Steps[None]:
+        """Find the primaries and check them; those that are down are passed over."""
+        yield from self._refresh(self.timeout * max(1, len(self._seeds)))
+        troubles, versions = self._troubles, list[int]()
         for address in self._slots.primaries:
             try:
-                own = self._slots.first_at(address, scratch_keys(options.prefix))
-                versions.append(handshake(self._pool(address), options, own, "SPUBLISH"))
+                scratch = self._slots.first_at(address, scratch_keys(self._options.prefix))
+                node = self._node(address)
+                versions.append((yield from _handshake(node, self._options, scratch, "SPUBLISH", self.timeout)))
             except Unavailable as error:
                 troubles.append(error)
         if not versions:
             raise nobody_answers(self._seeds, troubles)
-        return min(versions)
+        # Sharded channels stay within the shard; before 7.0 a notification reaches every node.
+        self.publish = "SPUBLISH" if min(versions) >= 7 else "PUBLISH"
 
-    def _pool(self, address: Address) -> Pool:
-        pool = self._nodes.get(address)
-        if pool is None:
-            pool = self._nodes.setdefault(address, Pool(self._dialer.elsewhere(*address), self._limit))
-        return pool
+    def _node(self, address: Address) -> N:
+        node = self._by_address.get(address)
+        if node is None:
+            # Two threads may get here together: both use the one that is there first.
+            node = self._by_address.setdefault(address, self._new_node(self._dialer.elsewhere(*address)))
+        return node
 
-    def route(self, keys: tuple[str, ...], /) -> Pool:
-        """Return the connections to the primary that has the keys, or to any node, which will know."""
-        return self._pool((self._slots.owner(keys[0]) if keys else None) or self._any())
+    def route(self, keys: tuple[str, ...], /) -> N:
+        """Return the primary that has the keys, or any node, which will redirect the call."""
+        return self._node((self._slots.owner(keys[0]) if keys else None) or self._any())
 
     def _any(self) -> Address:
         return (self._slots.primaries or self._seeds)[0]
@@ -169,72 +174,51 @@ class ClusterRouter:
         """Return a dialer to the primary that has a key."""
         return self._dialer.elsewhere(*(self._slots.owner(key) or self._any()))
 
-    def group_by_node(self, states: Sequence[CallState], end: float, /) -> Iterable[Group]:
-        """Return calls by node, once what was learnt of the topology is taken in."""
-        sent_to = [
-            self._slots.sent_to(state.keys[0], state.sent_to, once=state.asking) if state.sent_to else None
+    def group_by_node(self, states: Sequence[CallState], within: float, /) -> Steps[Groups[N]]:
+        """Return calls by node, after taking over what redirections and failures say about the topology."""
+        redirected = [
+            self._slots.redirect(state.keys[0], state.redirect, once=state.asking) if state.redirect else None
             for state in states
         ]
         if any(state.topology_changed for state in states):
-            self.refresh(end)
-        group_by_node: dict[int, Group] = {}
-        for state, address in zip(states, sent_to, strict=True):
-            pool = self._pool(address) if address else self.route(state.keys)
-            group_by_node.setdefault(id(pool), (pool, []))[1].append(state)
-        return group_by_node.values()
+            yield Alone(lambda: self._refresh(within), within)
+        groups: dict[int, tuple[N, list[CallState]]] = {}
+        for state, address in zip(states, redirected, strict=True):
+            node = self._node(address) if address else self.route(state.keys)
+            groups.setdefault(id(node), (node, []))[1].append(state)
+        return groups.values()
 
-    def refresh(self, end: float = math.inf) -> list[CoordError]:
-        """Ask the nodes in turn which slots are where, until one answers or it is time; at most every few milliseconds.
+    def _refresh(self, within: float) -> Steps[None]:
+        """Ask the nodes in turn which slots are where, until one answers; at most every few milliseconds."""
+        end = self._now() + within
+        if self._now() - self._refreshed < _REFRESH_SECONDS:
+            return
+        self._troubles = []
+        known = list(dict.fromkeys((*self._slots.primaries, *self._by_address, *self._seeds)))
+        # In any order: a node that is cut off from the others would tell an old topology again and again.
+        for address in random.sample(known, len(known)):
+            trouble = yield from self._ask(address, left(end - self._now(), min(self.timeout, _ASK_SECONDS)))
+            if trouble is None or self._now() >= end:
+                break
+            self._troubles.append(trouble)
+        self._refreshed = self._now()
+        for address, node in list(self._by_address.items()):
+            if address not in self._slots.primaries:
+                node.outage.end(node.where)
 
-        Returns what was wrong with those that did not.
-        """
-        troubles: list[CoordError] = []
-        refreshing = self._refreshing.lock
-        if not refreshing.acquire(timeout=left(end, threading.TIMEOUT_MAX)):
-            return troubles
-        try:
-            if monotonic() - self._refreshed < _REFRESH_SECONDS:
-                return troubles
-            known = list(dict.fromkeys((*self._slots.primaries, *self._nodes, *self._seeds)))
-            # In any order: a node that is cut off from the others would tell what was once so, again and again.
-            for address in random.sample(known, len(known)):
-                trouble = self._ask(address, left(end, min(self.timeout, _ASK_SECONDS)))
-                if trouble is None or monotonic() >= end:
-                    break
-                troubles.append(trouble)
-            self._refreshed = monotonic()
-        finally:
-            refreshing.release()
-        return troubles
-
-    def _ask(self, address: Address, within: float) -> CoordError | None:
+    def _ask(self, address: Address, within: float) -> Steps[CoordError | None]:
         """Ask one node; return what is wrong with it."""
-        pool = self._pool(address)
         try:
-            connection = pool.take(within)
+            (reply,) = yield from ask(self._node(address), [("CLUSTER", "SLOTS")], within)
         except CoordError as error:
             return error
-        try:
-            connection.limit(within)
-            reply = connection.ask(("CLUSTER", "SLOTS"))
-        except LOST as error:
-            pool.drop(connection)
-            return could_not_connect(error, pool.dialer.where)
-        connection.limit(self.timeout)
-        pool.give(connection)
         return self._slots.read(reply, address)
 
     def subscribe(self) -> Notifier:
-        """Return where the notices of all nodes arrive."""
-        self._subscriber = ClusterSubscriber(self, BACKGROUND, sharded=self._sharded)
+        """Return where the notifications of all nodes arrive."""
+        self._subscriber = ClusterSubscriber(self, self._home, sharded=self.publish == "SPUBLISH")
         return self._subscriber
 
-    def unsubscribe(self) -> None:
-        """End the subscriptions, and wait until their connections have ended."""
-        for closed in self._subscriber.close():
-            closed.join()
-
-    def close(self) -> None:
-        """Finish what is in flight and close all connections."""
-        for pool in list(self._nodes.values()):
-            pool.close()
+    def unsubscribe(self) -> list[Subscriber]:
+        """Unsubscribe; return the subscribers to join."""
+        return self._subscriber.close()

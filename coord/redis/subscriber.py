@@ -21,7 +21,7 @@ from coord.fork import ForkSafeLock
 from coord.loops import Home
 from coord.notifier import Notifier
 from coord.redis.dialing import CONNECT_ERRORS, LOST, Dialer
-from coord.redis.retry import refuse
+from coord.redis.refusals import refuse
 from coord.redis.wire import new_reader, pack
 
 __all__ = ["Subscriber", "release_subscriber", "subscriber"]

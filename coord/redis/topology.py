@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from coord.errors import ConfigError, CoordError, ReplyError, Unavailable
-from coord.redis.retry import could_not_connect
+from coord.redis.refusals import could_not_connect
 
 __all__ = ["Address", "SlotMap", "nobody_answers", "slot"]
 
@@ -42,33 +42,37 @@ class SlotMap:
         where = f"the server at {answered_by[0]}:{answered_by[1]}"
         if isinstance(reply, ReplyError):
             if "cluster support disabled" in str(reply):
-                return ConfigError(f"{where} is no cluster: connect with redis://")
+                return ConfigError(f"{where} is not part of a cluster: connect with redis://")
             return could_not_connect(reply, where)
-        if not reply:
-            return Unavailable(f"{where} knows of no node that has slots")
         owners: list[Address | None] = [None] * _SLOTS
-        primaries: dict[Address, None] = {}
-        for first, last, primary, *_ in reply:
-            # A node that does not know its own name is the one that we asked.
-            address = self._reached((primary[0] if primary[0] not in (None, "", "?") else answered_by[0], primary[1]))
-            primaries[address] = None
-            owners[first : last + 1] = [address] * (last - first + 1)
-        self._owners, self.primaries = owners, list(primaries)
+        try:
+            for first, last, (host, port, *_), *_ in reply:
+                if not (0 <= first <= last < _SLOTS and 0 < port < 65_536):
+                    raise ValueError  # noqa: TRY301  # told below, as every other shape
+                # A node that does not know its own name is the one that was asked.
+                address = self._reached((str(host) if host not in (None, "", "?") else answered_by[0], port))
+                owners[first : last + 1] = [address] * (last - first + 1)
+        except (TypeError, ValueError):
+            return Unavailable(f"{where} gives an unreadable answer to CLUSTER SLOTS")
+        if not any(owners):
+            return Unavailable(f"{where} knows of no node that has slots")
+        # Ranges may overlap while slots move.
+        self._owners, self.primaries = owners, [each for each in dict.fromkeys(owners) if each]
         return None
 
     def _reached(self, address: Address) -> Address:
         return address if self._remap is None else self._remap(address)
 
     def owner(self, key: str) -> Address | None:
-        """The primary that has a key; None when none is known."""
+        """Return the primary that has a key; None when none is known."""
         return self._owners[slot(key)]
 
     def first_at(self, address: Address, keys: Iterable[str]) -> str:
-        """The first of some keys that a primary has."""
+        """Return the first of some keys that a primary has."""
         return next(key for key in keys if self.owner(key) == address)
 
-    def sent_to(self, key: str, address: Address, *, once: bool) -> Address:
-        """Take over where a node sent a call to, unless that is for once; return where that is reached."""
+    def redirect(self, key: str, address: Address, *, once: bool) -> Address:
+        """Take over where a node redirected a call to, unless that is for once; return where that is reached."""
         if not address[0]:
             # Nodes that do not know their names leave them out: another port of the same host.
             host, _ = self.owner(key) or address
@@ -80,7 +84,7 @@ class SlotMap:
 
 
 def nobody_answers(seeds: Iterable[Address], troubles: Iterable[CoordError]) -> CoordError:
-    """Why no node of a cluster told its topology: what is wrong with the URL, if that is why."""
+    """Return why no node of a cluster gave its topology: what is wrong with the URL, if that is why."""
     last: CoordError | None = None
     for last in troubles:
         if isinstance(last, ConfigError):

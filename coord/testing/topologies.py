@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -49,12 +49,15 @@ def client(server: Server) -> Any:
 class Cluster:
     """A cluster of primaries, each with a replica; ``url`` names all nodes.
 
-    ``node_timeout``: milliseconds after which a node that is silent is taken for failed.
+    ``node_timeout``: milliseconds after which a node that is silent is taken for failed. ``args`` are added to the
+    command line of each node.
     """
 
-    def __init__(self, engine: Engine, primaries: int = 3, *, node_timeout: int = 1000) -> None:
+    def __init__(
+        self, engine: Engine, primaries: int = 3, *, node_timeout: int = 1000, args: Sequence[str] = ()
+    ) -> None:
         self.engine = engine
-        flags = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(node_timeout))
+        flags = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(node_timeout), *args)
         self.servers: list[Server] = []
         try:
             for _ in range(2 * primaries):

@@ -79,7 +79,7 @@ def test_a_child_finds_a_moved_slot_although_its_parent_was_asking_for_it(place:
     with coord.connect(place.url) as c:
         assert c.kv.incr("x") == 1
         Move(place, "x").finish()
-        with c._runner._router._refreshing.lock:
+        with c._runner.driver.alone.lock:
             assert in_child(lambda: c.kv.incr("x")) == "2"
         assert c.kv.incr("x") == 3
 
@@ -106,9 +106,9 @@ def test_an_address_without_a_host_is_another_port_of_the_same() -> None:
     """``MOVED 3999 :7002`` of the node at 10.0.0.1 means 10.0.0.1:7002."""
     slots = SlotMap()
     slots.read([[0, 16383, ["10.0.0.1", 7001]]], ("10.0.0.1", 7001))
-    assert slots.sent_to("{x}", ("", 7002), once=True) == ("10.0.0.1", 7002)
+    assert slots.redirect("{x}", ("", 7002), once=True) == ("10.0.0.1", 7002)
     assert slots.owner("{x}") == ("10.0.0.1", 7001)
-    slots.sent_to("{x}", ("", 7002), once=False)
+    slots.redirect("{x}", ("", 7002), once=False)
     assert slots.owner("{x}") == ("10.0.0.1", 7002)
 
 

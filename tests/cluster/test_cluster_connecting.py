@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack
 from time import monotonic
@@ -10,13 +11,15 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
-from backends import Backend
+from backends import Backend, found
 from clusters import SPREAD, ClusterPlace, Move
+from live import servers
 from tls_front import AUTHORITY, TlsFront
 
 import coord
 from coord.redis.topology import Address
 from coord.testing.servers import Server, free_port
+from coord.testing.topologies import Cluster
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +44,7 @@ def test_a_server_is_no_cluster(world: Backend) -> None:
     """``redis+cluster://`` to a server that is alone says which URL is right."""
     with (
         Server(world.place.cluster.engine) as alone,
-        pytest.raises(coord.ConfigError, match="is no cluster: connect with redis://"),
+        pytest.raises(coord.ConfigError, match="is not part of a cluster: connect with redis://"),
     ):
         world.dial(f"redis+cluster://127.0.0.1:{alone.port}")
 
@@ -178,7 +181,22 @@ def test_the_wrong_kind_of_client(world: Backend) -> None:
         world.adopt(coord.connect_async(client=theirs))
 
 
-def test_a_database_is_refused() -> None:
-    """A cluster has only one database."""
-    with pytest.raises(coord.ConfigError, match="no database"):
-        coord.connect("redis+cluster://127.0.0.1:7000/1")
+def test_a_database_that_the_cluster_lacks_is_refused(world: Backend) -> None:
+    """The error says what this server can do: only Valkey 9 has several databases in a cluster, where configured."""
+    with pytest.raises(coord.ConfigError, match=r"has only database 0|DB index is out of range"):
+        world.dial(f"{world.place.url}/1")
+
+
+@pytest.mark.skipif("valkey-9.1" not in servers(), reason="only Valkey 9 has several databases in a cluster")
+def test_databases_of_a_cluster_are_apart() -> None:
+    """Valkey 9 with ``cluster-databases``: the database of the URL is used on every node."""
+
+    async def awaited(url: str) -> int:
+        async with coord.connect_async(url) as c:
+            return await c.kv.incr("x", 10)
+
+    with Cluster(found()["valkey-9.1"], args=("--cluster-databases", "4")) as cluster:
+        for number in (0, 1, 3):
+            with coord.connect(f"{cluster.url}/{number}") as c:
+                assert [c.kv.incr(name) for name in "xyz"] == [1, 1, 1]
+            assert asyncio.run(awaited(f"{cluster.url}/{number}")) == 11

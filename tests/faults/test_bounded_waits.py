@@ -18,7 +18,7 @@ from live import until, waiters
 from machines import chosen, client_of, start
 
 import coord
-from coord.redis import asyncrouter
+from coord.redis import node
 from coord.testing.proxy import LossyProxy
 from coord.testing.servers import Server
 
@@ -161,7 +161,7 @@ def test_a_connection_that_is_doubted_is_not_taken_from_others(line: LossyProxy)
 
 def test_a_moment_of_silence_is_no_reason_to_leave(line: LossyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that had too little time says nothing of its connection."""
-    monkeypatch.setattr(asyncrouter, "_SILENT_SECONDS", LATE)
+    monkeypatch.setattr(node, "_SILENT_SECONDS", LATE)
 
     async def run() -> None:
         async with coord.connect_async(line.url, **PATIENT) as c:

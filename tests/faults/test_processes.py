@@ -159,7 +159,7 @@ def test_closing_while_threads_go_on_asking(one_server: Server) -> None:
         c.close()
         for thread in threads:
             thread.join()
-        assert c._runner._router._pool._open == 0
+        assert c._runner._router.nodes[0]._open == 0
 
 
 # --- the end of the interpreter ------------------------------------------------------------------

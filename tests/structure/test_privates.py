@@ -15,7 +15,6 @@ PUBLIC = {"_asdict", "_replace", "_fields", "_make", "_exit"}
 """Names of the standard library that are public all the same."""
 
 LEFT_IN_COORD = {
-    "coord/redis/primaries.py": {"_redis_py"},
     "coord/testing/leaks.py": {"_runner"},
     # asyncio and redis-py offer no public way to these.
     "coord/testing/sim/loop.py": {"_set_running_loop", "_log_destroy_pending"},
@@ -39,10 +38,8 @@ LEFT_IN_TESTS = {
     "_due",
     "_end_renewal",
     "_fire",
-    "_gathered",
     "_heap",
     "_helpers",
-    "_in_flight",
     "_is_lost",
     "_job",
     "_jobs",
@@ -50,15 +47,10 @@ LEFT_IN_TESTS = {
     "_limits",
     "_lines",
     "_lost",
-    "_most",
     "_on_loop",
     "_open",
-    "_packed",
     "_places",
-    "_pool",
-    "_queue",
     "_redis_py",
-    "_refreshing",
     "_renewing",
     "_router",
     "_runner",

@@ -44,7 +44,7 @@ def _rights(refused: Any, user: str) -> Finding:
 
 
 def _no_answer(error: ReplyError, user: str) -> Finding:
-    from coord.redis.retry import denied  # noqa: PLC0415  # the other commands run without redis-py
+    from coord.redis.refusals import denied  # noqa: PLC0415  # the other commands run without redis-py
 
     if denied(error):
         return problem("rights", f"{user} may not run scripts under this prefix: {error}", _GRANT)

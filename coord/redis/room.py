@@ -1,0 +1,54 @@
+"""How many calls of an async coordinator may await their replies; more wait, in order of arrival."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+__all__ = ["Room"]
+
+
+class Room:
+    """Places for calls in flight: ``most`` at a time, of which ``taken`` are.
+
+    A caller takes one by ``taken += 1`` while ``taken < most``, and otherwise awaits ``enter``. It gives it back by
+    ``taken -= 1`` while ``queue`` is empty, and otherwise by ``leave``: two lines that cost an eighth of a method call.
+    """
+
+    __slots__ = ("_loop", "gathered", "most", "queue", "taken")
+
+    def __init__(self, most: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.most = most
+        self.taken = 0
+        self.queue: deque[tuple[asyncio.Future[None], int]] = deque()
+        self.gathered = 0
+        """Places that are kept for the first in the queue, who wants several."""
+        self._loop = loop
+
+    async def enter(self, places: int = 1) -> None:
+        """Wait until so many places are free, and take them."""
+        # What is free goes to the first in the queue; while anybody waits there, nothing is free.
+        self.gathered += self.most - self.taken
+        self.taken = self.most
+        entered = self._loop.create_future()
+        self.queue.append((entered, places))
+        self.leave(0)
+        try:
+            await entered
+        except asyncio.CancelledError:
+            self.leave(0 if entered.cancelled() else places)
+            raise
+
+    def leave(self, places: int = 1) -> None:
+        """Give places to those that have waited longest, or back."""
+        self.gathered += places
+        while self.queue:
+            entered, wanted = self.queue[0]
+            if not entered.done():
+                if self.gathered < wanted:
+                    return
+                self.gathered -= wanted
+                entered.set_result(None)
+            self.queue.popleft()
+        self.taken -= self.gathered
+        self.gathered = 0
