@@ -88,6 +88,7 @@ lint: $(VENV)/.has-lint
 	$(BIN)/ruff format --check
 	$(BIN)/mypy --strict coord
 	$(BIN)/mypy --strict --explicit-package-bases examples benchmarks
+	$(BIN)/mypy --config-file tests/mypy.ini tests
 	$(BIN)/pyright --pythonpath $(BIN)/python coord
 
 bench: $(VENV)/.has-bench

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from backends import found
-from xdist.scheduler import LoadScopeScheduling
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # has no types
 
 SLOWEST = (
     "test_storm",

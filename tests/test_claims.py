@@ -120,7 +120,8 @@ def test_holder_tells_who_has_a_name(backend: Backend, c: Any) -> None:
     assert c.holder("job") is None
     lease = c.claim("job", ttl=30, owner="anna")
     backend.later(10)
-    assert c.holder("job") == coord.Holder(owner="anna", fence=lease.fence, expires_in=pytest.approx(20, abs=0.2))
+    about_20: Any = pytest.approx(20, abs=0.2)
+    assert c.holder("job") == coord.Holder(owner="anna", fence=lease.fence, expires_in=about_20)
     backend.later(21)
     assert c.holder("job") is None
 

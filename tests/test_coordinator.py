@@ -102,9 +102,9 @@ def test_wrong_arguments_of_connect() -> None:
     with pytest.raises(coord.ConfigError, match="not both"):
         coord.connect("memory://", client=fakeredis.FakeRedis())
     with pytest.raises(coord.ConfigError, match="'retries'"):
-        coord.connect("memory://", retries=3)
+        coord.connect("memory://", retries=3)  # type: ignore[call-arg]  # refused at run time too
     with pytest.raises(coord.ConfigError, match="'retries'"):
-        coord.connect("redis://localhost", retries=3)
+        coord.connect("redis://localhost", retries=3)  # type: ignore[call-arg]  # as above
     with pytest.raises(TypeError, match="redis-py client"):
         coord.connect(client=object())
 

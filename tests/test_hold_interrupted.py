@@ -158,7 +158,8 @@ def test_interrupted_at_any_moment_a_hold_leaves_nothing_held() -> None:
             # What is made once for all calls is made now.
             with c.hold("warm"):
                 pass
-            interrupts, hold = Interrupts(at), c.hold("job", ttl=3600)
+            interrupts = Interrupts(at)
+            hold: Any = c.hold("job", ttl=3600)
             try:
                 with interrupts, hold:
                     pass

@@ -312,9 +312,12 @@ def test_one_winner_among_threads() -> None:
     at_once = threading.Barrier(16)
     won: list[int] = []
 
+    twin = ONCE.twin
+    assert twin is not None
+
     def ask(number: int) -> None:
         at_once.wait()
-        if space.call(ONCE.twin, "coord:once:{a}", f"n{number}", 60_000):
+        if space.call(twin, "coord:once:{a}", f"n{number}", 60_000):
             won.append(number)
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(16)]

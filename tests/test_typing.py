@@ -17,7 +17,16 @@ API = HERE / "typing" / "api.py"
 @pytest.mark.skipif(find_spec("mypy") is None, reason="mypy comes with the extra 'lint'")
 def test_mypy_agrees() -> None:
     """Strict, and every ignored mistake is one."""
-    command = [sys.executable, "-m", "mypy", "--strict", "--warn-unused-ignores", "--cache-dir", ".mypy_cache", API]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--warn-unused-ignores",
+        "--cache-dir",
+        ".mypy_cache",
+        str(API),
+    ]
     ran = subprocess.run(command, check=False, capture_output=True, text=True, cwd=HERE.parent)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
@@ -35,6 +44,6 @@ def test_pyright_agrees(tmp_path: Path) -> None:
     }
     config = tmp_path / "pyrightconfig.json"
     config.write_text(json.dumps(settings))
-    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--project", config]
+    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--project", str(config)]
     ran = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
     assert ran.returncode == 0, ran.stdout + ran.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 from typing import Self
 
 import hiredis
@@ -56,7 +57,7 @@ class Wiretap:
         with self._lock:
             self.commands, self.turns, self._towards_server = [], 0, False
 
-    def _start(self, run: object, *args: socket.socket) -> None:
+    def _start(self, run: Callable[..., None], *args: socket.socket) -> None:
         thread = threading.Thread(target=run, args=args, daemon=True)
         self._threads.append(thread)
         thread.start()

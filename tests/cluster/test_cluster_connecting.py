@@ -135,7 +135,12 @@ def test_addresses_are_turned_into_those_of_the_client(world: Backend) -> None:
     with ExitStack() as stack:
         fronts = {each.port: stack.enter_context(TlsFront(each.port)) for each in world.place.cluster.servers}
         first, *_ = fronts.values()
-        settings = {"host": "127.0.0.1", "port": first.port, "ssl": True, "ssl_ca_certs": str(AUTHORITY)}
+        settings: dict[str, Any] = {
+            "host": "127.0.0.1",
+            "port": first.port,
+            "ssl": True,
+            "ssl_ca_certs": str(AUTHORITY),
+        }
 
         def remap(address: Address) -> Address:
             return address[0], fronts[address[1]].port

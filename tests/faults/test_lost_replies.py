@@ -43,7 +43,8 @@ def test_an_operation_whose_reply_is_lost_is_done_once_and_gives_its_first_answe
     c = world.dial(a_line.url, **QUICK)
     with client_of(any_server) as look:
         wanted = _outcome(c, example, look, a_line, ())
-        for accident in *((fault,) for fault in BREAKS), ("reset_reply", "reset_request", "half_reply"):
+        accidents: tuple[Accident, ...] = tuple((fault,) for fault in BREAKS)
+        for accident in (*accidents, ("reset_reply", "reset_request", "half_reply")):
             assert _outcome(c, example, look, a_line, accident) == wanted, accident
 
 
