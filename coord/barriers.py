@@ -25,7 +25,7 @@ from coord.lualib import all_whole, answer_once, keep_error, kept_errors, now_ms
 from coord.modes import M
 from coord.names import Seconds, check_name, int64, milliseconds, percent_decode, percent_encode
 from coord.plan import Invoke, Job, Plan, Sleep, Spawn, Wait, ask, ask_by, in_time, subscribe
-from coord.replies import as_count, reads
+from coord.replies import as_count, as_text, reads
 from coord.script import Call, load
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def open_(
     attempt = nonce()
     op, sequence, remember_ms = barrier.ops.remembered(barrier._key, op_id, window_ms(ttl_ms))
     argv = (attempt, parties, ttl_ms, deadline_ms, _json(metadata), barrier.ops.publish, sequence, remember_ms)
-    return barrier.ops.call(OPEN, (barrier._key, op, barrier._last), argv, str)
+    return barrier.ops.call(OPEN, (barrier._key, op, barrier._last), argv, as_text)
 
 
 def arrive(

@@ -18,7 +18,7 @@ from coord.lualib import answer_once, recall, refresh, refuse, remember, whole
 from coord.modes import M
 from coord.names import Seconds, exact_str, int64
 from coord.plan import Plan, ask_together
-from coord.replies import as_count
+from coord.replies import as_count, reads
 from coord.script import Call, load
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def incr(
 
 def get_int(kv: KvHandle, key: str, default: int = 0) -> Call[int]:
     """Return a number; ``default`` when there is none."""
-    return kv.ops.call(GET_INT, (kv._key(key),), (), lambda reply: as_count(reply[0]) if reply else default)
+    return kv.ops.call(GET_INT, (kv._key(key),), (), lambda reply: _read_number(reply, default))
 
 
 def set_if_absent(kv: KvHandle, key: str, ttl: Seconds | None = None, *, op_id: str | None = None) -> Call[bool]:
@@ -115,7 +115,7 @@ def lrange(kv: KvHandle, key: str, start: int = 0, stop: int = -1) -> Call[list[
     read a longer list in parts, by ``start`` and ``stop``.
     """
     places = int64(start, "start"), int64(stop, "stop")
-    return kv.ops.call(LRANGE, (kv._key(key),), places, list)
+    return kv.ops.call(LRANGE, (kv._key(key),), places, _read_values)
 
 
 def expire(kv: KvHandle, key: str, ttl: Seconds | None = None) -> Call[bool]:
@@ -156,6 +156,16 @@ def _texts(values: tuple[str, ...], what: str) -> tuple[str, ...]:
             except UnicodeEncodeError:
                 raise ValueError(f"a {what} is not valid UTF-8: {value[:64]!r}") from None
     return tuple(map(exact_str, values))
+
+
+def _read_number(reply: list[str], default: int) -> int:
+    values = _read_values(reply)
+    return as_count(values[0]) if values else default
+
+
+@reads
+def _read_values(reply: list[str]) -> list[str]:
+    return list(reply)
 
 
 # --- twins ---------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 from coord.errors import Corrupt
 from coord.names import INT64_MAX, INT64_MIN
 
-__all__ = ["as_count", "as_nothing", "reads"]
+__all__ = ["as_count", "as_nothing", "as_text", "reads"]
 
 T = TypeVar("T")
 
@@ -31,6 +32,13 @@ def as_nothing(_: object) -> None:
     return
 
 
+def as_text(reply: Any) -> str:
+    """Return a text."""
+    if isinstance(reply, str):
+        return reply
+    raise Corrupt(f"the server answered {_shortened(reply)} where coord keeps a text")
+
+
 def reads(read: Callable[[Any], T]) -> Callable[[Any], T]:
     """Decorate a function that takes a reply apart: a reply of another shape raises ``Corrupt``."""
 
@@ -45,5 +53,4 @@ def reads(read: Callable[[Any], T]) -> Callable[[Any], T]:
 
 
 def _shortened(reply: object) -> str:
-    text = repr(reply)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return reprlib.repr(reply)[:80]

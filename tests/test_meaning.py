@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -220,6 +221,32 @@ def test_an_odd_text_raises_corrupt(backend: Backend, c: Any, odd: str) -> None:
             with pytest.raises(coord.Corrupt):
                 ask()
         assert backend.stored[key][1] == odd
+
+
+def test_a_reply_of_another_shape_raises_a_coord_error() -> None:
+    """Of a proxy or a server that answers nonsense: never a bare KeyError, IndexError or AttributeError."""
+    c = coord.connect("memory://shapes").calls
+    barrier, request, stats = c.barrier("b"), c.request("r"), c.stats("s")
+    calls: list[coord.Call[Any]] = [
+        *(c.once("x"), c.forget("x"), c.holder("x"), c.bump("x"), c.bump_if_current("x", 0), c.version("x")),
+        *(c.is_stale("x", 1), c.kv.incr("x"), c.kv.get_int("x"), c.kv.set_if_absent("x"), c.kv.sadd("x", "m")),
+        *(c.kv.srem("x", "m"), c.kv.scard("x"), c.kv.rpush("x", "v"), c.kv.lrange("x"), c.kv.expire("x")),
+        *(stats.merge("x", n=1), stats.consume("x"), stats.peek("x"), barrier.open(1), barrier.arrive("m")),
+        *(barrier.fail("m", "no luck"), barrier.status(), barrier.abort(), request.register(), request.add("s", "p")),
+        *(request.done("s", "p"), request.fail("s", "p", "no luck"), request.requeue("s"), request.is_complete()),
+        *(request.status(), request.cleanup()),
+    ]
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    odd = [None, "", "x", 5, -1, [], [None], ["x"], [1, 2], ["n", "x"], [[]], [1, []], [1, ["s"]], ["1"] * 8, deep]
+    for call in calls:
+        for reply in odd:
+            # Some shapes are right for some scripts.
+            with contextlib.suppress(coord.CoordError):
+                call.read(reply)
+    while deep:
+        deep = deep[0]
 
 
 # --- bounds --------------------------------------------------------------------------------------

@@ -86,6 +86,18 @@ def test_claim(a: Any, b: coord.Coordinator, late: LateLine) -> None:
     assert b.holder("job") is None
 
 
+def test_hold(a: Any, b: coord.Coordinator, late: LateLine) -> None:
+    """Each ask of a waiter is a call of its own: a late copy of one that was refused takes nothing."""
+    lease = b.claim("job", ttl=30)
+    assert lease is not None
+    late.arm()
+    with pytest.raises(coord.WaitTimeout), a.hold("job", ttl=600, wait=0.3):
+        pass
+    lease.release()
+    late.deliver()
+    assert b.holder("job") is None
+
+
 def test_once(a: Any, b: coord.Coordinator, late: LateLine) -> None:
     assert b.once("o", ttl=600) is True
     late.arm()
