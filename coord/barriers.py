@@ -240,7 +240,7 @@ def waiting(barrier: BarrierHandle, timeout: Seconds | None = None) -> Plan[Barr
     """Wait until the barrier is no longer open, and return its status: "complete", "aborted" or "expired".
 
     Of a barrier that is opened again meanwhile, the attempt that ended last before that counts.
-    Raises ``WaitTimeout`` after ``timeout`` seconds (None: never), and ``MissingBarrier`` when nobody has opened it.
+    Raises ``WaitTimeout`` after ``timeout`` seconds (None: never), and ``MissingBarrier`` when it was never opened.
     """
     end = None if timeout is None else monotonic() + milliseconds(timeout, "timeout") / 1000
     unknown = f"what the barrier {barrier.name!r} lacks was not told within {timeout} s"

@@ -3,7 +3,7 @@
 -- KEYS   barrier   hash: its state                           coord:barrier:{name}
 --        last      hash: the attempt before                  coord:barrier:{name}:last
 -- ARGV   seen      str     the attempt that is waited for: when it is over, the one
---                          before this one is told if it ended; while one is open, its
+--                          before this one if it ended; while one is open, its
 --                          metadata and errors are left out; "": all of this one
 -- REPLY  {attempt, parties, arrived, state, left_ms, metadata, reason, errors,
 --          member, message, ...}; {} when unknown

@@ -2,7 +2,7 @@
 --
 -- KEYS   once         string, expiring: owner|nonce of the first   coord:once:{name}
 --        op           string, expiring: the answer      coord:once:{name}:op:<op_id>
--- ARGV   owner        str     whose window it has to be; "": anybody's
+-- ARGV   owner        str     the owner of the window; "": any owner
 --        sequence     int     the call on that id whose answer it is
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
 --        repeated     0|1     1: an earlier copy of this call may still be executed

@@ -1,11 +1,11 @@
--- holder: who has a name now.
+-- holder: return the holder of a name.
 --
 -- KEYS   claim    string, expiring: owner|nonce|fence         coord:claim:{name}
 -- ARGV   none
 -- REPLY  {owner, fence, left_ms}
---        owner    "" when nobody has it
+--        owner    "" when it is free
 --        fence    the fence of the claim, or the last one of a free name
---        left_ms  how long it stays taken; 0 when nobody has it
+--        left_ms  how long it stays taken; 0 when it is free
 -- ERRORS WRONGTYPE, COORD_CORRUPT
 -- COST   O(1), no write
 -- REPEAT safe: it changes nothing

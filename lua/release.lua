@@ -1,4 +1,4 @@
--- release: let a claim go, if it is still the asker's, and wake one who waits for it.
+-- release: free a claim, if it is still the asker's, and wake its waiters.
 --
 -- What stays behind says that the name is free, and keeps the fence growing.
 --
@@ -9,7 +9,7 @@
 --        publish  PUBLISH|SPUBLISH    how this server tells its waiters
 -- REPLY  1 when the asker held it until now, else 0
 -- ERRORS WRONGTYPE, COORD_CORRUPT
--- COST   O(1), three writes and a notice when released, else two writes
+-- COST   O(1), three writes and a notification when released, else two writes
 -- REPEAT safe: the tombstone gives the first answer
 
 local claim, tombstone = KEYS[1], KEYS[2]

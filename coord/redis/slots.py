@@ -1,12 +1,12 @@
-"""Seats: how the operation ids of a connection take up little room on the server.
+"""Slots: the operation ids of a connection take little room on the server.
 
-A call that may not run twice carries an id under which the server keeps its answer. Most calls are answered at once,
-and then nobody asks for that answer again: so a connection has seats, one for each call that it has in flight, and the
-next call on a seat takes the place of the last one. Turns tell them apart. Answers are kept for as many calls as were
-ever in flight together, not for as many as were made (as the slots of a session in NFS 4.1, RFC 8881, section 2.10.6).
+A call that must not run twice carries an id under which the server keeps its answer. Most calls are answered at once,
+and then that answer is never read again. So a connection has slots, one for each call in flight, and the next call on a
+slot overwrites the answer of the last one; sequence numbers tell them apart. The number of kept answers is the highest
+number of calls in flight, not the number of calls (as the slots of a session in NFS 4.1, RFC 8881, section 2.10.6).
 
-A seat is taken again only after its call was answered. One whose reply was lost keeps it: the connection is gone, and
-its seats with it, while the call is repeated on others under the id that it has.
+A slot is reused only after its call was answered. A call whose reply was lost keeps its slot: its connection is closed,
+and the call is repeated on another connection under the same id.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Argv = tuple[str | int, ...]
 
 
 class Slots:
-    """The seats of one connection, on which replies come in the order of the calls."""
+    """The slots of one connection, on which replies come in the order of the calls."""
 
     __slots__ = ("_name", "_sequence")
 
@@ -37,7 +37,7 @@ class Slots:
         if not wants_id(script, keys, argv):
             return keys, argv
         self._sequence = sequence = self._sequence + 1
-        # As many seats as the power of two above all that are in flight: who had this one before has been answered.
+        # The power of two above the calls in flight: the last call on this slot has been answered.
         # Numbered from there on, so that those of another power are others.
         slots = 1 << in_flight.bit_length()
         at = script.sequence_at
