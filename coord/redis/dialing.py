@@ -411,8 +411,7 @@ def from_client(client: Any, options: Options, *, asynchronous: bool) -> Dialer:
 
 
 def _from_pool(pool: Any, options: Options, *, asynchronous: bool) -> Dialer:
-    theirs = type(getattr(pool, "sentinel_manager", None))
-    if theirs in (redis.sentinel.Sentinel, redis.asyncio.Sentinel):
+    if type(getattr(pool, "sentinel_manager", None)) in (redis.sentinel.Sentinel, redis.asyncio.Sentinel):
         # The client's own sentinels may be asked by other threads at the same time.
         pool = _own_sentinel(pool, pool.connection_class.__name__, asynchronous=asynchronous)
     dialer = Dialer(pool.connection_class, pool.connection_kwargs, options, asynchronous=asynchronous)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from coord.errors import ConfigError, ReplyError
 from coord.ids import nonce
@@ -45,7 +45,7 @@ def read_handshake(answers: Iterable[Any], where: str, options: Options) -> int:
     version = int(found[1]) if found else 6
     if version < 7 and isinstance(refused, list):
         # There is no SPUBLISH before 7.0: such a cluster is sent PUBLISH.
-        refused = [command for command in refused if command != "SPUBLISH"]
+        refused = [command for command in cast("list[str]", refused) if command != "SPUBLISH"]
     _permitted(loaded, refused, where)
     if isinstance(info, str):
         _evicting(info, where, options)

@@ -63,7 +63,7 @@ class Router(Protocol[N_co]):
         ...
 
 
-def _handshake(node: N, options: Options, scratch: str, publish: str, timeout: float) -> Steps[int]:
+def _handshake(node: Node, options: Options, scratch: str, publish: str, timeout: float) -> Steps[int]:
     """Check a server, and return its major version."""
     answers = yield from ask(node, handshake_commands(scratch, publish), timeout)
     return read_handshake(answers, node.where, options)

@@ -90,7 +90,7 @@ def left(seconds: float, most: float) -> float:
     return max(_SHORTEST, min(most, seconds))
 
 
-def ask(node: N, commands: Sequence[Words], within: float) -> Steps[list[Any]]:
+def ask(node: Node, commands: Sequence[Words], within: float) -> Steps[list[Any]]:
     """Send commands to a server and return the replies; a ``CoordError`` when it is out of reach."""
     exchange = Exchange(node, commands, within)
     yield exchange

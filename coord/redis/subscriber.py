@@ -300,7 +300,7 @@ class Subscriber(Notifier):
         """Handle one message of the server."""
         if isinstance(message, ReplyError):
             self._refused(message)
-        elif isinstance(message, list) and len(message) >= 2:
+        elif message.__class__ is list and len(message) >= 2:
             kind, channel = message[:2]
             if kind in ("message", "smessage"):
                 self.notify(channel)

@@ -67,8 +67,8 @@ def encode(reply: Any, protocol: int = 2) -> bytes:
     if isinstance(reply, str):
         data = reply.encode("utf-8", "surrogateescape")
         return b"$%d\r\n%s\r\n" % (len(data), data)
-    items = reply
+    items: list[Any] = reply
     if isinstance(reply, dict):
         items = [word for pair in cast("dict[str, Any]", reply).items() for word in pair]
-    head = b"%%%d" % len(reply) if protocol == 3 and isinstance(reply, dict) else b"*%d" % len(items)
+    head = b"%%%d" % (len(items) // 2) if protocol == 3 and isinstance(reply, dict) else b"*%d" % len(items)
     return head + b"\r\n" + b"".join([encode(item, protocol) for item in items])

@@ -15,7 +15,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, cast
 
 from coord.ids import restart_ids
 from coord.testing.clock import START_US
@@ -104,9 +104,10 @@ def seeded() -> Generator[Seeded]:
 
     for name, (real, _) in clocks.items():
         put(time, name, fakes[id(real)])
+    module: Any
     for module in _modules():
         # Modules that took a clock by name when they were imported.
-        for name, value in list(vars(module).items()):
+        for name, value in list(cast("dict[str, Any]", vars(module)).items()):
             if id(value) in fakes and name in clocks:
                 put(module, name, fakes[id(value)])
     put(os, "urandom", sources.random_bytes(os.urandom))

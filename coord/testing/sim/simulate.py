@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import coord.redis  # noqa: F401  # imported before clocks are replaced in all modules
+import coord.redis  # noqa: F401  # pyright: ignore[reportUnusedImport]  # imported before clocks are replaced
 from coord.script import Script
 from coord.testing.sim.faults import Faults
 from coord.testing.sim.run import Run
@@ -35,7 +35,7 @@ class Report:
     operations: int = 0
     executed: int = 0
     lost_replies: int = 0
-    faults: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter[str])
     virtual_seconds: float = 0.0
     cpu_seconds: float = 0.0
 
