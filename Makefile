@@ -35,7 +35,7 @@ quick: $(VENV)/.has-test
 	$(PYTEST) -m "not slow" $(ARGS)
 
 test: $(VENV)/.has-lint
-	$(PYTEST) $(ARGS)
+	COORD_HISTORIES=$${COORD_HISTORIES:-1000} $(PYTEST) $(ARGS)
 
 test-long: $(VENV)/.has-lint
 	COORD_LONG=1 COORD_HISTORIES=$${COORD_HISTORIES:-20000} $(PYTEST) $(ARGS)

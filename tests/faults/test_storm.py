@@ -1,7 +1,7 @@
 """The promise that the transport is built around, kept in a storm: nothing is lost, and nothing counts twice.
 
 One command in twenty has an accident between here and the server: the connection is reset before or after it ran, its
-reply is eaten, cut in half, or late. 100,000 accumulations later the sums are exact, every caller was told the answer
+reply is eaten, cut in half, or late. 30,000 accumulations later the sums are exact, every caller was told the answer
 of the one run that counted, and no holder was ever told that its own claim is another's.
 
 Then the same sums are made of code that is broken on purpose, and the same verdict has to say so: a check that
@@ -25,7 +25,7 @@ import coord
 from coord.testing.proxy import MIXED, Fault, LossyProxy
 from coord.testing.servers import Server
 
-MANY = 1_000_000 if LONG else 100_000
+MANY = 1_000_000 if LONG else 30_000
 PATIENT: dict[str, Any] = {"timeout": 0.2, "patience": 60.0, "remember": 600.0 if LONG else 130.0}
 
 SHARED: dict[Fault, float] = {**MIXED, "drop_reply": 0.1}
