@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self, TypeVar, cast
 
 from coord import barriers, claims, kv, leases, requests, stats, versions
 from coord.family import Calls, Runs
-from coord.leases import AsyncHolding, AsyncLease, Holding, Lease
+from coord.leases import AsyncHolding, AsyncLease, Holding, Lease, Wanted
 from coord.modes import Async, Build, M, Sync, op
 from coord.names import Seconds
 from coord.notifier import Notifier
@@ -75,6 +75,14 @@ class Runner(Protocol):
         """Finish what is in flight and let go of everything. May be called again."""
         ...
 
+    def ping(self) -> float:
+        """Return the seconds of one round trip."""
+        ...
+
+    def with_options(self, **options: Any) -> Self:
+        """Return a view with other options, which shares the connections."""
+        ...
+
 
 class AsyncRunner(Protocol):
     """A backend, awaited: it makes calls."""
@@ -100,6 +108,14 @@ class AsyncRunner(Protocol):
 
     def aclose(self) -> Coroutine[Any, Any, None]:
         """Finish what is in flight and let go of everything. May be called again."""
+        ...
+
+    def ping(self) -> Coroutine[Any, Any, float]:
+        """Return the seconds of one round trip."""
+        ...
+
+    def with_options(self, **options: Any) -> Self:
+        """Return a view with other options, which shares the connections."""
         ...
 
 
@@ -272,6 +288,23 @@ class Coordinator(_Running[Sync]):
         """Whether other processes see the same state; False for ``memory://``."""
         return self._runner.distributed
 
+    def ping(self) -> float:
+        """Return the seconds of one round trip to the server, for readiness probes.
+
+        Raises ``Unavailable`` when the server does not answer within ``timeout``. ``memory://`` answers at once.
+        """
+        return self._runner.ping()
+
+    def with_options(self, *, timeout: Seconds | None = None, patience: Seconds | None = None) -> Coordinator:
+        """Return a view of this coordinator with another ``timeout`` or ``patience``, which shares its connections.
+
+        A limiter in front of users, say, should not wait for 10 s. Closing the view closes nothing.
+        """
+        given = {name: value for name, value in (("timeout", timeout), ("patience", patience)) if value is not None}
+        view = Coordinator(self._runner.with_options(**given), prefix=self.prefix)
+        view.ttl_ms = view.calls.ttl_ms = self.ttl_ms
+        return view
+
     def make(self, call: Call[T]) -> T:
         """Make a call and return its result; the same as ``run``."""
         result: T = self._runner.call(call.script, call.keys, call.argv, call.read)
@@ -296,15 +329,17 @@ class Coordinator(_Running[Sync]):
         """
         return self.follow(leases.claiming(self, Lease, name, ttl, owner))
 
-    def hold(self, name: str, ttl: Seconds = 30, wait: Seconds | None = None, renew: bool = True) -> Holding:
+    def hold(
+        self, name: str, ttl: Seconds = 30, wait: Seconds | None = None, renew: bool = True, owner: str | None = None
+    ) -> Holding:
         """Hold a name while a ``with`` block runs; the block is given its ``Lease``.
 
-        Waits for it up to ``wait`` seconds (None: however long it takes), else raises ``WaitTimeout``.
+        Waits for it up to ``wait`` seconds (None: without limit; 0: one try), else raises ``WaitTimeout``.
         With ``renew`` the lease is renewed at a third of its TTL for as long as the block runs; when that fails until
         its time is over, or another has the name, ``lease.lost`` is set at once, and leaving the block raises
         ``LeaseLost`` unless another exception is on its way.
         """
-        return Holding(self, name, ttl, wait, renew=renew)
+        return Holding(self, Wanted.of(self, name, ttl, wait, owner), renew=renew)
 
     def follow(self, plan: Plan[T]) -> T:
         """Follow a plan to its end; see ``coord.plan``."""
@@ -432,6 +467,23 @@ class AsyncCoordinator(_Running[Async]):
         """Whether other processes see the same state; False for ``memory://``."""
         return self._runner.distributed
 
+    async def ping(self) -> float:
+        """Return the seconds of one round trip to the server, for readiness probes.
+
+        Raises ``Unavailable`` when the server does not answer within ``timeout``. ``memory://`` answers at once.
+        """
+        return await self._runner.ping()
+
+    def with_options(self, *, timeout: Seconds | None = None, patience: Seconds | None = None) -> AsyncCoordinator:
+        """Return a view of this coordinator with another ``timeout`` or ``patience``, which shares its connections.
+
+        A limiter in front of users, say, should not wait for 10 s. Closing the view closes nothing.
+        """
+        given = {name: value for name, value in (("timeout", timeout), ("patience", patience)) if value is not None}
+        view = AsyncCoordinator(self._runner.with_options(**given), prefix=self.prefix)
+        view.ttl_ms = view.calls.ttl_ms = self.ttl_ms
+        return view
+
     async def make(self, call: Call[T]) -> T:
         """Make a call; await its result; the same as ``run``."""
         return await self._runner.call(call.script, call.keys, call.argv, call.read)
@@ -454,15 +506,17 @@ class AsyncCoordinator(_Running[Async]):
         """
         return await self.follow(leases.claiming(self, AsyncLease, name, ttl, owner))
 
-    def hold(self, name: str, ttl: Seconds = 30, wait: Seconds | None = None, renew: bool = True) -> AsyncHolding:
+    def hold(
+        self, name: str, ttl: Seconds = 30, wait: Seconds | None = None, renew: bool = True, owner: str | None = None
+    ) -> AsyncHolding:
         """Hold a name while an ``async with`` block runs; the block is given its ``AsyncLease``.
 
-        Waits for it up to ``wait`` seconds (None: however long it takes), else raises ``WaitTimeout``.
+        Waits for it up to ``wait`` seconds (None: without limit; 0: one try), else raises ``WaitTimeout``.
         With ``renew`` the lease is renewed at a third of its TTL for as long as the block runs; when that fails until
         its time is over, or another has the name, ``lease.lost`` is set at once, and leaving the block raises
         ``LeaseLost`` unless another exception is on its way.
         """
-        return AsyncHolding(self, name, ttl, wait, renew=renew)
+        return AsyncHolding(self, Wanted.of(self, name, ttl, wait, owner), renew=renew)
 
     async def follow(self, plan: Plan[T]) -> T:
         """Follow a plan to its end; see ``coord.plan``."""

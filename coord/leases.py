@@ -9,10 +9,11 @@ import random
 import threading
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
 from types import TracebackType
-from typing import Any, Literal, Protocol, TypeVar, cast
+from typing import Any, Literal, Protocol, Self, TypeVar, cast
 
 from coord.claims import Grant, holder, release, renew, take
 from coord.errors import CoordError, LeaseLost, OutcomeUnknown, WaitTimeout
@@ -21,7 +22,6 @@ from coord.fork import ForkSafeLock
 from coord.ids import new_owner_id, nonce
 from coord.names import Seconds, check_name, milliseconds
 from coord.plan import (
-    Cancelled,
     Compensate,
     Event,
     Job,
@@ -38,7 +38,7 @@ from coord.plan import (
     subscribe,
 )
 
-__all__ = ["AsyncHolding", "AsyncLease", "Holding", "Lease", "claiming", "look_again_in"]
+__all__ = ["AsyncHolding", "AsyncLease", "Holding", "Lease", "Wanted", "claiming", "look_again_in"]
 
 T = TypeVar("T")
 L = TypeVar("L", bound="_Held")
@@ -195,6 +195,7 @@ class _Held:
         self._background: Callable[[Any], Plan[None]] | None = None
         self._job: Job | None = None
         self._process = 0
+        self._made_in = os.getpid()
 
     def __repr__(self) -> str:
         state = "released" if self._released else "lost" if self._is_lost else f"{self.expires_in:.3f} s left"
@@ -276,37 +277,89 @@ class _Held:
 def claiming(ops: Granting, lease: Callable[..., L], name: str, ttl: Seconds, owner: str | None) -> Plan[L | None]:
     """Take a name, or return None at once when another owner has it; cancelled or failed, leave nothing held."""
     ttl_ms = milliseconds(ttl)
-    owner = new_owner_id() if owner is None else check_name(owner, "owner")
-    attempt = nonce()
+    owner = _checked_owner(owner)
+    attempt = Attempt()
     asking = _asking(ops, lease, name, owner, attempt, ttl_ms)
     return (yield from _or_compensate(ops, asking, name, attempt, ttl_ms))
 
 
-def acquiring(
-    ops: Granting, lease: Callable[..., L], name: str, attempt: str, ttl: Seconds, wait: Seconds | None
-) -> Plan[L]:
+@dataclass(slots=True)
+class Attempt:
+    """The nonce under which a name is asked for; a new one after a grant that came too late."""
+
+    nonce: str = field(default_factory=nonce)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The arguments of ``hold``, checked where they are given. ``wait_s`` is None for no limit, 0 for one try."""
+
+    name: str
+    ttl_ms: int
+    wait_s: float | None
+    owner: str | None
+    wait: Seconds | None = None
+
+    @classmethod
+    def of(cls, ops: Granting, name: str, ttl: Seconds, wait: Seconds | None, owner: str | None) -> Wanted:
+        """Check the arguments; ``ValueError`` or ``TypeError`` says which one is wrong."""
+        ops.calls.key("claim", name)
+        wait_s = (
+            0.0
+            if wait == 0 and not isinstance(wait, bool)
+            else None
+            if wait is None
+            else milliseconds(wait, "wait") / 1000
+        )
+        return cls(name, milliseconds(ttl), wait_s, None if owner is None else check_name(owner, "owner"), wait)
+
+
+def _checked_owner(owner: str | None) -> str:
+    return new_owner_id() if owner is None else check_name(owner, "owner")
+
+
+def acquiring(ops: Granting, lease: Callable[..., L], wanted: Wanted, attempt: Attempt) -> Plan[L]:
     """Take a name, waiting for it in turn with the other waiters of this process; cancelled, leave nothing held."""
-    ttl_ms = milliseconds(ttl)
-    end = None if wait is None else monotonic() + milliseconds(wait, "wait") / 1000
-    in_turn = _in_turn(ops, lease, name, attempt, ttl_ms, end)
-    undone = _or_compensate(ops, in_turn, name, attempt, ttl_ms)
-    held = yield from in_time(undone, end, f"whether {name!r} is free was not told within {wait} s")
+    name, ttl_ms, wait_s = wanted.name, wanted.ttl_ms, wanted.wait_s
+    owner = _checked_owner(wanted.owner)
+    end = None if wait_s is None else monotonic() + wait_s
+    asking = (
+        _asking(ops, lease, name, owner, attempt, ttl_ms)
+        if wait_s == 0
+        else _in_turn(ops, lease, name, owner, attempt, ttl_ms, end)
+    )
+    undone = _or_compensate(ops, asking, name, attempt, ttl_ms)
+    held = yield from in_time(undone, end, f"whether {name!r} is free was not told within {wanted.wait} s")
     if held is None:
-        raise WaitTimeout(f"{name!r} was not free within {wait} s")
+        raise WaitTimeout(f"{name!r} was not free within {wanted.wait} s")
     return held
 
 
-def _asking(ops: Granting, lease: Callable[..., L], name: str, owner: str, attempt: str, ttl_ms: int) -> Plan[L | None]:
+def _asking(
+    ops: Granting, lease: Callable[..., L], name: str, owner: str, attempt: Attempt, ttl_ms: int
+) -> Plan[L | None]:
     started = monotonic()
-    grant = yield from ask(take(ops.calls, name, owner, attempt, ttl_ms))
-    return lease(ops, name, owner, grant, ttl_ms, started) if grant.granted else None
+    grant = yield from ask(take(ops.calls, name, owner, attempt.nonce, ttl_ms))
+    if not grant.granted:
+        return None
+    held = lease(ops, name, owner, grant, ttl_ms, started)
+    return None if (yield from _came_too_late(ops, held, attempt)) else held
+
+
+def _came_too_late(ops: Granting, held: _Held, attempt: Attempt) -> Plan[bool]:
+    """Give back a lease that was over when its grant arrived; return whether it was."""
+    if not held._is_lost:
+        return False
+    yield _compensation(ops, held.name, held._nonce, held._ttl_ms)
+    attempt.nonce = nonce()
+    return True
 
 
 def _in_turn(
-    ops: Granting, lease: Callable[..., L], name: str, attempt: str, ttl_ms: int, end: float | None
+    ops: Granting, lease: Callable[..., L], name: str, owner: str, attempt: Attempt, ttl_ms: int, end: float | None
 ) -> Plan[L | None]:
     """Ask at once, unless others of this process wait already; then wait and ask when it is one's turn."""
-    owner, channel = new_owner_id(), ops.calls.key("claim", name)
+    channel = ops.calls.key("claim", name)
     event = yield from subscribe(channel, in_turn="behind")
     looks = not event.waiter.queued
     try:
@@ -315,9 +368,12 @@ def _in_turn(
             taken_for = 0.0
             if looks:
                 started = monotonic()
-                grant = yield from ask_by(take(ops.calls, name, owner, attempt, ttl_ms), end)
+                grant = yield from ask_by(take(ops.calls, name, owner, attempt.nonce, ttl_ms), end)
                 if grant.granted:
-                    return lease(ops, name, owner, grant, ttl_ms, started)
+                    held = lease(ops, name, owner, grant, ttl_ms, started)
+                    if not (yield from _came_too_late(ops, held, attempt)):
+                        return held
+                    continue
                 taken_for = grant.left
             if not event.waiter.queued:
                 event = yield from subscribe(channel, in_turn=True)
@@ -333,17 +389,19 @@ def _compensation(ops: Granting, name: str, attempt: str, ttl_ms: int) -> Compen
     return Compensate(release(ops.calls, name, attempt), min(ttl_ms / 1000, _UNDO))
 
 
-def _or_compensate(ops: Granting, plan: Plan[T], name: str, attempt: str, ttl_ms: int) -> Plan[T]:
-    """Follow a plan that may win a claim; when it is cut short, take back what it may have won."""
+def _or_compensate(ops: Granting, plan: Plan[T], name: str, attempt: Attempt, ttl_ms: int) -> Plan[T]:
+    """Follow a plan that may win a claim; when it is cut short, give back the claim that it may have won."""
     try:
         return (yield from plan)
-    except (OutcomeUnknown, *Cancelled):
-        yield _compensation(ops, name, attempt, ttl_ms)
-        raise
     except GeneratorExit:
-        # Who followed it has gone, between two steps.
+        # The plan was dropped between two steps.
         with contextlib.suppress(RuntimeError):
-            ops.keep(compensating(_compensation(ops, name, attempt, ttl_ms)))
+            ops.keep(compensating(_compensation(ops, name, attempt.nonce, ttl_ms)))
+        raise
+    except BaseException as error:
+        # Any exception may come between command and reply: Ctrl-C, a cancellation, a job library's time limit.
+        if not isinstance(error, CoordError) or isinstance(error, OutcomeUnknown):
+            yield _compensation(ops, name, attempt.nonce, ttl_ms)
         raise
 
 
@@ -460,8 +518,10 @@ def _releasing(lease: _Held) -> Plan[bool]:
     lease._is_releasing = True
     try:
         released = yield from ask(compensation.call)
-    except Cancelled:
-        # The release goes on without its caller.
+    except (CoordError, GeneratorExit):
+        raise
+    except BaseException:
+        # Interrupted between command and reply: the release goes on without its caller.
         lease._released = True
         lease._stop_renewing()
         yield compensation
@@ -516,6 +576,30 @@ class Lease(_Held):
         """Follow a plan with the coordinator that granted the lease."""
         return cast("T", self._ops.follow(plan))
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Release the lease. Raises ``LeaseLost`` if it was lost, unless another exception is on its way."""
+        try:
+            if self._made_in != os.getpid():
+                # A child of a fork leaves its parent's lease alone.
+                return
+            self._stop_renewing()
+            self.release()
+        except CoordError:
+            # The error of the block says more; the lease ends by its TTL.
+            if error is None:
+                raise
+        except BaseException:
+            self._stop_renewing()
+            self._ops.follow(_only(_compensation(self._ops, self.name, self._nonce, self._ttl_ms)))
+            raise
+        if error is None and self._lost.is_set():
+            raise _loss(self)
+
 
 class _Entry:
     """Lets one block at a time in."""
@@ -527,7 +611,7 @@ class _Entry:
     def take(self) -> None:
         """Refuse who comes while another is inside: two leases in one place would be let go for one another."""
         if not self._free.acquire(blocking=False):
-            raise RuntimeError(f"this hold of {self._name!r} is entered already: make one for each block")
+            raise CoordError(f"this hold of {self._name!r} is entered already: make one for each block")
 
     def give_back(self) -> None:
         """Let the next one in."""
@@ -537,13 +621,11 @@ class _Entry:
 class Holding:
     """A name that is held while a block runs; one block at a time may enter it."""
 
-    def __init__(self, ops: Granting, name: str, ttl: Seconds, wait: Seconds | None, *, renew: bool) -> None:
+    def __init__(self, ops: Granting, wanted: Wanted, *, renew: bool) -> None:
         self._ops = ops
-        self._name = name
-        self._ttl = ttl
-        self._wait = wait
+        self._wanted = wanted
         self._renew = renew
-        self._entry = _Entry(name)
+        self._entry = _Entry(wanted.name)
 
     def __enter__(self) -> Lease:
         self._entry.take()
@@ -554,37 +636,25 @@ class Holding:
             raise
 
     def _hold(self) -> Lease:
-        attempt = nonce()
-        compensation = _compensation(self._ops, self._name, attempt, milliseconds(self._ttl))
+        attempt = Attempt()
         try:
-            lease = self._ops.follow(acquiring(self._ops, Lease, self._name, attempt, self._ttl, self._wait))
+            lease = self._ops.follow(acquiring(self._ops, Lease, self._wanted, attempt))
             self._lease: Lease = lease
             if self._renew:
                 lease._start_renewing(partial(keep_renewed, block=weakref.ref(self)))
             return cast("Lease", lease)
-        except (RuntimeError, *Cancelled):
+        except CoordError:
+            raise
+        except BaseException:
             # Interrupted between the grant and the block, or no thread could be started.
-            self._ops.follow(_only(compensation))
+            self._ops.follow(_only(_compensation(self._ops, self._wanted.name, attempt.nonce, self._wanted.ttl_ms)))
             raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._lease._stop_renewing()
-            self._lease.release()
-            if error is None and self._lease._lost.is_set():
-                raise _loss(self._lease)
-        except LeaseLost:
-            raise
-        except CoordError:
-            # What went wrong in the block says more; the lease ends by its TTL.
-            if error is None:
-                raise
-        except Cancelled:
-            self._lease._stop_renewing()
-            self._ops.follow(_only(_compensation(self._ops, self._name, self._lease._nonce, self._lease._ttl_ms)))
-            raise
+            self._lease.__exit__(kind, error, trace)
         finally:
             self._entry.give_back()
 
@@ -613,17 +683,32 @@ class AsyncLease(_Held):
         """Follow a plan with the coordinator that granted the lease."""
         return cast("T", await self._ops.follow(plan))
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Release the lease. Raises ``LeaseLost`` if it was lost, unless another exception is on its way."""
+        self._stop_renewing()
+        try:
+            await self.release()
+        except CoordError:
+            # The error of the block says more; the lease ends by its TTL.
+            if error is None:
+                raise
+        if error is None and self._lost.is_set():
+            raise _loss(self)
+
 
 class AsyncHolding:
     """A name that is held while a block runs; one block at a time may enter it."""
 
-    def __init__(self, ops: Granting, name: str, ttl: Seconds, wait: Seconds | None, *, renew: bool) -> None:
+    def __init__(self, ops: Granting, wanted: Wanted, *, renew: bool) -> None:
         self._ops = ops
-        self._name = name
-        self._ttl = ttl
-        self._wait = wait
+        self._wanted = wanted
         self._renew = renew
-        self._entry = _Entry(name)
+        self._entry = _Entry(wanted.name)
 
     async def __aenter__(self) -> AsyncLease:
         self._entry.take()
@@ -634,7 +719,7 @@ class AsyncHolding:
             raise
 
     async def _hold(self) -> AsyncLease:
-        plan = acquiring(self._ops, AsyncLease, self._name, nonce(), self._ttl, self._wait)
+        plan = acquiring(self._ops, AsyncLease, self._wanted, Attempt())
         lease: AsyncLease = await self._ops.follow(plan)
         self._lease = lease
         if self._renew:
@@ -645,17 +730,6 @@ class AsyncHolding:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            await self._let_go(error)
+            await self._lease.__aexit__(kind, error, trace)
         finally:
             self._entry.give_back()
-
-    async def _let_go(self, error: BaseException | None) -> None:
-        self._lease._stop_renewing()
-        try:
-            await self._lease.release()
-        except CoordError:
-            # What went wrong in the block says more; the lease ends by its TTL.
-            if error is None:
-                raise
-        if error is None and self._lease._lost.is_set():
-            raise _loss(self._lease)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -67,7 +68,7 @@ def test_a_hold_is_entered_by_one_block_at_a_time(backend: Backend, c: Any) -> N
     """Two leases in one ``hold`` would be let go for one another: the second block is refused before it claims."""
     hold = c.hold("job")
     with hold as lease:
-        with backend.untouched(), pytest.raises(RuntimeError, match="this hold of 'job' is entered already"):
+        with backend.untouched(), pytest.raises(coord.CoordError, match="this hold of 'job' is entered already"):
             hold.__enter__()
         assert c.holder("job").fence == lease.fence
     assert c.holder("job") is None
@@ -93,7 +94,9 @@ def test_a_lease_released_inside_its_block_is_not_lost(c: Any) -> None:
     assert not lease.lost.is_set()
 
 
-@pytest.mark.parametrize("wrong", [{"ttl": 0}, {"ttl": -1}, {"wait": 0}, {"ttl": True}, {"wait": float("nan")}])
+@pytest.mark.parametrize(
+    "wrong", [{"ttl": 0}, {"ttl": -1}, {"wait": -1}, {"wait": False}, {"ttl": True}, {"wait": float("nan")}]
+)
 def test_times_that_make_no_sense_are_refused(c: Any, wrong: dict[str, Any]) -> None:
     """A TTL or a wait of nothing is an error before anything is sent."""
     with pytest.raises(ValueError, match=r"ttl|wait"), c.hold("job", **wrong):
@@ -268,3 +271,38 @@ def test_subscriptions_that_cannot_be_started_are_started_by_the_next(live_serve
             waiter = Thread(lambda: c.hold("job").__enter__().release())
             until(lambda: live_server.subscriptions() == 1, "the subscription")
         assert waiter.result() is True
+
+
+def test_a_wait_of_nothing_is_one_try(c: Any) -> None:
+    with (
+        c.hold("job", wait=0),
+        pytest.raises(coord.WaitTimeout, match="'job' was not free within 0 s"),
+        c.hold("job", wait=0),
+    ):
+        pass
+    with c.hold("job", wait=0):
+        assert c.holder("job") is not None
+
+
+def test_a_hold_has_the_owner_that_is_given(c: Any) -> None:
+    with c.hold("job", owner="anna") as lease:
+        assert lease.owner == c.holder("job").owner == "anna"
+
+
+@pytest.mark.parametrize("wrong", [{"ttl": 0}, {"wait": -1}, {"wait": "soon"}, {"owner": ""}, {"owner": 5}])
+def test_bad_input_of_a_hold_raises_where_it_is_given(c: Any, wrong: dict[str, Any]) -> None:
+    """Not on entering: a hold may be made long before."""
+    with pytest.raises((ValueError, TypeError)):
+        c.hold("job", **wrong)
+
+
+def test_a_lease_is_a_block(c: Any) -> None:
+    """A claimed lease is released when its block ends."""
+    with c.claim("job", ttl=60) as lease:
+        assert c.holder("job").fence == lease.fence
+    assert c.holder("job") is None
+
+
+def test_a_default_owner_says_host_and_process(c: Any) -> None:
+    with c.hold("job"):
+        assert f"-{os.getpid()}-" in c.holder("job").owner

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from coord.clock import SYSTEM, Clock
 from coord.errors import ConfigError
 from coord.fork import ForkSafeLock
 from coord.memory.keyspace import Keyspace
 from coord.notifier import Notifier
+from coord.options import Options
 from coord.script import Call, Script
 
 __all__ = ["AsyncMemory", "Memory", "keyspace", "shared_keyspace"]
@@ -62,6 +63,16 @@ class _Memory:
     def __repr__(self) -> str:
         return f"memory, {len(self.space):,} keys"
 
+    def with_options(self, **options: Any) -> Self:
+        """Return the backend itself: time-outs only concern servers. ``ConfigError`` for what a server refuses."""
+        Options(**options)
+        return self
+
+    def _ping(self) -> float:
+        began = self.clock.monotonic()
+        self.space.call(Keyspace.exists, "")
+        return self.clock.monotonic() - began
+
     @property
     def notifier(self) -> Notifier:
         """Where notices of the keyspace arrive; a child of a fork has its own."""
@@ -88,6 +99,10 @@ class Memory(_Memory):
         """Make calls and return an answer or an error for each, in order; they take no time worth limiting."""
         return self._answers(calls)
 
+    def ping(self) -> float:
+        """Return the seconds of one look at the keyspace."""
+        return self._ping()
+
     def close(self) -> None:
         """Nothing is open; the keyspace stays for others of this process."""
 
@@ -110,6 +125,10 @@ class AsyncMemory(_Memory):
     async def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
         """Make calls and return an answer or an error for each, in order; they take no time worth limiting."""
         return self._answers(calls)
+
+    async def ping(self) -> float:
+        """Return the seconds of one look at the keyspace."""
+        return self._ping()
 
     async def aclose(self) -> None:
         """Nothing is open; the keyspace stays for others of this process."""
