@@ -216,7 +216,17 @@ def test_what_a_twin_raises_is_shown_as_itself(living: tuple[ServerSide, Clock])
     side, clock = living
     once = next(script for script in all_scripts() if script.name == "once")
 
-    def twin(space: Any, once: str, nonce: str, ttl_ms: int) -> int:
+    def twin(
+        space: Any,
+        once: str,
+        answered: str,
+        owner: str,
+        nonce: str,
+        ttl_ms: int,
+        keep_ms: int,
+        tombstone_ms: int,
+        repeated: str,
+    ) -> int:
         raise KeyError(nonce)
 
     broken = Script("once", once.text, twin)

@@ -317,7 +317,9 @@ def test_one_winner_among_threads() -> None:
 
     def ask(number: int) -> None:
         at_once.wait()
-        if space.call(twin, "coord:once:{a}", f"n{number}", 60_000):
+        if space.call(
+            twin, "coord:once:{a}", f"coord:once:{{a}}:answered:n{number}", "", f"n{number}", 60_000, 0, 1, "0"
+        ):
             won.append(number)
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
