@@ -321,13 +321,14 @@ class Coordinator(_Running[Sync]):
         """Make calls in one write, and return an answer or an error for each, in order."""
         return self._runner.run_many(_all_calls(calls))
 
-    def claim(self, name: str, ttl: Seconds = 30, owner: str | None = None) -> Lease | None:
+    def claim(self, name: str, ttl: Seconds = 30, owner: str | None = None, renew: bool = False) -> Lease | None:
         """Take a name for ``ttl`` seconds, or return None at once when another owner has it.
 
         The same ``owner`` asking again gets its own lease back, with the same fence and at least ``ttl`` to go.
-        Without an owner each call is one of its own. Interrupted or failed, it leaves nothing held.
+        Without ``owner`` every call counts as a different owner. Interrupted or failed, it leaves nothing held. With
+        ``renew`` the lease is renewed in the background until it is released or lost, or the ``Lease`` is collected.
         """
-        return self.follow(leases.claiming(self, Lease, name, ttl, owner))
+        return self.follow(leases.claiming(self, Lease, name, ttl, owner, renew=renew))
 
     def hold(
         self, name: str, ttl: Seconds = 30, wait: Seconds | None = None, renew: bool = True, owner: str | None = None
@@ -498,13 +499,16 @@ class AsyncCoordinator(_Running[Async]):
         """Make calls in one write; await an answer or an error for each, in order."""
         return await self._runner.run_many(_all_calls(calls))
 
-    async def claim(self, name: str, ttl: Seconds = 30, owner: str | None = None) -> AsyncLease | None:
+    async def claim(
+        self, name: str, ttl: Seconds = 30, owner: str | None = None, renew: bool = False
+    ) -> AsyncLease | None:
         """Take a name for ``ttl`` seconds, or return None at once when another owner has it.
 
         The same ``owner`` asking again gets its own lease back, with the same fence and at least ``ttl`` to go.
-        Without an owner each call is one of its own. Cancelled or failed, it leaves nothing held.
+        Without ``owner`` every call counts as a different owner. Cancelled or failed, it leaves nothing held. With
+        ``renew`` the lease is renewed in the background until it is released or lost, or the lease is collected.
         """
-        return await self.follow(leases.claiming(self, AsyncLease, name, ttl, owner))
+        return await self.follow(leases.claiming(self, AsyncLease, name, ttl, owner, renew=renew))
 
     def hold(
         self, name: str, ttl: Seconds = 30, wait: Seconds | None = None, renew: bool = True, owner: str | None = None

@@ -7,6 +7,7 @@ import contextlib
 import os
 import random
 import threading
+import warnings
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -196,6 +197,12 @@ class _Held:
         self._job: Job | None = None
         self._process = 0
         self._made_in = os.getpid()
+        self._is_renewed_alone = False
+
+    def __del__(self) -> None:
+        if getattr(self, "_is_renewed_alone", False) and not self._is_over:
+            text = f"the lease of {self.name!r} was dropped while it was renewed; it ends by its TTL"
+            warnings.warn(text, ResourceWarning, stacklevel=2, source=self)
 
     def __repr__(self) -> str:
         state = "released" if self._released else "lost" if self._is_lost else f"{self.expires_in:.3f} s left"
@@ -274,13 +281,19 @@ class _Held:
 # --- plans ---------------------------------------------------------------------------------------
 
 
-def claiming(ops: Granting, lease: Callable[..., L], name: str, ttl: Seconds, owner: str | None) -> Plan[L | None]:
+def claiming(
+    ops: Granting, lease: Callable[..., L], name: str, ttl: Seconds, owner: str | None, *, renew: bool
+) -> Plan[L | None]:
     """Take a name, or return None at once when another owner has it; cancelled or failed, leave nothing held."""
     ttl_ms = milliseconds(ttl)
     owner = _checked_owner(owner)
     attempt = Attempt()
     asking = _asking(ops, lease, name, owner, attempt, ttl_ms)
-    return (yield from _or_compensate(ops, asking, name, attempt, ttl_ms))
+    held = yield from _or_compensate(ops, asking, name, attempt, ttl_ms)
+    if held is not None and renew:
+        held._is_renewed_alone = True
+        held._start_renewing(lambda each: _renewing_while_referenced(weakref.ref(each)))
+    return held
 
 
 @dataclass(slots=True)
@@ -494,6 +507,25 @@ def _renew_until_over(lease: _Held, block: Callable[[], object]) -> Plan[None]:
             pause = third / 4
         else:
             pause = started + lease._third - monotonic()
+
+
+def _renewing_while_referenced(reference: weakref.ref[_Held]) -> Plan[None]:
+    """Renew a claimed lease until it is over, or was collected: a lease that nobody has cannot be released."""
+    retry: float | None = None
+    while (lease := reference()) is not None and not lease._is_over:
+        left = lease._deadline - monotonic()
+        pause = max(0.0, min(lease._third if retry is None else retry, left))
+        del lease
+        yield Sleep(pause, left - pause)
+        lease = reference()
+        if lease is None or lease._is_over:
+            return
+        retry = None
+        try:
+            yield from _renewal(lease, lease._ttl_ms, max(0.001, min(lease._third, lease._deadline - monotonic())))
+        except CoordError:
+            retry = lease._third / 4
+        del lease
 
 
 def _running_out(lease: _Held) -> Plan[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 from collections.abc import Generator
@@ -259,3 +260,30 @@ def test_a_block_that_cannot_be_left_is_not_renewed_for_good(live: Live) -> None
         del hold
         assert lease.lost.wait(SOON)
         until(lambda: c.holder("job") is None, "the end of the lease")
+
+
+# --- claims that are renewed ------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("brisk")
+def test_a_claim_is_renewed_until_it_is_released(live: Live) -> None:
+    """``claim(renew=True)`` needs no block: the lease is renewed in the background."""
+    with live.connect() as c:
+        lease = c.claim("job", ttl=60, renew=True)
+        for _ in range(2):
+            ends = lease._deadline
+            until(lambda ends=ends: lease._deadline > ends, "a renewal")
+        assert lease.release() is True
+        assert c.holder("job") is None
+
+
+def test_a_renewed_claim_that_is_dropped_warns(live: Live) -> None:
+    """A lease that nobody has can neither be released nor checked; it ends by its TTL."""
+    with live.connect() as c:
+        lease = c.claim("job", ttl=60, renew=True)
+        leases = [lease]
+        del lease
+        with pytest.warns(ResourceWarning, match="the lease of 'job' was dropped while it was renewed"):
+            leases.clear()
+        gc.collect()
+        assert c.holder("job") is not None
