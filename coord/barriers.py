@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
-from coord.errors import MissingBarrier, OutcomeUnknown, ReplyError, Unavailable, WaitTimeout
+from coord.errors import ConfigError, MissingBarrier, OutcomeUnknown, ReplyError, Unavailable, WaitTimeout
 from coord.family import Family, Runs
 from coord.ids import nonce
 from coord.keys import window_ms
@@ -326,7 +326,8 @@ def _patiently(plan: Callable[[], Plan[T]]) -> Plan[T]:
     while True:
         try:
             return (yield from plan())
-        except (Unavailable, OutcomeUnknown) as error:
+        except (ConfigError, Unavailable, OutcomeUnknown) as error:
+            # A ConfigError may pass as well, as when a password is rotated.
             _log.debug("coord goes on watching: %s", error)
             yield Sleep(random.uniform(0.5, 1.0))
 

@@ -47,6 +47,9 @@ L = TypeVar("L", bound="_Held")
 _MARGIN = 0.002
 """Seconds by which a holder gives up before its server may; a hundredth of the TTL comes on top, for clock drift."""
 
+_LONG = 15.0
+"""Seconds that one call may take by default, its repetitions included."""
+
 _LOOK_AGAIN = 5.0
 _LOOK_AGAIN_UNHEARD = 0.25
 
@@ -298,9 +301,10 @@ def claiming(
 
 @dataclass(slots=True)
 class Attempt:
-    """The nonce under which a name is asked for; a new one after a grant that came too late."""
+    """The nonce under which a name is asked for, and whether it was; a new one after a grant that came too late."""
 
     nonce: str = field(default_factory=nonce)
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +356,7 @@ def _asking(
     ops: Granting, lease: Callable[..., L], name: str, owner: str, attempt: Attempt, ttl_ms: int
 ) -> Plan[L | None]:
     started = monotonic()
+    attempt.asked = True
     grant = yield from ask(take(ops.calls, name, owner, attempt.nonce, ttl_ms))
     if not grant.granted:
         return None
@@ -381,6 +386,7 @@ def _in_turn(
             taken_for = 0.0
             if looks:
                 started = monotonic()
+                attempt.asked = True
                 grant = yield from ask_by(take(ops.calls, name, owner, attempt.nonce, ttl_ms), end)
                 if grant.granted:
                     held = lease(ops, name, owner, grant, ttl_ms, started)
@@ -408,12 +414,13 @@ def _or_compensate(ops: Granting, plan: Plan[T], name: str, attempt: Attempt, tt
         return (yield from plan)
     except GeneratorExit:
         # The plan was dropped between two steps.
-        with contextlib.suppress(RuntimeError):
-            ops.keep(compensating(_compensation(ops, name, attempt.nonce, ttl_ms)))
+        if attempt.asked:
+            with contextlib.suppress(RuntimeError):
+                ops.keep(compensating(_compensation(ops, name, attempt.nonce, ttl_ms)))
         raise
     except BaseException as error:
         # Any exception may come between command and reply: Ctrl-C, a cancellation, a job library's time limit.
-        if not isinstance(error, CoordError) or isinstance(error, OutcomeUnknown):
+        if attempt.asked and (not isinstance(error, CoordError) or isinstance(error, OutcomeUnknown)):
             yield _compensation(ops, name, attempt.nonce, ttl_ms)
         raise
 
@@ -549,7 +556,10 @@ def _releasing(lease: _Held) -> Plan[bool]:
         return False
     lease._is_releasing = True
     try:
-        released = yield from ask(compensation.call)
+        left = lease._deadline - monotonic()
+        # The lease is over then, whatever the server would answer later.
+        release = ask(compensation.call) if left > _LONG else ask_within(compensation.call, max(0.05, left))
+        released = yield from release
     except (CoordError, GeneratorExit):
         raise
     except BaseException:
@@ -679,7 +689,8 @@ class Holding:
             raise
         except BaseException:
             # Interrupted between the grant and the block, or no thread could be started.
-            self._ops.follow(_only(_compensation(self._ops, self._wanted.name, attempt.nonce, self._wanted.ttl_ms)))
+            if attempt.asked:
+                self._ops.follow(_only(_compensation(self._ops, self._wanted.name, attempt.nonce, self._wanted.ttl_ms)))
             raise
 
     def __exit__(

@@ -216,7 +216,8 @@ def test_a_million_windows_that_nobody_asks_for_again_are_swept_away(space: coor
     most = 0
     for number in range(1_000_000):
         clock.advance(ms=1)
-        assert space.call(twin, f"coord:once:{{{number}}}", "me", 2_000) == 1
+        once = f"coord:once:{{{number}}}"
+        assert space.call(twin, once, f"{once}:answered:me", "", "me", 2_000, 0, 60_000, "0") == 1
         most = max(most, len(space), registered(space))
         if number == 900_000:
             # By now as much goes as comes; to trace it all would take a minute.

@@ -141,8 +141,12 @@ class PipelinedConnection(asyncio.Protocol):
 
     def _is_stale(self) -> bool:
         """Return whether the server closed the connection, or sent something, and the loop has not seen it yet."""
+        descriptor = self._transport.get_extra_info("socket").fileno()
+        if descriptor < 0:
+            # Closed, or a transport that has no descriptor, as in a simulation.
+            return self._transport.is_closing()
         with selectors.DefaultSelector() as selector:
-            selector.register(self._transport.get_extra_info("socket").fileno(), selectors.EVENT_READ)
+            selector.register(descriptor, selectors.EVENT_READ)
             return bool(selector.select(0))
 
     def data_received(self, data: bytes) -> None:

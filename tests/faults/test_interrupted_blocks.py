@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 import time
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from forked import forks, in_child
-from live import until
+from live import until, until_async, waiters
 from machines import client_of
 
 import coord
@@ -123,3 +124,39 @@ def test_a_ping_takes_no_longer_than_the_time_out(any_server: Server) -> None:
         assert time.monotonic() - began < 4
         view.close()
         assert c.ping() > 0
+
+
+def test_cancelled_waiters_that_never_asked_send_nothing(any_server: Server) -> None:
+    """They were behind others in line: there is nothing to give back."""
+
+    async def main() -> None:
+        async with coord.connect_async(any_server.url) as c, c.hold("job", ttl=600):
+            with client_of(any_server) as look:
+
+                async def wait() -> None:
+                    async with c.hold("job", ttl=600):
+                        pass
+
+                tasks = [asyncio.create_task(wait())]
+                await until_async(lambda: waiters(c, "coord:claim:{job}") == 1, "the first in line")
+                tasks += [asyncio.create_task(wait()) for _ in range(499)]
+                await until_async(lambda: waiters(c, "coord:claim:{job}") == 500, "the waiters")
+                before = look.info("commandstats")["cmdstat_evalsha"]["calls"]
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+                # The first in line had asked.
+                assert look.info("commandstats")["cmdstat_evalsha"]["calls"] <= before + 2
+                assert len(look.keys("*:tombstone:*")) <= 1
+
+    asyncio.run(main())
+
+
+def test_leaving_a_block_takes_no_longer_than_the_lease_lives(any_server: Server) -> None:
+    with coord.connect(any_server.url) as c:
+        hold = c.hold("job", ttl=1, renew=False)
+        hold.__enter__()
+        began = time.monotonic()
+        with standing_still(any_server), pytest.raises(coord.CoordError):
+            hold.__exit__(None, None, None)
+        assert time.monotonic() - began < 10

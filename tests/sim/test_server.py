@@ -35,7 +35,9 @@ def run(work: Callable[[redis.asyncio.Redis], Awaitable[None]], topology: str = 
 
 def test_a_script_runs_once_it_is_loaded() -> None:
     async def work(client: redis.asyncio.Redis) -> None:
-        arguments: Any = (CLAIM.sha, 2, "coord:claim:{a}", "coord:claim:{a}:tombstone:n", "me", "n", 1000)
+        claim = "coord:claim:{a}"
+        keys = (claim, f"{claim}:tombstone:n", f"{claim}:answered:n")
+        arguments: Any = (CLAIM.sha, len(keys), *keys, "me", "n", 1000, 60_000, "0")
         await client.script_flush()
         with pytest.raises(redis.exceptions.NoScriptError):
             await client.evalsha(*arguments)

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable, Generator
 from typing import Any, cast
 
+from coord.clock import SystemClock
 from coord.ids import restart_ids
 from coord.testing.clock import START_US
 from coord.testing.sim.loop import SimLoop
@@ -110,6 +111,8 @@ def seeded() -> Generator[Seeded]:
         for name, value in list(cast("dict[str, Any]", vars(module)).items()):
             if id(value) in fakes and name in clocks:
                 put(module, name, fakes[id(value)])
+    # A class took it by name, too.
+    put(SystemClock, "monotonic", staticmethod(fakes[id(clocks["monotonic"][0])]))
     put(os, "urandom", sources.random_bytes(os.urandom))
     put(secrets, "token_bytes", sources.random_bytes(secrets.token_bytes))
     put(threading.Thread, "start", sources.start_thread(threading.Thread.start))
