@@ -239,7 +239,23 @@ def test_a_reply_of_another_shape_raises_a_coord_error() -> None:
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
-    odd = [None, "", "x", 5, -1, [], [None], ["x"], [1, 2], ["n", "x"], [[]], [1, []], [1, ["s"]], ["1"] * 8, deep]
+    odd: list[Any] = [
+        None,
+        "",
+        "x",
+        5,
+        -1,
+        [],
+        [None],
+        ["x"],
+        [1, 2],
+        ["n", "x"],
+        [[]],
+        [1, []],
+        [1, ["s"]],
+        ["1"] * 8,
+        deep,
+    ]
     for call in calls:
         for reply in odd:
             # Some shapes are right for some scripts.
