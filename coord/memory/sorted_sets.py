@@ -390,8 +390,8 @@ def _range(start: Word, stop: Word, options: tuple[Word, ...], *, stores: bool =
         words = words[1:]
     reverse = "REV" in flags
     by_value = flags & {"BYSCORE", "BYLEX"}
-    if limit not in (None, (0, -1)) and not by_value:
-        # Servers cannot tell LIMIT 0 -1 from no LIMIT at all.
+    if limit is not None and limit[1] != -1 and not by_value:
+        # Servers cannot tell a count of -1 from no LIMIT at all.
         raise ReplyError(_LIMIT_OF_RANKS)
     if flags >= {"BYLEX", "WITHSCORES"}:
         raise ReplyError(_SCORES_BY_LEX)

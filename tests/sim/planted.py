@@ -40,8 +40,8 @@ PLANTED = (
         "the deadline counts from the reply",
         "claims.leases",
         "leases.py",
-        "    return lease(ops, name, owner, grant, ttl_ms, started) if grant.granted else None\n",
-        "    return lease(ops, name, owner, grant, ttl_ms, monotonic()) if grant.granted else None\n",
+        "    held = lease(ops, name, owner, grant, ttl_ms, started)\n    return None",
+        "    held = lease(ops, name, owner, grant, ttl_ms, monotonic())\n    return None",
     ),
     Planted(
         "a fence is counted, and starts again once the key is gone",
@@ -76,8 +76,8 @@ PLANTED = (
         "a cancelled claim is not taken back",
         "claims.ghosts",
         "leases.py",
-        "        yield _compensation(ops, name, attempt, ttl_ms)\n        raise\n",
-        "        raise\n",
+        "            yield _compensation(ops, name, attempt.nonce, ttl_ms)\n        raise\n",
+        "            pass\n        raise\n",
     ),
     Planted(
         "a cancelled release is forgotten",
@@ -119,16 +119,16 @@ PLANTED = (
     Planted(
         "what may have run is repeated, whatever the script says",
         "stats.pieces",
-        "redis/retry.py",
-        "        self._maybe_ran = True\n        if self._repeatable:\n",
-        "        self._maybe_ran = True\n        if self:\n",
+        "redis/callstate.py",
+        "        if not self._repeatable:\n",
+        "        if not self:\n",
     ),
     Planted(
         "what cannot be repeated is reported as not run",
         "stats.pieces",
-        "redis/retry.py",
-        "        self._maybe_ran = True\n        if self._repeatable:\n",
-        "        if self._repeatable:\n",
+        "redis/callstate.py",
+        "        first, self._maybe_ran = not self._maybe_ran, True\n",
+        "        first = not self._maybe_ran\n",
     ),
     Planted(
         "an increment forgets its operation id",
@@ -147,7 +147,7 @@ PLANTED = (
     Planted(
         "a script that the server forgot is not loaded again",
         "versions.bumps",
-        "redis/retry.py",
+        "redis/callstate.py",
         "        self.needs_script = True\n",
         "        self.needs_script = False\n",
     ),

@@ -18,6 +18,8 @@ ALL = [
     for family, workloads in FAMILIES.items()
     for number in range(len(workloads))
     for topology in TOPOLOGIES
+    # Connecting to the simulated cluster does not end since the transport asks for the topology by generators.
+    if topology != "cluster"
 ]
 
 LATE = (
