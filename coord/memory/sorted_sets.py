@@ -390,9 +390,11 @@ def _range(start: Word, stop: Word, options: tuple[Word, ...], *, stores: bool =
         words = words[1:]
     reverse = "REV" in flags
     by_value = flags & {"BYSCORE", "BYLEX"}
-    if limit is not None and limit[1] != -1 and not by_value:
-        # Servers cannot tell a count of -1 from no LIMIT at all.
-        raise ReplyError(_LIMIT_OF_RANKS)
+    if limit is not None and not by_value:
+        if limit[1] != -1:
+            raise ReplyError(_LIMIT_OF_RANKS)
+        # Servers take a count of -1 for no LIMIT at all, and then do not look at the offset.
+        limit = None
     if flags >= {"BYLEX", "WITHSCORES"}:
         raise ReplyError(_SCORES_BY_LEX)
     ends = (stop, start) if reverse and by_value else (start, stop)
