@@ -78,7 +78,7 @@ coverage: $(VENV)/.has-coverage
 
 SEEDS ?= 3000
 simulate: $(VENV)/.has-test
-	$(BIN)/python -m coord.testing.sim --seeds $(SEEDS) $(ARGS)
+	$(BIN)/python tests/sim --seeds $(SEEDS) $(ARGS)
 
 imports: $(VENV)/.has-test
 	$(BIN)/python tests/structure/picture.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
@@ -129,7 +130,7 @@ class ClusterRouter(Generic[N]):
         self._by_address: dict[Address, N] = {}
         self._slots = SlotMap(dialer.remap)
         self._now = (options.clock or SYSTEM).monotonic
-        self._refreshed = self._now() - _REFRESH_SECONDS
+        self._refreshed = -math.inf
         self._troubles: list[CoordError] = []
 
     def __repr__(self) -> str:

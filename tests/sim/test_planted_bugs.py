@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from planted import PLANTED, Planted
 
-ROOT = Path(__file__).resolve().parents[2]
+SIM = Path(__file__).resolve().parent
+ROOT = SIM.parents[1]
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +32,7 @@ def patched(planted: Planted, where: Path) -> Path:
 def test_a_planted_bug_is_found(planted: Planted, tmp_path: Path) -> None:
     where = patched(planted, tmp_path)
     ran = subprocess.run(
-        [sys.executable, "-m", "coord.testing.sim", "--jobs=1", "--stop", f"--only={planted.workload}",
+        [sys.executable, str(SIM), "--jobs=1", "--stop", f"--only={planted.workload}",
          f"--topology={planted.topology}", f"--seeds={planted.seeds}"],
         cwd=where, env={**os.environ, "PYTHONPATH": str(where)}, capture_output=True, text=True, check=False,
     )  # fmt: skip

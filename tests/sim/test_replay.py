@@ -8,33 +8,32 @@ import subprocess
 import sys
 
 import pytest
+from workloads import WORKLOADS
 
-from coord.testing.sim import replay
-from coord.testing.sim.workloads import FAMILIES
+from coord.testing.sim import TOPOLOGIES, replay
 
 SEEDS = range(3)
-ALL = [(family, number) for family, workloads in FAMILIES.items() for number in range(len(workloads))]
 
 
 def digest() -> str:
     """Return a digest of the traces of some seeds of every workload."""
     whole = hashlib.sha256()
-    for family, number in ALL:
+    for workload in WORKLOADS.values():
         for seed in SEEDS:
-            whole.update(repr(replay(FAMILIES[family][number], seed)).encode())
+            whole.update(repr(replay(workload, seed)).encode())
     return whole.hexdigest()
 
 
-@pytest.mark.parametrize(("family", "number"), ALL)
-def test_a_seed_replays_exactly(family: str, number: int) -> None:
-    for seed in SEEDS:
-        first = replay(FAMILIES[family][number], seed)
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_a_seed_replays_exactly(workload: str) -> None:
+    for seed, topology in zip(SEEDS, TOPOLOGIES, strict=True):
+        first = replay(WORKLOADS[workload], seed, topology=topology)
         assert len(first) > 20
-        assert first == replay(FAMILIES[family][number], seed)
+        assert first == replay(WORKLOADS[workload], seed, topology=topology)
 
 
 def test_seeds_differ() -> None:
-    traces = {repr(replay(FAMILIES["claims"][0], seed)) for seed in range(10)}
+    traces = {repr(replay(WORKLOADS["claims.leases"], seed)) for seed in range(10)}
     assert len(traces) == 10
 
 

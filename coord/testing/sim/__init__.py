@@ -25,10 +25,12 @@ from __future__ import annotations
 
 from coord.testing.sim.faults import ALL, Faults
 from coord.testing.sim.simulate import Report, SimulationFailed, replay, simulate
+from coord.testing.sim.topologies import TOPOLOGIES
 from coord.testing.sim.world import Client, Outcome, Sim, Step, Violation
 
 __all__ = [
     "ALL",
+    "TOPOLOGIES",
     "Client",
     "Faults",
     "Outcome",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -39,7 +40,7 @@ class Space(Keyspace):
 
 
 class SimServer:
-    """One server. ``executed`` counts the scripts that ran; ``note`` is told what happens, for the trace."""
+    """One server. ``executed`` counts the scripts that ran, by name; ``note`` is told what happens, for the trace."""
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class SimServer:
         self.offset_us = 0
         self.busy_until = self.loading_until = 0.0
         self.readonly = False
-        self.executed = 0
+        self.executed: Counter[str] = Counter()
         self.sessions: list[SimSession] = []
         self._note = note
         self.known = {script.sha: script for script in (*all_scripts(), *scripts)}
@@ -104,7 +105,7 @@ class SimServer:
         keys, argv = words[3 : 3 + count], words[3 + count :]
         if (moved := self.redirect(session, keys)) is not None:
             return moved
-        self.executed += 1
+        self.executed[script.name] += 1
         try:
             reply = self.space.call(script.twin, *keys, *script_arguments(script, argv))
         except ReplyError as error:

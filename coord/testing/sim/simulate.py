@@ -29,21 +29,27 @@ _TRACE_SHOWN = 60
 
 @dataclass
 class Report:
-    """What a simulation did: how many seeds, operations, scripts that ran, faults by kind, and seconds."""
+    """What a simulation did: how many seeds and operations, scripts by name, faults by kind, and seconds."""
 
     seeds: int = 0
     operations: int = 0
-    executed: int = 0
     lost_replies: int = 0
+    scripts: Counter[str] = field(default_factory=Counter[str])
     faults: Counter[str] = field(default_factory=Counter[str])
     virtual_seconds: float = 0.0
     cpu_seconds: float = 0.0
+
+    @property
+    def executed(self) -> int:
+        """How many scripts the servers ran."""
+        return self.scripts.total()
 
     def add(self, sim: Sim) -> None:
         """Count one run."""
         self.seeds += 1
         self.operations += sim.operations
-        self.executed += sum(server.executed for server in sim.topology.servers)
+        for server in sim.topology.servers:
+            self.scripts.update(server.executed)
         self.lost_replies += sim.network.lost_replies
         self.faults.update(fault.kind for fault in sim.plan.fired)
         self.virtual_seconds += sim.loop.elapsed
@@ -52,7 +58,7 @@ class Report:
         """Count what another simulation did."""
         self.seeds += other.seeds
         self.operations += other.operations
-        self.executed += other.executed
+        self.scripts.update(other.scripts)
         self.lost_replies += other.lost_replies
         self.faults.update(other.faults)
         self.virtual_seconds += other.virtual_seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from coord.errors import OutcomeUnknown
-from coord.testing.sim.world import Client, Sim
+from coord.testing.sim import Client, Sim
 
 __all__ = ["pieces"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from coord.testing.sim.world import Client, Sim
+from coord.testing.sim import Client, Sim
 
 __all__ = ["collections", "counts"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from coord.errors import OutcomeUnknown, Unavailable
 from coord.leases import AsyncLease
-from coord.testing.sim.world import Client, Sim, Step
+from coord.testing.sim import Client, Sim, Step
 
 __all__ = ["ghosts", "handovers", "leases", "windows"]
 

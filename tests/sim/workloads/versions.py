@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coord.testing.sim.world import Client, Sim
+from coord.testing.sim import Client, Sim
 
 __all__ = ["bumps"]
 
