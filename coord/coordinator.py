@@ -11,8 +11,9 @@ from collections.abc import Callable, Coroutine, Iterable
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, cast
 
-from coord import barriers, claims, kv, leases, requests, stats, versions
+from coord import barriers, claims, leases, requests, versions
 from coord.family import Calls, Runs
+from coord.kv import Kv
 from coord.leases import AsyncHolding, AsyncLease, Holding, Lease, Wanted
 from coord.modes import Async, Build, M, Sync, op
 from coord.names import Seconds
@@ -35,6 +36,7 @@ from coord.plan import (
     report,
 )
 from coord.script import Call, Script
+from coord.stats import Stats
 from coord.worker import GRACE, Worker
 
 __all__ = [
@@ -130,30 +132,6 @@ def _all_calls(calls: Iterable[Call[T]]) -> list[Call[T]]:
 
 
 # --- operations, in every mode -------------------------------------------------------------------
-
-
-class Stats(stats.StatsHandle[M]):
-    """Statistics of one name: ``merge``, ``consume``, ``peek``."""
-
-    merge = op(stats.merge)
-    consume = op(stats.consume)
-    peek = op(stats.peek)
-
-
-class Kv(kv.KvHandle[M]):
-    """Numbers, flags, sets and lists, each operation one round trip."""
-
-    incr = op(kv.incr)
-    get_int = op(kv.get_int)
-    set_if_absent = op(kv.set_if_absent)
-    sadd = op(kv.sadd)
-    srem = op(kv.srem)
-    scard = op(kv.scard)
-    rpush = op(kv.rpush)
-    lrange = op(kv.lrange)
-    expire = op(kv.expire)
-    delete_one = op(kv.delete_one)
-    delete = planned(kv.deleting)
 
 
 class Barrier(barriers.BarrierHandle[M]):

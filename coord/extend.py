@@ -22,15 +22,28 @@ from __future__ import annotations
 
 from coord.errors import CoordError, Corrupt, ReplyError, WrongType
 from coord.family import Calls, Family, Runs
-from coord.ids import new_owner_id, nonce
-from coord.keys import lifetime_ms
+from coord.ids import call_id, new_owner_id, nonce, repeats
+from coord.keys import lifetime_ms, window_ms
 from coord.memory.keyspace import Keyspace
 from coord.modes import Async, Build, M, Sync, op
-from coord.names import Seconds, check_name, int64, milliseconds, percent_decode, percent_encode
+from coord.names import (
+    INT64_MAX,
+    INT64_MIN,
+    Seconds,
+    check_name,
+    exact_str,
+    int64,
+    milliseconds,
+    percent_decode,
+    percent_encode,
+)
 from coord.plan import Plan, Sleep, ask, ask_together, planned
+from coord.replies import as_count, as_nothing, as_text, reads
 from coord.script import Call, Script, Scripts, load
 
 __all__ = [
+    "INT64_MAX",
+    "INT64_MIN",
     "Async",
     "Build",
     "Call",
@@ -49,9 +62,14 @@ __all__ = [
     "Sleep",
     "Sync",
     "WrongType",
+    "as_count",
+    "as_nothing",
+    "as_text",
     "ask",
     "ask_together",
+    "call_id",
     "check_name",
+    "exact_str",
     "int64",
     "lifetime_ms",
     "load",
@@ -62,4 +80,7 @@ __all__ = [
     "percent_decode",
     "percent_encode",
     "planned",
+    "reads",
+    "repeats",
+    "window_ms",
 ]

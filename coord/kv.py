@@ -8,140 +8,133 @@ Each is one round trip, TTL included. A key keeps one kind of value; using it as
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from coord.errors import ReplyError
-from coord.family import Family
-from coord.ids import call_id, repeats
-from coord.keys import window_ms
+from coord.extend import (
+    Call,
+    Family,
+    Keyspace,
+    M,
+    Plan,
+    ReplyError,
+    Seconds,
+    as_count,
+    ask_together,
+    call_id,
+    exact_str,
+    int64,
+    load,
+    op,
+    planned,
+    reads,
+    repeats,
+    window_ms,
+)
 from coord.lualib import answer_once, recall, refresh, refuse, remember, whole
-from coord.modes import M
-from coord.names import Seconds, exact_str, int64
-from coord.plan import Plan, ask_together
-from coord.replies import as_count, reads
-from coord.script import Call, load
 
-if TYPE_CHECKING:
-    from coord.memory import Keyspace
-
-__all__ = [
-    "KvHandle",
-    "delete_one",
-    "deleting",
-    "expire",
-    "get_int",
-    "incr",
-    "lrange",
-    "rpush",
-    "sadd",
-    "scard",
-    "set_if_absent",
-    "srem",
-]
+__all__ = ["Kv"]
 
 
-class KvHandle(Family[M]):
+class Kv(Family[M]):
     """Numbers, flags, sets and lists under names of their own."""
 
     def _key(self, key: str) -> str:
         return self.ops.key("kv", key)
 
+    @op
+    def incr(
+        self,
+        key: str,
+        delta: int = 1,
+        *,
+        ttl: Seconds | None = None,
+        keep_ttl: bool = False,
+        op_id: str | None = None,
+    ) -> Call[int]:
+        """Add ``delta`` to a number, from 0 when there is none, and return the sum.
 
-def incr(
-    kv: KvHandle,
-    key: str,
-    delta: int = 1,
-    *,
-    ttl: Seconds | None = None,
-    keep_ttl: bool = False,
-    op_id: str | None = None,
-) -> Call[int]:
-    """Add ``delta`` to a number, from 0 when there is none, and return the sum.
+        With ``keep_ttl`` a number that is there keeps its TTL, as a counter of a fixed window needs it; ``ttl`` is then
+        that of a new one. A sum that leaves a signed 64-bit integer raises ``CountOverflow`` and changes nothing.
+        """
+        number, ttl_ms = self._key(key), self.ops.lifetime(ttl)
+        op, sequence, remember_ms = self.ops.remembered(number, op_id, window_ms(ttl_ms))
+        argv = (int64(delta, "delta"), ttl_ms, "1" if keep_ttl else "0", sequence, remember_ms, repeats(op_id))
+        return self.ops.call(INCR, (number, op), argv, as_count)
 
-    With ``keep_ttl`` a number that is there keeps its TTL, as a counter of a fixed window needs it; ``ttl`` is then
-    that of a new one. A sum that leaves a signed 64-bit integer raises ``CountOverflow`` and changes nothing.
-    """
-    number, ttl_ms = kv._key(key), kv.ops.lifetime(ttl)
-    op, sequence, remember_ms = kv.ops.remembered(number, op_id, window_ms(ttl_ms))
-    argv = (int64(delta, "delta"), ttl_ms, "1" if keep_ttl else "0", sequence, remember_ms, repeats(op_id))
-    return kv.ops.call(INCR, (number, op), argv, as_count)
+    @op
+    def get_int(self, key: str, default: int = 0) -> Call[int]:
+        """Return a number; ``default`` when there is none."""
+        return self.ops.call(GET_INT, (self._key(key),), (), lambda reply: _read_number(reply, default))
 
+    @op
+    def set_if_absent(self, key: str, ttl: Seconds | None = None, *, op_id: str | None = None) -> Call[bool]:
+        """Set a key to 1 and return True, if it is not there; otherwise leave it as it is and return False."""
+        flag, ttl_ms = self._key(key), self.ops.lifetime(ttl)
+        op, sequence, remember_ms = self.ops.remembered(flag, op_id, window_ms(ttl_ms))
+        return self.ops.call(SET_IF_ABSENT, (flag, op), (ttl_ms, sequence, remember_ms, repeats(op_id)), bool)
 
-def get_int(kv: KvHandle, key: str, default: int = 0) -> Call[int]:
-    """Return a number; ``default`` when there is none."""
-    return kv.ops.call(GET_INT, (kv._key(key),), (), lambda reply: _read_number(reply, default))
+    @op
+    def sadd(self, key: str, *members: str, ttl: Seconds | None = None, op_id: str | None = None) -> Call[int]:
+        """Add members to a set and return how many were new."""
+        entity, ttl_ms = self._key(key), self.ops.lifetime(ttl)
+        op, sequence, remember_ms = self.ops.remembered(entity, op_id, window_ms(ttl_ms))
+        argv: tuple[str | int, ...] = (ttl_ms, sequence, remember_ms, *_texts(members, "member"))
+        return self.ops.call(SADD, (entity, op), argv, as_count)
 
+    @op
+    def srem(self, key: str, *members: str, ttl: Seconds | None = None, op_id: str | None = None) -> Call[int]:
+        """Remove members from a set and return how many were there; a set without members does not exist any more."""
+        entity, ttl_ms = self._key(key), self.ops.lifetime(ttl)
+        op, sequence, remember_ms = self.ops.remembered(entity, op_id, window_ms(ttl_ms))
+        argv: tuple[str | int, ...] = (ttl_ms, sequence, remember_ms, repeats(op_id), *_texts(members, "member"))
+        return self.ops.call(SREM, (entity, op), argv, as_count)
 
-def set_if_absent(kv: KvHandle, key: str, ttl: Seconds | None = None, *, op_id: str | None = None) -> Call[bool]:
-    """Set a key to 1 and return True, if it is not there; otherwise leave it as it is and return False."""
-    flag, ttl_ms = kv._key(key), kv.ops.lifetime(ttl)
-    op, sequence, remember_ms = kv.ops.remembered(flag, op_id, window_ms(ttl_ms))
-    return kv.ops.call(SET_IF_ABSENT, (flag, op), (ttl_ms, sequence, remember_ms, repeats(op_id)), bool)
+    @op
+    def scard(self, key: str) -> Call[int]:
+        """Return how many members a set has; 0 when there is none."""
+        return self.ops.call(SCARD, (self._key(key),), (), as_count)
 
+    @op
+    def rpush(self, key: str, *values: str, ttl: Seconds | None = None, op_id: str | None = None) -> Call[int]:
+        """Append values to a list and return its new length."""
+        entity, ttl_ms = self._key(key), self.ops.lifetime(ttl)
+        op, sequence, remember_ms = self.ops.remembered(entity, op_id, window_ms(ttl_ms))
+        argv: tuple[str | int, ...] = (ttl_ms, sequence, remember_ms, *_texts(values, "value"))
+        return self.ops.call(RPUSH, (entity, op), argv, as_count)
 
-def sadd(kv: KvHandle, key: str, *members: str, ttl: Seconds | None = None, op_id: str | None = None) -> Call[int]:
-    """Add members to a set and return how many were new."""
-    entity, ttl_ms = kv._key(key), kv.ops.lifetime(ttl)
-    op, sequence, remember_ms = kv.ops.remembered(entity, op_id, window_ms(ttl_ms))
-    argv: tuple[str | int, ...] = (ttl_ms, sequence, remember_ms, *_texts(members, "member"))
-    return kv.ops.call(SADD, (entity, op), argv, as_count)
+    @op
+    def lrange(self, key: str, start: int = 0, stop: int = -1) -> Call[list[str]]:
+        """Return the values of a list from one place to another, itself included; negative places count from the end.
 
+        More than 100,000 values at once are a ``ScriptError``, because the server would stand still meanwhile: read a
+        longer list in parts, by ``start`` and ``stop``.
+        """
+        places = int64(start, "start"), int64(stop, "stop")
+        return self.ops.call(LRANGE, (self._key(key),), places, _read_values)
 
-def srem(kv: KvHandle, key: str, *members: str, ttl: Seconds | None = None, op_id: str | None = None) -> Call[int]:
-    """Remove members from a set and return how many were there; a set without members does not exist any more."""
-    entity, ttl_ms = kv._key(key), kv.ops.lifetime(ttl)
-    op, sequence, remember_ms = kv.ops.remembered(entity, op_id, window_ms(ttl_ms))
-    argv: tuple[str | int, ...] = (ttl_ms, sequence, remember_ms, repeats(op_id), *_texts(members, "member"))
-    return kv.ops.call(SREM, (entity, op), argv, as_count)
+    @op
+    def expire(self, key: str, ttl: Seconds | None = None) -> Call[bool]:
+        """Keep a key for ``ttl`` seconds from now; False when there is no such key."""
+        entity = self._key(key)
+        argv = (self.ops.lifetime(ttl), self.ops.tombstone_ms, "0")
+        return self.ops.call(EXPIRE, (entity, f"{entity}:answered:{call_id()}"), argv, bool)
 
+    @op
+    def delete_one(self, key: str, *, op_id: str | None = None) -> Call[int]:
+        """Remove one key; 1 when it was there."""
+        entity = self._key(key)
+        op, sequence, remember_ms = self.ops.remembered(entity, op_id, window_ms(self.ops.ttl_ms))
+        return self.ops.call(DELETE, (entity, op), (sequence, remember_ms, repeats(op_id)), as_count)
 
-def scard(kv: KvHandle, key: str) -> Call[int]:
-    """Return how many members a set has; 0 when there is none."""
-    return kv.ops.call(SCARD, (kv._key(key),), (), as_count)
-
-
-def rpush(kv: KvHandle, key: str, *values: str, ttl: Seconds | None = None, op_id: str | None = None) -> Call[int]:
-    """Append values to a list and return its new length."""
-    entity, ttl_ms = kv._key(key), kv.ops.lifetime(ttl)
-    op, sequence, remember_ms = kv.ops.remembered(entity, op_id, window_ms(ttl_ms))
-    argv: tuple[str | int, ...] = (ttl_ms, sequence, remember_ms, *_texts(values, "value"))
-    return kv.ops.call(RPUSH, (entity, op), argv, as_count)
-
-
-def lrange(kv: KvHandle, key: str, start: int = 0, stop: int = -1) -> Call[list[str]]:
-    """Return the values of a list from one place to another, itself included; negative places count from the end.
-
-    More than 100,000 values at once are a ``ScriptError``, because the server would stand still while it reads them:
-    read a longer list in parts, by ``start`` and ``stop``.
-    """
-    places = int64(start, "start"), int64(stop, "stop")
-    return kv.ops.call(LRANGE, (kv._key(key),), places, _read_values)
-
-
-def expire(kv: KvHandle, key: str, ttl: Seconds | None = None) -> Call[bool]:
-    """Keep a key for ``ttl`` seconds from now; False when there is no such key."""
-    entity = kv._key(key)
-    argv = (kv.ops.lifetime(ttl), kv.ops.tombstone_ms, "0")
-    return kv.ops.call(EXPIRE, (entity, f"{entity}:answered:{call_id()}"), argv, bool)
-
-
-def delete_one(kv: KvHandle[Any], key: str, *, op_id: str | None = None) -> Call[int]:
-    """Remove one key; 1 when it was there."""
-    entity = kv._key(key)
-    op, sequence, remember_ms = kv.ops.remembered(entity, op_id, window_ms(kv.ops.ttl_ms))
-    return kv.ops.call(DELETE, (entity, op), (sequence, remember_ms, repeats(op_id)), as_count)
-
-
-def deleting(kv: KvHandle, *keys: str, op_id: str | None = None) -> Plan[int]:
-    """Remove keys, all in one write, and return how many were there."""
-    if not keys:
-        raise ValueError("no key given: at least one is needed")
-    one = KvHandle(kv.ops.calls)
-    answers = yield from ask_together(tuple(delete_one(one, key, op_id=op_id) for key in keys))
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
-    return sum(answer for answer in answers if isinstance(answer, int))
+    @planned
+    def delete(self, *keys: str, op_id: str | None = None) -> Plan[int]:
+        """Remove keys, all in one write, and return how many were there."""
+        if not keys:
+            raise ValueError("no key given: at least one is needed")
+        one = Kv(self.ops.calls)
+        answers = yield from ask_together(tuple(one.delete_one(key, op_id=op_id) for key in keys))
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return sum(answer for answer in answers if isinstance(answer, int))
 
 
 def _texts(values: tuple[str, ...], what: str) -> tuple[str, ...]:

@@ -7,28 +7,38 @@ gets them. The counts of one id are one hash with one TTL, so they never expire 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from coord.errors import ReplyError
-from coord.family import Family, Runs
-from coord.ids import repeats
-from coord.keys import lifetime_ms, window_ms
+from coord.extend import (
+    INT64_MAX,
+    INT64_MIN,
+    Call,
+    Family,
+    Keyspace,
+    M,
+    ReplyError,
+    Runs,
+    Seconds,
+    as_count,
+    as_nothing,
+    check_name,
+    int64,
+    lifetime_ms,
+    load,
+    op,
+    percent_encode,
+    reads,
+    repeats,
+    window_ms,
+)
 from coord.lualib import int64 as is_int64
 from coord.lualib import recall, refresh, refuse, remember
-from coord.modes import M
-from coord.names import INT64_MAX, INT64_MIN, Seconds, check_name, int64, percent_encode
-from coord.replies import as_count, as_nothing, reads
-from coord.script import Call, load
 
-if TYPE_CHECKING:
-    from coord.memory import Keyspace
-
-__all__ = ["StatsHandle", "consume", "merge", "peek"]
+__all__ = ["Stats"]
 
 _MOST_FIELDS = 1_000
 
 
-class StatsHandle(Family[M]):
+class Stats(Family[M]):
     """Statistics of one name, with a count of their own for each id.
 
     ``ttl``: seconds that the counts of an id are kept after the last merge; None: the coordinator's default.
@@ -44,54 +54,54 @@ class StatsHandle(Family[M]):
     def _key(self, id: str) -> str:
         return f"{self.ops.key('stats', id)}:{self._part}"
 
+    @op
+    def merge(
+        self, id: str, deltas: Mapping[str, int] | None = None, /, *, op_id: str | None = None, **more: int
+    ) -> Call[None]:
+        """Add deltas to the counts of ``id``, given as a mapping, as keywords, or both.
 
-def merge(
-    stats: StatsHandle, id: str, deltas: Mapping[str, int] | None = None, /, *, op_id: str | None = None, **more: int
-) -> Call[None]:
-    """Add deltas to the counts of ``id``, given as a mapping, as keywords, or both.
+        Field names are 1 to 1,024 bytes of any text, at most 1,000 in one call; deltas and counts are signed 64-bit
+        integers. If any count would overflow, ``CountOverflow`` is raised and nothing changes. Merging without a delta
+        marks the id as merged.
 
-    Field names are 1 to 1,024 bytes of any text, at most 1,000 in one call; deltas and counts are signed
-    64-bit integers. A count that would leave that range raises ``CountOverflow`` and leaves all counts as they were.
-    Merging without a delta marks the id as merged.
+        The same ``op_id`` again changes nothing for as long as these statistics live after a merge (their TTL; 24 hours
+        when they never expire), also once they have been consumed.
+        """
+        if deltas is not None and not isinstance(deltas, Mapping):
+            raise TypeError(f"deltas are a mapping of fields to ints, not {type(deltas).__name__}")
+        words: list[str | int] = []
+        for fields in (deltas or {}, more):
+            for field, delta in fields.items():
+                words += check_name(field, "a field"), int64(delta, f"the delta of {field!r}")
+        if len(words) > 2 * _MOST_FIELDS:
+            raise ValueError(f"{len(words) // 2:,} fields in one merge: at most {_MOST_FIELDS:,} are added in one step")
+        if deltas and more and len(set(words[::2])) < len(words) // 2:
+            raise ValueError(f"given twice: {', '.join(sorted(deltas.keys() & more.keys()))}")
+        key = self._key(id)
+        op, sequence, remember_ms = self.ops.remembered(key, op_id, self._window_ms)
+        argv = (self._ttl_ms, sequence, remember_ms, repeats(op_id), *words)
+        return self.ops.call(MERGE, (key, op), argv, as_nothing)
 
-    The same ``op_id`` again changes nothing for as long as these statistics live after a merge (their TTL; 24 hours
-    when they never expire), also once they have been consumed.
-    """
-    if deltas is not None and not isinstance(deltas, Mapping):
-        raise TypeError(f"deltas are a mapping of fields to ints, not {type(deltas).__name__}")
-    words: list[str | int] = []
-    for fields in (deltas or {}, more):
-        for field, delta in fields.items():
-            words += check_name(field, "a field"), int64(delta, f"the delta of {field!r}")
-    if len(words) > 2 * _MOST_FIELDS:
-        raise ValueError(f"{len(words) // 2:,} fields in one merge: at most {_MOST_FIELDS:,} are added in one step")
-    if deltas and more and len(set(words[::2])) < len(words) // 2:
-        raise ValueError(f"given twice: {', '.join(sorted(deltas.keys() & more.keys()))}")
-    key = stats._key(id)
-    op, sequence, remember_ms = stats.ops.remembered(key, op_id, stats._window_ms)
-    argv = (stats._ttl_ms, sequence, remember_ms, repeats(op_id), *words)
-    return stats.ops.call(MERGE, (key, op), argv, as_nothing)
+    @op
+    def consume(self, id: str, *, op_id: str | None = None) -> Call[dict[str, int] | None]:
+        """Take all counts of ``id``, once: a second caller gets None, as for an id that was never merged.
 
+        The same ``op_id`` again gets the same counts again, for as long as these statistics live after a merge. An id
+        that found nothing may be used again. The server reads all counts in one step: 60 ms of CPU for 100,000 fields.
+        """
+        key = self._key(id)
+        batch, nonce, repeated = self.ops.identified(op_id)
+        remember_ms = self.ops.remember_ms if op_id is None else self._window_ms
+        keys = key, f"{key}:batch:{percent_encode(batch, 'op_id') if remember_ms else ''}"
+        return self.ops.call(CONSUME, keys, (nonce, remember_ms, repeated), _read_counts)
 
-def consume(stats: StatsHandle, id: str, *, op_id: str | None = None) -> Call[dict[str, int] | None]:
-    """Take all counts of ``id``, once: a second caller gets None, as for an id that was never merged.
+    @op
+    def peek(self, id: str) -> Call[dict[str, int] | None]:
+        """Return the counts of ``id`` without taking them; None when it was never merged.
 
-    The same ``op_id`` again gets the same counts again, for as long as these statistics live after a merge. An id that
-    found nothing may be used again. The server reads all counts in one step: 60 ms of CPU for 100,000 fields.
-    """
-    key = stats._key(id)
-    batch, nonce, repeated = stats.ops.identified(op_id)
-    remember_ms = stats.ops.remember_ms if op_id is None else stats._window_ms
-    keys = key, f"{key}:batch:{percent_encode(batch, 'op_id') if remember_ms else ''}"
-    return stats.ops.call(CONSUME, keys, (nonce, remember_ms, repeated), _read_counts)
-
-
-def peek(stats: StatsHandle, id: str) -> Call[dict[str, int] | None]:
-    """Return the counts of ``id`` without taking them; None when it was never merged.
-
-    The server reads all counts in one step: 43 ms of CPU for 100,000 fields.
-    """
-    return stats.ops.call(PEEK, (stats._key(id),), (), _read_counts)
+        The server reads all counts in one step: 43 ms of CPU for 100,000 fields.
+        """
+        return self.ops.call(PEEK, (self._key(id),), (), _read_counts)
 
 
 @reads

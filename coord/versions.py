@@ -7,19 +7,22 @@ so that an old message with an old version never looks newer than a new one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from coord.errors import ReplyError
-from coord.family import Calls
-from coord.ids import repeats
-from coord.keys import window_ms
+from coord.extend import (
+    Call,
+    Calls,
+    Keyspace,
+    ReplyError,
+    Seconds,
+    as_count,
+    int64,
+    load,
+    reads,
+    repeats,
+    window_ms,
+)
 from coord.lualib import first_answer, later, recall, refuse, remember, whole
-from coord.names import Seconds, int64
-from coord.replies import as_count, reads
-from coord.script import Call, load
-
-if TYPE_CHECKING:
-    from coord.memory import Keyspace
 
 __all__ = ["Bump", "bump", "bump_if_current", "is_stale", "version"]
 
