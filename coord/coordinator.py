@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import threading
 import time
@@ -228,12 +227,13 @@ class _ThreadEvent(Event):
     def __init__(self) -> None:
         self._rung = threading.Event()
 
-    def set(self) -> None:
-        """Wake who rests at it."""
+    def set(self) -> bool:
+        """Wake the thread that waits for it."""
         self._rung.set()
+        return True
 
     def rest(self, seconds: float | None) -> bool:
-        """Wait for the bell; False when it did not ring in time."""
+        """Wait for the event; False when it was not set in time."""
         rung = self._rung.wait(seconds)
         self._rung.clear()
         return rung
@@ -350,7 +350,9 @@ class Coordinator(_Running[Sync]):
                 return time.sleep(step.seconds)
             case Subscribe():
                 event = _ThreadEvent()
-                event.waiter = self._runner.notifier.subscribe(step.channel, event.set, in_turn=step.in_turn)
+                event.waiter = self._runner.notifier.subscribe(
+                    step.channel, event.set, in_turn=step.in_turn, group=step.group
+                )
                 return event
             case Wait():
                 return cast("_ThreadEvent", step.event).rest(step.seconds)
@@ -400,20 +402,27 @@ class _LoopEvent(Event):
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._rung = asyncio.Event()
+        self._is_set = False
 
-    def set(self) -> None:
-        """Wake who rests at it."""
-        # A loop that is closed has nobody left to wake.
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._rung.set)
+    def set(self) -> bool:
+        """Wake the task that waits for it; False when its loop is closed."""
+        try:
+            # A loop that stands still must not collect a callback for every notice.
+            if self._loop.is_closed() or not self._is_set:
+                self._is_set = True
+                self._loop.call_soon_threadsafe(self._rung.set)
+        except RuntimeError:
+            return False
+        return True
 
     async def rest(self, seconds: float | None) -> bool:
-        """Wait for the bell; False when it did not ring in time."""
+        """Wait for the event; False when it was not set in time."""
         try:
             async with asyncio.timeout(seconds):
                 await self._rung.wait()
         except TimeoutError:
             return False
+        self._is_set = False
         self._rung.clear()
         return True
 
@@ -530,7 +539,9 @@ class AsyncCoordinator(_Running[Async]):
                 return await asyncio.sleep(step.seconds)
             case Subscribe():
                 event = _LoopEvent()
-                event.waiter = self._runner.notifier.subscribe(step.channel, event.set, in_turn=step.in_turn)
+                event.waiter = self._runner.notifier.subscribe(
+                    step.channel, event.set, in_turn=step.in_turn, group=step.group
+                )
                 return event
             case Wait():
                 return await cast("_LoopEvent", step.event).rest(step.seconds)

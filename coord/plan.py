@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from asyncio import CancelledError, current_task
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Hashable
 from dataclasses import dataclass
 from inspect import isawaitable
 from time import monotonic
@@ -83,11 +83,13 @@ class Sleep:
 class Subscribe:
     """Take a place on a channel; the step's result is a ``Event``. ``in_turn``: a notice wakes only the first waiter.
 
-    In turn "behind": a place is taken only behind others; where nobody waits, ``bell.place`` does not stand.
+    In turn "behind": a place is taken only behind others; where nobody waits, ``event.waiter`` is not queued.
+    ``group``: only waiters of the same group take turns.
     """
 
     channel: str
     in_turn: InTurn = False
+    group: Hashable = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +158,12 @@ class Compensate:
 
 
 class Event:
-    """Rings when there may be something to look at. ``set`` may be called from any thread."""
+    """Set when there may be something to look at. ``set`` may be called from any thread."""
 
     waiter: Waiter
 
-    def set(self) -> None:
-        """Wake who rests at it, or who rests next."""
+    def set(self) -> bool:
+        """Wake the plan that waits for it, now or next. Return False when that plan can never go on again."""
         raise NotImplementedError
 
     def leave(self) -> None:
@@ -226,9 +228,9 @@ def in_time(plan: Plan[T], end: float | None, unknown: str) -> Plan[T]:
         raise WaitTimeout(f"{unknown}: {error.__cause__ or error}") from error
 
 
-def subscribe(channel: str, *, in_turn: InTurn = False) -> Plan[Event]:
-    """Take a place on a channel and return its bell."""
-    event: Event = yield Subscribe(channel, in_turn)
+def subscribe(channel: str, *, in_turn: InTurn = False, group: Hashable = None) -> Plan[Event]:
+    """Take a place on a channel and return its event."""
+    event: Event = yield Subscribe(channel, in_turn, group)
     return event
 
 

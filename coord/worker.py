@@ -118,13 +118,14 @@ class _JobEvent(Event):
         self._job = job
         self.rung = False
 
-    def set(self) -> None:
+    def set(self) -> bool:
         """Wake the plan, or let it pass its next rest."""
         worker = self._job.worker
         with worker._changed:
             self.rung = True
             if self._job.resting is self:
                 worker._wake(self._job, True)
+        return True
 
 
 class Worker:
@@ -255,7 +256,9 @@ class Worker:
                     return self._backend.run_many(step.calls, self._until_limit())
                 case Subscribe():
                     event = _JobEvent(job)
-                    event.waiter = self._backend.notifier.subscribe(step.channel, event.set, in_turn=step.in_turn)
+                    event.waiter = self._backend.notifier.subscribe(
+                        step.channel, event.set, in_turn=step.in_turn, group=step.group
+                    )
                     return event
                 case Invoke():
                     return step.run()

@@ -184,4 +184,4 @@ def waiters_of_both(c: Any, ac: Any, channel: str) -> int:
 
 def _waiters(notifier: Any, channel: str) -> int:
     found = notifier._channels.get(channel)
-    return 0 if found is None else len(found.turns) + len(found.all)
+    return 0 if found is None else len(found.waiters)

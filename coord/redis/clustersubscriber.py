@@ -7,7 +7,7 @@ what it waits for; who comes later subscribes at the new primary.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 from coord.errors import ReplyError
@@ -59,9 +59,11 @@ class ClusterSubscriber(Notifier):
         self._subscribers: dict[object, Notifier] = {}
         self._making = threading.Lock()
 
-    def subscribe(self, channel: str, wake: Callable[[], None], *, in_turn: InTurn = False) -> Waiter:
+    def subscribe(
+        self, channel: str, wake: Callable[[], object], *, in_turn: InTurn = False, group: Hashable = None
+    ) -> Waiter:
         """Take a place on a channel."""
-        return self._subscriber(channel).subscribe(channel, wake, in_turn=in_turn)
+        return self._subscriber(channel).subscribe(channel, wake, in_turn=in_turn, group=group)
 
     def _subscriber(self, channel: str) -> Notifier:
         dialer = self._cluster.owner(channel)

@@ -143,7 +143,7 @@ class Subscriber(Notifier):
         with self._lock:
             self._closed = True
             loop = self._loop
-            left = [waiter for channel in self._channels.values() for waiter in (*channel.all, *channel.turns)]
+            left = [waiter for channel in self._channels.values() for waiter in channel.waiters]
         for waiter in left:
             waiter.wake()
         if loop is not None:
