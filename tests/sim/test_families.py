@@ -7,35 +7,19 @@ import os
 import pytest
 from workloads import FAMILIES, WORKLOADS
 
-from coord.testing.sim import TOPOLOGIES, Faults, Report, simulate
+from coord.testing.sim import TOPOLOGIES, Report, simulate
 
 SEEDS = int(os.environ.get("COORD_SIM_SEEDS", "200"))
 """For each family and topology."""
 
 ALL = [(name, topology) for name in WORKLOADS for topology in TOPOLOGIES]
 
-LATE = (
-    "request_late",
-    "duplicate",
-    "slow",
-    "silence",
-    "server_pause",
-    "client_pause",
-    "connections_reset",
-    "reset_after",
-)
-"""Faults by which a first copy can arrive after its repetition was answered."""
-
-KNOWN = {"claims.ghosts": LATE, "stats.pieces": LATE}
-"""Workloads that find what is not mended yet, a late first copy that takes effect, and the faults by which they do."""
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("workload", "topology"), ALL)
 def test_invariants_hold(workload: str, topology: str) -> None:
     seeds = max(1, SEEDS // len(FAMILIES[workload.partition(".")[0]]))
-    faults = Faults().without(*KNOWN.get(workload, ()))
-    report = simulate(WORKLOADS[workload], seeds, faults=faults, topology=topology)
+    report = simulate(WORKLOADS[workload], seeds, topology=topology)
     assert report.seeds == seeds
     assert report.executed > seeds
     assert workload == "claims.handovers" or was_hard(report)

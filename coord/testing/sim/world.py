@@ -284,6 +284,10 @@ class Sim:
         await asyncio.sleep(_CALM_SECONDS)
         await self.run(work)
 
+    def calm_after(self, seconds: float) -> None:
+        """Let all faults end after so many virtual seconds from now."""
+        self.loop.call_later(seconds, setattr, self.plan, "calm", True)
+
     @property
     def leases_may_end_early(self) -> bool:
         """Whether a server's clock went forward, or a copy took over: then leases may end early, as documented."""

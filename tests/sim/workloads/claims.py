@@ -141,6 +141,8 @@ class _Ghosts:
 async def ghosts(sim: Sim) -> None:
     """Long claims that are cancelled, fail or are released: none is left once its taking back had its time."""
     them = _Ghosts(sim)
+    # A claim is taken back for 30 s: no outage is to last longer.
+    sim.calm_after(20.0)
     await sim.run(them.work, clients=3)
     await sim.look(them.see)
 
