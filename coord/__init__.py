@@ -34,6 +34,7 @@ from coord.leases import AsyncLease, Lease
 from coord.memory import Keyspace
 from coord.requests import StageStatus
 from coord.script import Call, Script
+from coord.semaphore import PermitHolder
 from coord.versions import Bump
 
 __version__ = "0.1.0"
@@ -58,6 +59,7 @@ __all__ = [
     "MissingBarrier",
     "MissingRequest",
     "OutcomeUnknown",
+    "PermitHolder",
     "Script",
     "ScriptError",
     "StageStatus",

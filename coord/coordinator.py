@@ -35,6 +35,7 @@ from coord.plan import (
     report,
 )
 from coord.script import Call, Script
+from coord.semaphore import Semaphore
 from coord.stats import Stats
 from coord.worker import GRACE, Worker
 
@@ -189,6 +190,13 @@ class Operations(Runs[M]):
     def request(self, id: str) -> Request[M]:
         """Return the request of that id."""
         return Request(self, id)
+
+    def semaphore(self, name: str, limit: int) -> Semaphore[M]:
+        """Return the semaphore of that name: at most ``limit`` weight of permits is held at once.
+
+        Raises ``ValueError`` unless ``limit`` is 1 to 1,000,000,000.
+        """
+        return Semaphore(self, name, limit)
 
 
 class CallMaker(Operations[Build], Calls):

@@ -20,6 +20,7 @@ __all__ = [
     "kept_errors",
     "later",
     "now_ms",
+    "outlive",
     "recall",
     "refresh",
     "refuse",
@@ -104,6 +105,12 @@ def now_ms(space: Keyspace) -> int:
     """Return the clock in whole milliseconds."""
     seconds, micros = space.time()
     return seconds * 1000 + micros // 1000
+
+
+def outlive(space: Keyspace, key: str, least_ms: int) -> None:
+    """Keep a set of deadlines until the last of them, and at least until a moment."""
+    _, last = space.zrange(key, 0, 0, "REV", "WITHSCORES")
+    space.pexpireat(key, max(int(last), least_ms))
 
 
 def keep_error(space: Keyspace, entity: str, counter: str, source: str, message: str) -> None:

@@ -45,6 +45,7 @@ try("SETNX", redis.pcall("SETNX", scratch, "1"))
 try("INCRBY", redis.pcall("INCRBY", scratch, 1))
 try("PEXPIRE", redis.pcall("PEXPIRE", scratch, 1000))
 try("PTTL", redis.pcall("PTTL", scratch))
+try("PEXPIREAT", redis.pcall("PEXPIREAT", scratch, 253402300799000))
 try("PERSIST", redis.pcall("PERSIST", scratch))
 redis.call("DEL", scratch)
 
@@ -63,6 +64,13 @@ redis.call("DEL", scratch)
 try("RPUSH", redis.pcall("RPUSH", scratch, "item"))
 try("LLEN", redis.pcall("LLEN", scratch))
 try("LRANGE", redis.pcall("LRANGE", scratch, 0, 0))
+redis.call("DEL", scratch)
+
+try("ZADD", redis.pcall("ZADD", scratch, 1, "member"))
+try("ZREM", redis.pcall("ZREM", scratch, "none"))
+try("ZSCORE", redis.pcall("ZSCORE", scratch, "member"))
+try("ZMSCORE", redis.pcall("ZMSCORE", scratch, "member"))
+try("ZRANGE", redis.pcall("ZRANGE", scratch, 0, 0))
 redis.call("DEL", scratch)
 
 return refused

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 CLAIM, VERSION, STATS, KV = "coord:claim:{x}", "coord:version:{x}", "coord:stats:{x}:s", "coord:kv:{x}"
 BARRIER, REQUEST = "coord:barrier:{x}", "coord:request:{x}"
+SEMAPHORE = "coord:semaphore:{x}"
 
 
 class Example(NamedTuple):
@@ -78,6 +79,7 @@ EXAMPLES = (
     Example("Request.is_complete", REQUEST, lambda r: r.is_complete(), _registered, "hash"),
     Example("Request.status", REQUEST, lambda r: r.status(), _registered, "hash"),
     Example("Request.cleanup", REQUEST, lambda r: r.cleanup(), _registered, "any"),
+    Example("Semaphore.holders", SEMAPHORE, lambda s: s.holders(), lambda c: c.semaphore("x", limit=3), "zset"),
 )
 
 NO_OPERATIONS = {
@@ -96,6 +98,7 @@ NO_OPERATIONS = {
     "Coordinator.request": "makes a handle",
     "Coordinator.run": "makes any call",
     "Coordinator.run_many": "makes many calls in one write",
+    "Coordinator.semaphore": "makes a handle",
     "Coordinator.stats": "makes a handle",
     "Coordinator.watch": "follows a plan in the background",
     "Coordinator.with_options": "makes a view",

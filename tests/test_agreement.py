@@ -25,6 +25,7 @@ from coord.testing.agreement import (
     AgedSide,
     Disagreement,
     LuaSide,
+    Seen,
     ServerSide,
     Tally,
     TwinSide,
@@ -288,10 +289,17 @@ def meets(script: Script, shape: str) -> bool:
 def words(*, spublish: bool) -> dict[str, tuple[str | int, ...]]:
     """What the types in the headers do not say.
 
-    A barrier has parties; stages and roots travel encoded, without control characters; Redis 6.2 has no SPUBLISH.
+    A barrier has parties, a semaphore a small limit; stages and roots travel encoded, without control characters;
+    Redis 6.2 has no SPUBLISH.
     """
     return {
         "parties": (1, 2, 3),
+        "limit": (1, 2, 3, 3, 3, 3, 10**9 + 1),
+        "weight": (1, 1, 1, 1, 1, 2, 0),
+        "name": ("a", "a", "a", "b", "ö:{"),
+        "nonce": ("x", "x", "x", "x", "y", "z|1", Seen(1)),
+        # A grant shows the permit and, newer, its fence.
+        "permit": ("", "x|1|5|y", "used", "=x", *(Seen(back) for back in (0, 1, 1, 1, 1, 3))),
         "stage": ("x", "ö%3A"),
         "root": ("1", "1", "|"),
         "publish": ("PUBLISH", "SPUBLISH") if spublish else ("PUBLISH",),

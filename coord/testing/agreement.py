@@ -44,6 +44,7 @@ __all__ = [
     "Disagreement",
     "Failed",
     "LuaSide",
+    "Seen",
     "ServerSide",
     "Tally",
     "TwinSide",

@@ -1,0 +1,258 @@
+"""Semaphores: at most a certain weight of permits is held at once, by all instances together.
+
+A permit is a lease: it ends by itself when its holder dies, so a slot is never lost. It has a fence, which grows from
+grant to grant. The limit travels with each call and is not stored: a lower limit refuses, and evicts no holder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coord.claims import Grant
+from coord.extend import Call, Calls, Family, Keyspace, M, ReplyError, Runs, as_count, load, op, reads
+from coord.lualib import answer_once, later, now_ms, outlive, whole
+
+__all__ = ["PermitHolder", "Semaphore", "take"]
+
+_MOST = 1_000_000_000
+"""The highest limit."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PermitHolder:
+    """The holder of a permit: its owner, the permit's fence and weight, and the seconds until it ends."""
+
+    owner: str
+    fence: int
+    weight: int
+    expires_in: float
+
+
+class Semaphore(Family[M]):
+    """At most ``limit`` weight of permits at once: ``claim``, ``hold``, ``holders``.
+
+    ``limit`` is 1 to 1,000,000,000. Calls with different limits may share a name; each is judged by its own limit.
+    """
+
+    def __init__(self, c: Runs[M], name: str, limit: int) -> None:
+        super().__init__(c)
+        self.name = name
+        self.limit = _checked("limit", limit, _MOST)
+        self.key = self.ops.key("semaphore", name)
+
+    @op
+    def holders(self) -> Call[list[PermitHolder]]:
+        """Return the permits that are held, in the order in which they were granted."""
+        return self.ops.call(HOLDERS, (self.key,), (), _read_holders)
+
+
+def _checked(what: str, value: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise (ValueError if isinstance(value, bool) else TypeError)(f"{what} is an int, not {type(value).__name__}")
+    if not 1 <= value <= most:
+        raise ValueError(f"{what} is {value}: at least 1 and at most {most:,}")
+    return int(value)
+
+
+def take(ops: Calls, key: str, owner: str, nonce: str, limit: int, weight: int, ttl_ms: int) -> Call[Grant]:
+    """Ask for a permit; ``Grant.granted`` says whether it was given, ``Grant.nonce`` is its member."""
+    # A waiter asks more than once for one nonce: late copies are recognised by the id of the call.
+    keys = key, f"{key}:tombstone:{nonce}", f"{key}:answered:{ops.nonce()}"
+    return ops.call(CLAIM, keys, (owner, nonce, limit, weight, ttl_ms, ops.tombstone_ms, "0"), _read_grant)
+
+
+def renew(ops: Calls, key: str, permit: str, ttl_ms: int) -> Call[bool]:
+    """Hold a permit for longer; False when it has ended or was released."""
+    return ops.call(RENEW, (key,), (permit, ttl_ms), _read_first)
+
+
+def release(ops: Calls, key: str, token: str) -> Call[bool]:
+    """Give a permit back, by its member or by the nonce of an attempt; False when it was not held any more.
+
+    A later claim of the attempt is refused.
+    """
+    nonce, separator, _ = token.partition("|")
+    argv = (nonce, token if separator else "", ops.tombstone_ms, ops.publish)
+    return ops.call(RELEASE, (key, f"{key}:tombstone:{nonce}"), argv, bool)
+
+
+def holds(ops: Calls, key: str, permit: str) -> Call[bool]:
+    """Return whether a permit is held at present."""
+    return ops.call(HELD, (key,), (permit,), _read_first)
+
+
+@reads
+def _read_grant(reply: list[int | str]) -> Grant:
+    granted, permit, fence, left_ms = reply
+    return Grant(granted == 1, str(permit), as_count(fence), as_count(left_ms) / 1000)
+
+
+@reads
+def _read_first(reply: list[int | str]) -> bool:
+    return reply[0] == 1
+
+
+@reads
+def _read_holders(reply: list[int | str]) -> list[PermitHolder]:
+    held = [
+        PermitHolder(
+            owner=str(owner), fence=as_count(fence), weight=as_count(weight), expires_in=as_count(left_ms) / 1000
+        )
+        for owner, fence, weight, left_ms in zip(*(reply[at::4] for at in range(4)), strict=True)
+    ]
+    return sorted(held, key=lambda each: each.fence)
+
+
+# --- twins ---------------------------------------------------------------------------------------
+
+
+def _counted(score: str | None) -> str:
+    """Return the number of a score that is 0 or negated."""
+    number = "0" if score is None else score.removeprefix("-")
+    if not whole(number):
+        raise ReplyError("COORD_CORRUPT this semaphore was not written by coord")
+    return number
+
+
+def _parts(member: str) -> tuple[str, str, str, str] | None:
+    """Return nonce, weight, fence and owner of a permit; None: the member is not a permit."""
+    nonce, *rest = member.split("|", 3)
+    if len(rest) < 3 or not nonce or "=" in nonce or not all(map(_is_digits, rest[:2])):
+        return None
+    return nonce, rest[0], rest[1], rest[2]
+
+
+def _is_digits(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _permit_of(space: Keyspace, semaphore: str, owner: str, deadline: str) -> tuple[str, str, str] | None:
+    """Return member, weight and fence of an owner's permit."""
+    for member in space.zrange(semaphore, deadline, deadline, "BYSCORE"):
+        parts = _parts(member)
+        if parts is not None and parts[3] == owner:
+            return member, parts[1], parts[2]
+    return None
+
+
+def _claim(
+    space: Keyspace,
+    semaphore: str,
+    tombstone: str,
+    answered: str,
+    owner: str,
+    nonce: str,
+    limit: int,
+    weight: int,
+    ttl_ms: int,
+    tombstone_ms: int,
+    repeated: str,
+) -> list[int | str]:
+    has = space.zmscore(semaphore, "used", "fence", f"={owner}")
+    if weight < 1 or weight > limit or limit > _MOST or "|" in nonce or "=" in nonce:
+        raise ReplyError(f"COORD_RANGE a permit weighs 1 to its limit, at most {_MOST}; its nonce is plain")
+    used, fence = int(_counted(has[0])), _counted(has[1])
+    now = now_ms(space)
+    ended = space.zrange(semaphore, "(0", f"({now}", "BYSCORE", "LIMIT", 0, 100)
+    if ended:
+        used -= sum(int(parts[1]) for member in ended if (parts := _parts(member)) is not None)
+        space.zrem(semaphore, *ended)
+        space.zadd(semaphore, -used, "used")
+
+    def refuse() -> list[int | str]:
+        answer_once(space, answered, repeated, tombstone_ms, "0")
+        first = space.zrange(semaphore, "(0", "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")
+        return [0, "", "0", max(0, int(first[1]) - now) if first else 0]
+
+    deadline = int(has[2] or 0)
+    if deadline >= now:
+        permit_of = _permit_of(space, semaphore, owner, str(deadline))
+        if permit_of is None or permit_of[1] != str(weight):
+            return refuse()
+        permit, _, since = permit_of
+        if deadline < now + ttl_ms:
+            deadline = now + ttl_ms
+            space.zadd(semaphore, deadline, permit, deadline, f"={owner}")
+            outlive(space, semaphore, 0)
+        answer_once(space, answered, repeated, tombstone_ms, "1")
+        return [1, permit, since, deadline - now]
+    if space.exists(tombstone, answered):
+        return [0, "", "0", 0]
+    if used + weight > limit:
+        return refuse()
+    fence = later(space, fence)
+    permit = f"{nonce}|{weight}|{fence}|{owner}"
+    ends = now + ttl_ms
+    space.zadd(semaphore, -used - weight, "used", f"-{fence}", "fence", ends, permit, ends, f"={owner}")
+    outlive(space, semaphore, 0)
+    answer_once(space, answered, repeated, tombstone_ms, "1")
+    return [1, permit, fence, ttl_ms]
+
+
+def _renew(space: Keyspace, semaphore: str, permit: str, ttl_ms: int) -> list[int | str]:
+    deadline = space.zscore(semaphore, permit)
+    now = now_ms(space)
+    parts = _parts(permit)
+    if deadline is None or parts is None or int(deadline) < now:
+        return [0, "0"]
+    _, _, fence, owner = parts
+    ends = now + ttl_ms
+    space.pexpireat(semaphore, ends)
+    space.zadd(semaphore, ends, permit, ends, f"={owner}")
+    outlive(space, semaphore, 0)
+    return [1, fence]
+
+
+def _release(
+    space: Keyspace, semaphore: str, tombstone: str, nonce: str, permit: str, tombstone_ms: int, publish: str
+) -> int:
+    has = space.zmscore(semaphore, "used", permit)
+    used = int(_counted(has[0]))
+    now = now_ms(space)
+    held: list[str] = []
+    if permit == "":
+        held = space.zrange(semaphore, now, "+inf", "BYSCORE")
+    elif has[1] is not None and int(has[1]) >= now:
+        held = [permit]
+    for member in held:
+        parts = _parts(member)
+        if parts is not None and parts[0] == nonce:
+            _, weight, _, owner = parts
+            space.zrem(semaphore, member, f"={owner}")
+            space.zadd(semaphore, int(weight) - used, "used")
+            outlive(space, semaphore, now + tombstone_ms)
+            space.set(tombstone, "1", px=tombstone_ms)
+            space.publish(semaphore, "free")
+            return 1
+    answer = space.get(tombstone)
+    if answer is not None:
+        return int(answer)
+    space.set(tombstone, "0", px=tombstone_ms)
+    return 0
+
+
+def _held(space: Keyspace, semaphore: str, permit: str) -> list[int]:
+    deadline = space.zscore(semaphore, permit)
+    now = now_ms(space)
+    if deadline is None or int(deadline) < now:
+        return [0, 0]
+    return [1, int(deadline) - now]
+
+
+def _holders(space: Keyspace, semaphore: str) -> list[int | str]:
+    now = now_ms(space)
+    held = space.zrange(semaphore, now, "+inf", "BYSCORE", "WITHSCORES")
+    reply: list[int | str] = []
+    for member, deadline in zip(held[::2], held[1::2], strict=True):
+        parts = _parts(member)
+        if parts is not None:
+            _, weight, fence, owner = parts
+            reply += owner, fence, weight, int(deadline) - now
+    return reply
+
+
+CLAIM = load("semaphore_claim", _claim)
+RENEW = load("semaphore_renew", _renew)
+RELEASE = load("semaphore_release", _release)
+HELD = load("semaphore_held", _held)
+HOLDERS = load("semaphore_holders", _holders)

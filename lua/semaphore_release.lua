@@ -1,0 +1,56 @@
+-- semaphore_release: give a permit back, if it is still the asker's, and wake waiters.
+--
+-- KEYS   semaphore  zset, expiring: permits by deadline    coord:semaphore:{name}
+--        tombstone  string, expiring: 1 or 0  coord:semaphore:{name}:tombstone:<nonce>
+-- ARGV   nonce    name    the attempt that won it, or may yet win it
+--        permit   str     its member: nonce|weight|fence|owner; "": it is not known
+--        tombstone_ms  ms    how long the nonce stays refused: longer than any retry
+--        publish  PUBLISH|SPUBLISH    how this server tells its waiters
+-- REPLY  1 when the asker held it until now, else 0
+-- ERRORS WRONGTYPE, COORD_CORRUPT
+-- COST   O(log permits), O(permits) when only the nonce is known; five writes and a
+--        notification when released, else two writes
+-- REPEAT safe: the tombstone gives the first answer
+
+local semaphore, tombstone = KEYS[1], KEYS[2]
+local nonce, permit, tombstone_ms, publish = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+
+-- include: whole
+-- include: now_ms
+-- include: outlive
+
+local has = redis.pcall("ZMSCORE", semaphore, "used", permit)
+if has.err then
+  return has
+end
+local used = string.match(has[1] or "0", "^%-?(%d+)$")
+if not used or not whole(used) then
+  return redis.error_reply("COORD_CORRUPT this semaphore was not written by coord")
+end
+local now = now_ms()
+local held = {}
+if permit == "" then
+  held = redis.call("ZRANGE", semaphore, string.format("%.0f", now), "+inf", "BYSCORE")
+elseif has[2] and tonumber(has[2]) >= now then
+  held = { permit }
+end
+for _, member in ipairs(held) do
+  local attempt, weight, owner = string.match(member, "^([^|=]+)|(%d+)|%d+|(.*)$")
+  if attempt == nonce then
+    -- First a write that takes no memory: a full server then lets the others pass.
+    redis.call("ZREM", semaphore, member, "=" .. owner)
+    redis.call("ZADD", semaphore, string.format("%d", weight - used), "used")
+    -- What stays keeps the fence growing.
+    outlive(semaphore, now + tombstone_ms)
+    redis.call("SET", tombstone, "1", "PX", tombstone_ms)
+    redis.call(publish, semaphore, "free")
+    return 1
+  end
+end
+local answer = redis.call("GET", tombstone)
+if answer then
+  return tonumber(answer)
+end
+redis.call("DEL", tombstone)
+redis.call("SET", tombstone, "0", "PX", tombstone_ms)
+return 0
