@@ -6,7 +6,7 @@ from coord.barriers import BarrierStatus
 from coord.errors import MissingBarrier
 from coord.testing.sim import Client, Sim
 
-__all__ = ["arrivals", "watchers"]
+__all__ = ["aborts", "arrivals", "watchers"]
 
 
 class _Arrivals:
@@ -100,3 +100,54 @@ async def watchers(sim: Sim) -> None:
     await sim.run(them.work, clients=3)
     excused = sim.deaths or them.arrived < 3 or sim.topology.lost_writes
     sim.check(them.called or excused, "all have arrived, and nobody was called back")
+
+
+class _Aborts:
+    """Some arrive, all abort: one of them ends the attempt, or it was complete before; nobody arrives afterwards."""
+
+    rounds = 3
+
+    def __init__(self, sim: Sim) -> None:
+        self._sim = sim
+        self._ended: dict[int, list[str]] = {number: [] for number in range(self.rounds)}
+
+    async def open(self, client: Client) -> None:
+        for number in range(self.rounds):
+            await client.c.barrier(f"gate-{number}").open(parties=2)
+
+    async def work(self, client: Client) -> None:
+        for step in client.steps(self.rounds):
+            barrier = client.c.barrier(f"gate-{step.number}")
+            if step.random.random() < 0.7:
+                arrival = (await client.attempt(barrier.arrive, client.name)).value
+                self._end(step.number, f"{client.name} arrived", arrival is not None and arrival.completed)
+            await client.sleep(step.random.choice((0.0, 0.01, 0.3)))
+            aborted = await client.attempt(barrier.abort, f"by {client.name}")
+            self._end(step.number, f"{client.name} aborted", bool(aborted.value))
+            if not aborted.is_done or self._sim.topology.lost_writes:
+                continue
+            late = (await client.attempt(barrier.arrive, f"late {client.name}")).value
+            counted = late is not None and late.counted and not self._sim.topology.lost_writes
+            self._sim.check(not counted, f"{client.name} has aborted gate-{step.number}, and an arrival counts")
+
+    def _end(self, number: int, how: str, ended: bool) -> None:
+        if ended:
+            told = self._ended[number]
+            told.append(how)
+            self._sim.check(len(told) == 1 or self._sim.topology.lost_writes, f"gate-{number} ended twice: {told}")
+
+    async def see(self, client: Client) -> None:
+        for number, told in self._ended.items():
+            status = await client.c.barrier(f"gate-{number}").status()
+            if told and not self._sim.topology.lost_writes:
+                state = "aborted" if told[0].endswith("aborted") else "complete"
+                right = status is not None and status.state == state
+                self._sim.check(right, f"gate-{number}: {told}, and now {status}")
+
+
+async def aborts(sim: Sim) -> None:
+    """Some arrive, all abort: one of them ends the attempt, or it was complete before; nobody arrives afterwards."""
+    them = _Aborts(sim)
+    await sim.prepare(them.open)
+    await sim.run(them.work, clients=3)
+    await sim.look(them.see)

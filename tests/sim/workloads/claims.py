@@ -185,6 +185,13 @@ class _Windows:
         if sim.topology.lost_writes:
             return
         sim.check(not again.is_done or not again.value, f"the second caller of {name!r} is the first as well")
+        opened = await client.attempt(client.c.forget, name)
+        if not (again.is_done and opened.is_done) or sim.topology.lost_writes:
+            return
+        sim.check(opened.value, f"the window of {name!r} was not shut")
+        anew = await client.attempt(client.c.once, name, ttl=600)
+        right = anew.value or not anew.is_done or sim.topology.lost_writes
+        sim.check(right, f"the window of {name!r} was opened, and its next caller is not the first")
 
 
 async def windows(sim: Sim) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from coord.testing.sim import Client, Sim
+from coord.testing.sim import Client, Outcome, Sim
 
-__all__ = ["collections", "counts"]
+__all__ = ["collections", "counts", "lifetimes"]
 
 
 class _Counts:
@@ -109,3 +109,40 @@ async def collections(sim: Sim) -> None:
     them = _Collections(sim)
     await sim.run(them.work, clients=3, remember=sim.random.choice((60, 60, 0)))
     await sim.look(them.see)
+
+
+class _Lifetimes:
+    """Every client sets, prolongs and deletes flags of its own, so that it knows what each call has to answer."""
+
+    def __init__(self, sim: Sim) -> None:
+        self._sim = sim
+        self._there: dict[str, bool | None] = {}
+
+    async def work(self, client: Client) -> None:
+        kv = client.c.kv
+        for step in client.steps(12):
+            flag = f"{client.name}-{step.random.choice('ab')}"
+            match step.random.choice(("set", "set", "expire", "delete")):
+                case "set":
+                    self._judge(flag, await client.attempt(kv.set_if_absent, flag, ttl=3600), True, effect_on=False)
+                case "expire":
+                    self._judge(flag, await client.attempt(kv.expire, flag, ttl=1800), None, effect_on=True)
+                case _:
+                    self._judge(flag, await client.attempt(kv.delete, flag), False, effect_on=True)
+            await client.sleep(step.random.choice((0.0, 0.02, 0.4)))
+
+    def _judge(self, flag: str, got: Outcome[bool] | Outcome[int], after: bool | None, *, effect_on: bool) -> None:
+        """Compare an answer with what is known of the flag; ``after``: whether it is there then, None: as before."""
+        there = self._there.get(flag, False)
+        if not got.is_known:
+            # It may take effect at any time from now on.
+            self._there[flag] = None
+        elif got.is_done and there is not None:
+            right = bool(got.value) == (there == effect_on) or self._sim.topology.lost_writes
+            self._sim.check(right, f"{flag!r} was {there}, and a call answered {got.value}")
+            self._there[flag] = there if after is None else after
+
+
+async def lifetimes(sim: Sim) -> None:
+    """Every client sets, prolongs and deletes flags of its own, so that it knows what each call has to answer."""
+    await sim.run(_Lifetimes(sim).work, clients=3, remember=sim.random.choice((60, 60, 0)))

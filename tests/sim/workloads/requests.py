@@ -17,6 +17,7 @@ class _Pieces:
         self._done: dict[str, list[str]] = defaultdict(list)
         self._unsure: set[str] = set()
         self._added: list[str] = []
+        self._requeued = self._maybe_requeued = 0
 
     async def register(self, client: Client) -> None:
         await client.c.request("r").register(ttl=3600)
@@ -29,6 +30,10 @@ class _Pieces:
             added = await client.surely(client.c.request("r").add, "embed", root)
             self._sim.check(added or self._sim.topology.lost_writes, "the request is registered, and takes no piece")
             self._added.append(root)
+            if step.random.random() < 0.3:
+                again = await client.attempt(client.c.request("r").requeue, "embed")
+                self._requeued += bool(again.value)
+                self._maybe_requeued += not again.is_known
             await client.sleep(step.random.choice((0.0, 0.05)))
         for root in sorted(self._added, key=lambda root: self._sim.plan.random(f"{client.name}/{root}").random()):
             await self._do(client, root)
@@ -66,6 +71,11 @@ class _Pieces:
         sim.check(told <= embed.processed <= told + len(self._unsure), f"{embed.processed} processed, {told} told so")
         sim.check(embed.pending == 0, f"{embed.pending} pending, and everybody has ended")
         sim.check(embed.processed == len(self._added), f"{embed} of {len(self._added)} pieces")
+        again = embed.requeue_count - self._requeued
+        sim.check(0 <= again <= self._maybe_requeued, f"{embed.requeue_count} requeued, {self._requeued} told so")
+        sim.check(await client.c.request("r").is_complete(), "nothing is pending, and the request is not complete")
+        sim.check(await client.c.request("r").cleanup(), "the request was not there to be cleaned up")
+        sim.check(not await client.c.request("r").cleanup(), "the request was cleaned up twice")
 
 
 async def pieces(sim: Sim) -> None:

@@ -22,10 +22,13 @@ class _Pieces:
 
     async def work(self, client: Client) -> None:
         for step in client.steps(8):
-            if step.random.random() < 0.7:
-                await self._merge(client, f"{client.name}-{step.number}")
-            else:
-                await self._consume(client)
+            match step.random.randrange(10):
+                case 0 | 1 | 2:
+                    await self._consume(client)
+                case 3:
+                    await self._peek(client)
+                case _:
+                    await self._merge(client, f"{client.name}-{step.number}")
             await client.sleep(step.random.choice((0.0, 0.02, 0.5)))
 
     async def _merge(self, client: Client, field: str) -> None:
@@ -35,6 +38,11 @@ class _Pieces:
             self._merged.add(field)
         elif got.is_known:
             self._maybe.discard(field)
+
+    async def _peek(self, client: Client) -> None:
+        seen = (await client.attempt(client.c.stats("work").peek, "job")).value or {}
+        total = seen.get("all", 0)
+        self._sim.check(total == len(seen) - bool(seen), f"half a merge was seen: {seen}")
 
     async def _consume(self, client: Client) -> None:
         stats = client.c.stats("work")
