@@ -90,27 +90,14 @@ class Connection:
         while reply is False:
             try:
                 data = self.socket.recv(65536)
-            except BlockingIOError:
+            except (BlockingIOError, TimeoutError):
+                # The kernel's time-out, and that of TLS and gevent.
                 raise TimeoutError("no reply in time") from None
             if not data:
                 raise ConnectionError("the server closed the connection")
             self._reader.feed(data)
             reply = self._reader.gets()
         return reply
-
-    def receive_some(self) -> Iterable[Any]:
-        """Read once, and yield the replies that are complete."""
-        data = self.socket.recv(65536)
-        if not data:
-            raise ConnectionError("the server closed the connection")
-        self._reader.feed(data)
-        while (reply := self._reader.gets()) is not False:
-            yield reply
-
-    @property
-    def has_more(self) -> bool:
-        """Whether TLS holds bytes that the socket no longer shows."""
-        return isinstance(self.socket, ssl.SSLSocket) and self.socket.pending() > 0
 
     def limit(self, seconds: float) -> None:
         """Wait up to so many seconds for each of the next replies."""

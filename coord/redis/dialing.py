@@ -15,7 +15,7 @@ from functools import lru_cache
 from inspect import signature
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import redis
 import redis.asyncio
@@ -192,7 +192,7 @@ class Dialer:
         dialer._asynchronous = True
         dialer._settings = {**self._settings, "retry": AsyncRetry(NoBackoff(), 0)}
         if sentinels:
-            pool = _async_sentinel(self._settings["connection_pool"], self._kind.__name__)
+            pool = _own_sentinel(self.pool, self._kind.__name__, asynchronous=True)
             dialer.pool, dialer._settings["connection_pool"] = pool, weakref.proxy(pool)
             kind = pool.connection_class
         dialer._kind = kind
@@ -328,6 +328,9 @@ def cluster_from_url(url: str, options: Options, *, asynchronous: bool) -> tuple
 _HOST = re.compile(r"(?:\[(?P<six>[^\[\]]+)\]|(?P<name>[^:\[\]]+))(?::(?P<port>\d+))?")
 _OF_SENTINELS = "sentinel_"
 """What opens the name of an option that is for the sentinels and not for the server."""
+_connections: Any = redis.connection
+_DECODES_TWICE = _connections.parse_url("redis://?client_name=%2541")["client_name"] == "A"
+"""Older redis-py (redis-py issue 4208), down to 5.1, decodes the options of a URL twice."""
 _OF_BOTH = ("ssl_", "socket_")
 """What opens the names of options that are for both, unless the sentinels have their own."""
 
@@ -360,6 +363,8 @@ class _Parts:
         base = self.scheme.partition("+")[0]
         connections: Any = redis.asyncio.connection if asynchronous else redis.connection
         query = self._of_sentinels() if of_sentinels else self._of_servers()
+        if _DECODES_TWICE:
+            query = [(name, quote(value, safe="")) for name, value in query]
         try:
             settings: dict[str, Any] = connections.parse_url(f"{_PLAIN.get(base, base)}://?{urlencode(query)}")
         except (ValueError, TypeError) as error:
@@ -429,7 +434,7 @@ def _from_pool(pool: Any, options: Options, *, asynchronous: bool) -> Dialer:
 def _own_sentinel(
     pool: Any, kind: str, limits: Mapping[str, Any] = MappingProxyType({}), *, asynchronous: bool = False
 ) -> Any:
-    """Return a pool of the same Sentinel service, blocking or awaited, with sentinels of its own."""
+    """Return a pool of the same Sentinel service, blocking or async, with sentinels of its own."""
     theirs = pool.sentinel_manager
     retry: Any = (AsyncRetry if asynchronous else Retry)(NoBackoff(), 0)
     connections: Any = redis.asyncio.connection if asynchronous else redis.connection
@@ -438,31 +443,19 @@ def _own_sentinel(
     manager: Any = (_asking_async if asynchronous else _asking)([], theirs.min_other_sentinels)
     manager._force_master_ip = getattr(theirs, "_force_master_ip", None)
     for asked in (each.connection_pool for each in theirs.sentinels):
-        settings = {name: value for name, value in asked.connection_kwargs.items() if name not in _NOT_OURS}
-        settings |= {"retry": retry, **limits}
         same = getattr(connections, asked.connection_class.__name__)
+        settings = {**_settings_for(same, asked), "retry": retry, **limits}
         manager.sentinels.append(clients.Redis(connection_pool=clients.ConnectionPool(same, **settings)))
-    settings = {
-        name: value for name, value in pool.connection_kwargs.items() if name not in ("connection_pool", *_NOT_OURS)
-    }
-    return services.SentinelConnectionPool(
-        pool.service_name, manager, connection_class=getattr(services, kind), **settings
-    )
+    managed = getattr(services, kind)
+    settings = _settings_for(managed, pool)
+    settings.pop("connection_pool", None)
+    return services.SentinelConnectionPool(pool.service_name, manager, connection_class=managed, **settings)
 
 
-def _async_sentinel(pool: Any, kind: str) -> Any:
-    """The pool of an asyncio client of the same Sentinel service, which logs in to the same sentinels."""
-    theirs = pool.sentinel_manager
-    manager = _asking_async([], theirs.min_other_sentinels)
-    manager._force_master_ip = getattr(theirs, "_force_master_ip", None)
-    for asked in (each.connection_pool for each in theirs.sentinels):
-        same: Any = getattr(redis.asyncio.connection, asked.connection_class.__name__)
-        settings = {name: value for name, value in asked.connection_kwargs.items() if name in _taken_by(same)}
-        settings["retry"] = AsyncRetry(NoBackoff(), 0)
-        settings.pop("parser_class", None)
-        manager.sentinels.append(redis.asyncio.Redis(connection_pool=redis.asyncio.ConnectionPool(same, **settings)))
-    pools: Any = redis.asyncio.sentinel.SentinelConnectionPool
-    return pools(pool.service_name, manager, connection_class=getattr(redis.asyncio.sentinel, kind))
+def _settings_for(kind: Any, pool: Any) -> dict[str, Any]:
+    """Return the settings of a pool's connections that a class, perhaps the asyncio counterpart of theirs, takes."""
+    taken = _taken_by(kind).difference(_NOT_OURS, () if kind is pool.connection_class else ("parser_class",))
+    return {name: value for name, value in pool.connection_kwargs.items() if name in taken}
 
 
 @lru_cache

@@ -230,13 +230,13 @@ class _Line(asyncio.Protocol):
         self._fates: deque[Fault | None] = deque()
         self._server: asyncio.Transport | None = None
         self._late: list[bytes] | None = None
+        self._early = b""
         self._silent = self._pushing = self._ended = False
 
     # --- from the client -------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._client = cast("asyncio.Transport", transport)
-        self._client.pause_reading()
         self._proxy.enter(self)
         self._opening = self._loop.create_task(self._open())
 
@@ -252,6 +252,10 @@ class _Line(asyncio.Protocol):
             self.hush(paused=self._proxy._paused)
 
     def data_received(self, data: bytes) -> None:
+        if self._server is None or self._proxy._paused:
+            # Reading cannot be paused in connection_made: uvloop begins to read afterwards in any case.
+            self._early += data
+            return
         through: list[bytes] = []
         for command in () if self._silent else self._commands.fed(data):
             name = _verb(command)
@@ -348,6 +352,9 @@ class _Line(asyncio.Protocol):
         for side in (self._client, self._server):
             if side is not None and not side.is_closing() and side.is_reading() == paused:
                 side.pause_reading() if paused else side.resume_reading()
+        if self._early and not paused:
+            early, self._early = self._early, b""
+            self.data_received(early)
 
 
 class _ServerSide(asyncio.Protocol):
