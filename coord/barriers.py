@@ -13,20 +13,19 @@ import random
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
 from coord.errors import ConfigError, MissingBarrier, OutcomeUnknown, ReplyError, Unavailable, WaitTimeout
 from coord.family import Family, Runs
 from coord.ids import nonce
 from coord.keys import window_ms
-from coord.leases import look_again_in
 from coord.lualib import all_whole, answer_once, keep_error, kept_errors, now_ms, recall, refresh, remember, whole
 from coord.modes import M
 from coord.names import Seconds, check_name, int64, milliseconds, percent_decode, percent_encode
-from coord.plan import Invoke, Job, Plan, Sleep, Spawn, Wait, ask, ask_by, in_time, subscribe
+from coord.plan import Invoke, Job, Plan, Sleep, Spawn, Wait, ask, subscribe
 from coord.replies import as_count, as_text, reads
 from coord.script import Call, load
+from coord.waiting import Deadline, ask_by, in_time, look_again_in
 
 if TYPE_CHECKING:
     from coord.memory import Keyspace
@@ -242,43 +241,35 @@ def waiting(barrier: BarrierHandle, timeout: Seconds | None = None) -> Plan[Barr
     Of a barrier that is opened again meanwhile, the attempt that ended last before that counts.
     Raises ``WaitTimeout`` after ``timeout`` seconds (None: never), and ``MissingBarrier`` when it was never opened.
     """
-    end = None if timeout is None else monotonic() + milliseconds(timeout, "timeout") / 1000
+    deadline = Deadline.after(barrier.ops.clock, timeout)
     unknown = f"what the barrier {barrier.name!r} lacks was not told within {timeout} s"
-    return (yield from in_time(_until_ended(barrier, timeout, end), end, unknown))
+    return (yield from in_time(_until_ended(barrier, timeout, deadline), deadline, unknown))
 
 
 def _until_ended(
-    barrier: BarrierHandle, timeout: Seconds | None, end: float | None, seen: str = ""
+    barrier: BarrierHandle, timeout: Seconds | None, deadline: Deadline, seen: str = ""
 ) -> Plan[BarrierStatus]:
     handle = BarrierHandle(barrier.ops.calls, barrier.name)
-    found = yield from _looking(barrier, _status_since(handle, seen), end)
+    found = yield from _looking(barrier, _status_since(handle, seen), deadline)
     if found.state != "open":
         return found
     look = _status_since(handle, seen or found.attempt)
     event = yield from subscribe(barrier._key)
     try:
         while True:
-            left = None if end is None else end - monotonic()
-            if left is not None and left <= 0:
+            if deadline.has_passed:
                 raise WaitTimeout(f"the barrier {barrier.name!r} lacks {found.remaining} after {timeout} s")
-            soon = min(
-                look_again_in(event), *(each for each in (left, _past(found.expires_in)) if each is not None), 60
-            )
-            yield Wait(event, soon)
-            found = yield from _looking(barrier, look, end)
+            expires_in = 60.0 if found.expires_in is None else found.expires_in + 0.001
+            yield Wait(event, deadline.at_most(look_again_in(event), expires_in))
+            found = yield from _looking(barrier, look, deadline)
             if found.state != "open":
                 return found
     finally:
         event.leave()
 
 
-def _past(seconds: float | None) -> float | None:
-    """Just after a deadline."""
-    return None if seconds is None else seconds + 0.001
-
-
-def _looking(barrier: BarrierHandle, look: Call[BarrierStatus | None], end: float | None) -> Plan[BarrierStatus]:
-    found = yield from ask_by(look, end)
+def _looking(barrier: BarrierHandle, look: Call[BarrierStatus | None], deadline: Deadline) -> Plan[BarrierStatus]:
+    found = yield from ask_by(look, deadline)
     if found is None:
         raise MissingBarrier(f"the barrier {barrier.name!r} was never opened, or it has expired")
     return found
@@ -311,7 +302,7 @@ def watching(
     mine = nonce()
     handle = BarrierHandle(barrier.ops.calls, barrier.name)
     try:
-        ended = yield from _patiently(lambda: _until_ended(barrier, None, None, seen))
+        ended = yield from _patiently(lambda: _until_ended(barrier, None, Deadline(barrier.ops.clock, None), seen))
         callback = {"complete": on_complete, "expired": on_timeout}.get(ended.state)
         if callback is not None and (yield from _patiently(lambda: ask(_fire(handle, ended.attempt, mine)))):
             yield Invoke(callback, ended)

@@ -9,10 +9,11 @@ the datastore reject any fence below one it has seen
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from coord.errors import ReplyError
 from coord.family import Calls
+from coord.leases import Grant
 from coord.lualib import answer_once, later, recall, refuse, remember, whole
 from coord.names import Seconds, check_name, milliseconds
 from coord.replies import as_count, reads
@@ -21,7 +22,7 @@ from coord.script import Call, load
 if TYPE_CHECKING:
     from coord.memory import Keyspace
 
-__all__ = ["Grant", "Holder", "forget", "holder", "once", "release", "renew", "take"]
+__all__ = ["Claimable", "Holder", "forget", "holder", "once"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,15 +32,6 @@ class Holder:
     owner: str
     fence: int
     expires_in: float
-
-
-class Grant(NamedTuple):
-    """The answer to a claim: whether it was granted, to which attempt, its fence, and the seconds it stays taken."""
-
-    granted: bool
-    nonce: str
-    fence: int
-    left: float
 
 
 def once(ops: Calls, name: str, ttl: Seconds = 45, owner: str | None = None) -> Call[bool]:
@@ -68,23 +60,42 @@ def forget(ops: Calls, name: str, owner: str | None = None) -> Call[bool]:
     return ops.call(FORGET, (once, op), (owner, sequence, remember_ms, "0"), bool)
 
 
-def take(ops: Calls, name: str, owner: str, nonce: str, ttl_ms: int) -> Call[Grant]:
-    """Ask for a claim; ``Grant.granted`` says whether it was given."""
-    claim = ops.key("claim", name)
-    # A waiter asks more than once for one nonce: late copies are recognised by the id of the call.
-    keys = claim, f"{claim}:tombstone:{nonce}", f"{claim}:answered:{ops.nonce()}"
-    return ops.call(CLAIM, keys, (owner, nonce, ttl_ms, ops.tombstone_ms, "0"), _read_grant)
+class Claimable:
+    """A name that can be claimed; ``kind`` opens its key, so that names of different kinds are apart."""
 
+    def __init__(self, ops: Calls, name: str, kind: str = "claim") -> None:
+        self.ops = ops
+        self.name = name
+        self.channel = ops.key(kind, name)
 
-def renew(ops: Calls, name: str, nonce: str, ttl_ms: int) -> Call[bool]:
-    """Hold a claim for longer; False when the attempt does not hold it any more."""
-    return ops.call(RENEW, (ops.key("claim", name),), (nonce, ttl_ms), _read_first)
+    @property
+    def title(self) -> str:
+        """What its holder has, for messages."""
+        return f"the lease of {self.name!r}"
 
+    def ask(self, owner: str, nonce: str, ttl_ms: int) -> Call[Grant]:
+        """Ask for the claim; ``Grant.granted`` says whether it was given."""
+        claim, ops = self.channel, self.ops
+        # A waiter asks more than once for one nonce: late copies are recognised by the id of the call.
+        keys = claim, f"{claim}:tombstone:{nonce}", f"{claim}:answered:{ops.nonce()}"
+        return ops.call(CLAIM, keys, (owner, nonce, ttl_ms, ops.tombstone_ms, "0"), _read_grant)
 
-def release(ops: Calls, name: str, nonce: str) -> Call[bool]:
-    """Release a claim; False when the attempt did not hold it any more. A later claim of the attempt is refused."""
-    claim = ops.key("claim", name)
-    return ops.call(RELEASE, (claim, f"{claim}:tombstone:{nonce}"), (nonce, ops.tombstone_ms, ops.publish), bool)
+    def renew(self, nonce: str, ttl_ms: int) -> Call[bool]:
+        """Hold the claim for ``ttl_ms`` from now; False when the attempt does not hold it any more."""
+        return self.ops.call(RENEW, (self.channel,), (nonce, ttl_ms), _read_first)
+
+    def release(self, nonce: str) -> Call[bool]:
+        """Release the claim; False when the attempt did not hold it any more. The attempt is refused from then on."""
+        keys = self.channel, f"{self.channel}:tombstone:{nonce}"
+        return self.ops.call(RELEASE, keys, (nonce, self.ops.tombstone_ms, self.ops.publish), bool)
+
+    def holds(self, nonce: str, fence: int) -> Call[bool]:
+        """Return whether the claim has this fence at present."""
+        return self.ops.call(HOLDER, (self.channel,), (), lambda reply: _has_fence(reply, fence))
+
+    def holder(self) -> Call[Holder | None]:
+        """Return the holder of the name; None when it is free."""
+        return self.ops.call(HOLDER, (self.channel,), (), _read_holder)
 
 
 def holder(ops: Calls, name: str) -> Call[Holder | None]:
@@ -107,6 +118,11 @@ def _read_first(reply: list[int | str]) -> bool:
 def _read_holder(reply: list[int | str]) -> Holder | None:
     owner, fence, left_ms = reply
     return Holder(owner=str(owner), fence=as_count(fence), expires_in=as_count(left_ms) / 1000) if owner else None
+
+
+def _has_fence(reply: list[int | str], fence: int) -> bool:
+    held = _read_holder(reply)
+    return held is not None and held.fence == fence
 
 
 # --- twins ---------------------------------------------------------------------------------------

@@ -10,10 +10,11 @@ from collections.abc import Callable, Coroutine, Iterable
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, cast
 
-from coord import barriers, claims, leases, requests, versions
+from coord import barriers, claims, requests, versions
+from coord.clock import SYSTEM
 from coord.family import Calls, Runs
 from coord.kv import Kv
-from coord.leases import AsyncHolding, AsyncLease, Holding, Lease, Wanted
+from coord.leases import AsyncHolding, AsyncLease, Holding, Lease, LeaseRequest, claiming
 from coord.modes import Async, Build, M, Sync, op
 from coord.names import Seconds
 from coord.notifier import Notifier
@@ -212,6 +213,7 @@ class _Running(Operations[M]):
         self._calls.remember_ms = self.remember_ms = runner.remember_ms
         self.has_slots = getattr(runner, "has_slots", False)
         self._calls.publish = self.publish = runner.publish
+        self._calls.clock = self.clock = getattr(runner, "clock", SYSTEM)
         self._calls.nonce = self.nonce = getattr(runner, "nonce", self.nonce)
         # The runner's own method: nothing stands between an operation and its backend.
         self.call = runner.call
@@ -314,11 +316,12 @@ class Coordinator(_Running[Sync]):
         Without ``owner`` every call counts as a different owner. Interrupted or failed, it leaves nothing held. With
         ``renew`` the lease is renewed in the background until it is released or lost, or the ``Lease`` is collected.
         """
-        return self.follow(leases.claiming(self, Lease, name, ttl, owner, renew=renew))
+        request = LeaseRequest.of(claims.Claimable(self.calls, name), ttl, owner=owner)
+        return self.follow(claiming(self, Lease, request, renew=renew))
 
     def hold(
         self, name: str, ttl: Seconds = 30, wait: Seconds | None = None, renew: bool = True, owner: str | None = None
-    ) -> Holding:
+    ) -> Holding[Lease]:
         """Hold a name while a ``with`` block runs; the block is given its ``Lease``.
 
         Waits for it up to ``wait`` seconds (None: without limit; 0: one try), else raises ``WaitTimeout``.
@@ -326,7 +329,8 @@ class Coordinator(_Running[Sync]):
         its time is over, or another has the name, ``lease.lost`` is set at once, and leaving the block raises
         ``LeaseLost`` unless another exception is on its way.
         """
-        return Holding(self, Wanted.of(self, name, ttl, wait, owner), renew=renew)
+        request = LeaseRequest.of(claims.Claimable(self.calls, name), ttl, wait, owner)
+        return Holding(self, request, Lease, renew=renew)
 
     def follow(self, plan: Plan[T]) -> T:
         """Follow a plan to its end; see ``coord.plan``."""
@@ -503,11 +507,12 @@ class AsyncCoordinator(_Running[Async]):
         Without ``owner`` every call counts as a different owner. Cancelled or failed, it leaves nothing held. With
         ``renew`` the lease is renewed in the background until it is released or lost, or the lease is collected.
         """
-        return await self.follow(leases.claiming(self, AsyncLease, name, ttl, owner, renew=renew))
+        request = LeaseRequest.of(claims.Claimable(self.calls, name), ttl, owner=owner)
+        return await self.follow(claiming(self, AsyncLease, request, renew=renew))
 
     def hold(
         self, name: str, ttl: Seconds = 30, wait: Seconds | None = None, renew: bool = True, owner: str | None = None
-    ) -> AsyncHolding:
+    ) -> AsyncHolding[AsyncLease]:
         """Hold a name while an ``async with`` block runs; the block is given its ``AsyncLease``.
 
         Waits for it up to ``wait`` seconds (None: without limit; 0: one try), else raises ``WaitTimeout``.
@@ -515,7 +520,8 @@ class AsyncCoordinator(_Running[Async]):
         its time is over, or another has the name, ``lease.lost`` is set at once, and leaving the block raises
         ``LeaseLost`` unless another exception is on its way.
         """
-        return AsyncHolding(self, Wanted.of(self, name, ttl, wait, owner), renew=renew)
+        request = LeaseRequest.of(claims.Claimable(self.calls, name), ttl, wait, owner)
+        return AsyncHolding(self, request, AsyncLease, renew=renew)
 
     async def follow(self, plan: Plan[T]) -> T:
         """Follow a plan to its end; see ``coord.plan``."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+from coord.clock import SYSTEM, Clock
 from coord.ids import nonce
 from coord.keys import Keys
 from coord.modes import Build, InMode, M
@@ -27,6 +28,8 @@ class Runs(InMode[M], Keys):
     """
 
     publish = "PUBLISH"
+    clock: Clock = SYSTEM
+    """Where plans read the time, and let it pass."""
     nonce: Callable[[], str]
     call: Callable[..., Any]
     """``call(script, keys, argv, read)`` makes a call in this mode; ``read`` turns its reply into the result."""

@@ -19,7 +19,7 @@ from inspect import isawaitable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
-from coord.errors import CoordError, OutcomeUnknown, Unavailable, WaitTimeout
+from coord.errors import CoordError, OutcomeUnknown, Unavailable
 from coord.script import Call
 
 if TYPE_CHECKING:
@@ -40,11 +40,9 @@ __all__ = [
     "Wait",
     "WithTimeout",
     "ask",
-    "ask_by",
     "ask_together",
     "ask_within",
     "compensating",
-    "in_time",
     "planned",
     "report",
     "subscribe",
@@ -177,9 +175,6 @@ Cancelled = (CancelledError, KeyboardInterrupt, SystemExit)
 _ONE_UNDO = 2.0
 """Seconds after which an undoing that is not answered is tried again."""
 
-_LAST_LOOK = 0.25
-"""Seconds that a call is given at the end of a wait, when none are left: a look that nobody answers tells nothing."""
-
 
 def _is_cancelled() -> bool:
     """Whether somebody has cancelled the task that runs."""
@@ -208,24 +203,6 @@ def ask_within(call: Call[T], seconds: float) -> Plan[T]:
     """Make a call that has only this many seconds, and return its result."""
     result: T = yield WithTimeout(call, seconds)
     return result
-
-
-def ask_by(call: Call[T], end: float | None) -> Plan[T]:
-    """Make a call that a wait with an end has to make, and return its result."""
-    if end is None:
-        return (yield from ask(call))
-    return (yield from ask_within(call, max(_LAST_LOOK, end - monotonic())))
-
-
-def in_time(plan: Plan[T], end: float | None, unknown: str) -> Plan[T]:
-    """Follow a plan that waits until a moment; when the server is away then, say what is ``unknown``."""
-    try:
-        return (yield from plan)
-    except (Unavailable, OutcomeUnknown) as error:
-        if end is None or monotonic() + _LAST_LOOK < end:
-            raise
-        # A claim that may have run is taken back: only the reason is news to who waited.
-        raise WaitTimeout(f"{unknown}: {error.__cause__ or error}") from error
 
 
 def subscribe(channel: str, *, in_turn: InTurn = False, group: Hashable = None) -> Plan[Event]:

@@ -8,7 +8,6 @@ is done. A producer that adds pieces over time first adds a piece for itself: th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from coord.barriers import message_text
@@ -16,7 +15,6 @@ from coord.errors import MissingRequest, ReplyError, WaitTimeout
 from coord.family import Family, Runs
 from coord.ids import repeats
 from coord.keys import window_ms
-from coord.leases import look_again_in
 from coord.lualib import (
     add_stage,
     all_whole,
@@ -31,10 +29,11 @@ from coord.lualib import (
 )
 from coord.lualib import int64 as is_int64
 from coord.modes import M
-from coord.names import Seconds, int64, milliseconds, percent_decode, percent_encode
-from coord.plan import Plan, Wait, ask_by, in_time, subscribe
+from coord.names import Seconds, int64, percent_decode, percent_encode
+from coord.plan import Plan, Wait, subscribe
 from coord.replies import as_count, as_nothing, reads
 from coord.script import Call, load
+from coord.waiting import Deadline, ask_by, in_time, look_again_in
 
 if TYPE_CHECKING:
     from coord.memory import Keyspace
@@ -197,16 +196,16 @@ def waiting(
     or expires or is lost before it is complete; with ``missing_ok`` the result is then {}. ``cleanup`` by another
     caller ends the wait with {}.
     """
-    end = None if timeout is None else monotonic() + milliseconds(timeout, "timeout") / 1000
+    deadline = Deadline.after(request.ops.clock, timeout)
     unknown = f"what the request {request.id!r} has pending was not told within {timeout} s"
-    return (yield from in_time(_until_done(request, timeout, end, missing_ok=missing_ok), end, unknown))
+    return (yield from in_time(_until_done(request, timeout, deadline, missing_ok=missing_ok), deadline, unknown))
 
 
 def _until_done(
-    request: RequestHandle, timeout: Seconds | None, end: float | None, *, missing_ok: bool
+    request: RequestHandle, timeout: Seconds | None, deadline: Deadline, *, missing_ok: bool
 ) -> Plan[dict[str, StageStatus]]:
     look = Call(STATUS, (request._key, request._ended), ("pending",), _read_look)
-    pending, reply = yield from ask_by(look, end)
+    pending, reply = yield from ask_by(look, deadline)
     if pending < 0 and not missing_ok:
         raise MissingRequest(f"the request {request.id!r} is unknown: it was never registered, or it has expired")
     if pending <= 0:
@@ -214,12 +213,10 @@ def _until_done(
     event = yield from subscribe(request._key)
     try:
         while True:
-            left = None if end is None else end - monotonic()
-            if left is not None and left <= 0:
+            if deadline.has_passed:
                 raise WaitTimeout(f"the request {request.id!r} has {pending} pending after {timeout} s")
-            again = look_again_in(event)
-            yield Wait(event, again if left is None else min(again, left))
-            pending, reply = yield from ask_by(look, end)
+            yield Wait(event, deadline.at_most(look_again_in(event)))
+            pending, reply = yield from ask_by(look, deadline)
             if pending < 0 and reply[1:] == [0] and not missing_ok:
                 raise MissingRequest(f"the request {request.id!r} expired or was lost before it was complete")
             if pending <= 0:

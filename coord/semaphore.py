@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from coord.claims import Grant
 from coord.extend import Call, Calls, Family, Keyspace, M, ReplyError, Runs, as_count, load, op, reads
+from coord.leases import Grant
 from coord.lualib import answer_once, later, now_ms, outlive, whole
 
 __all__ = ["PermitHolder", "Semaphore", "take"]

@@ -26,6 +26,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 import coord
+from coord.clock import SystemClock
 from coord.family import Family
 from coord.leases import AsyncHolding
 from coord.memory import AsyncMemory, Keyspace, Memory
@@ -309,6 +310,17 @@ class Awaited:
         return lambda *args, **kwargs: self._blocking(self._inside(lambda: found(*args, **kwargs)))
 
 
+class HolderClock(SystemClock):
+    """The clock of a holder at a backend: time that passes for the keys passes for its leases too."""
+
+    def __init__(self, keys: Clock) -> None:
+        self._keys = keys
+
+    def monotonic(self) -> float:  # type: ignore[override]  # a method here
+        """Return the seconds of both clocks together."""
+        return self._keys.now_us / 1e6 + SystemClock.monotonic()
+
+
 @dataclass
 class Backend:
     """One line of the table, for one test."""
@@ -339,7 +351,11 @@ class Backend:
             async def connected() -> Any:
                 return await made
 
-            made = Awaited(self.loop.run_until_complete(connected()), self.loop)
+            inner = self.loop.run_until_complete(connected())
+            inner.clock = HolderClock(self.clock)
+            made = Awaited(inner, self.loop)
+        else:
+            made.clock = HolderClock(self.clock)
         self._open.append(made)
         return made
 

@@ -17,7 +17,6 @@ from distribution import pytest_collection_modifyitems, pytest_xdist_make_schedu
 from live import SOON, comes_to_be
 from reporting import pytest_sessionfinish, pytest_terminal_summary, pytest_testnodedown, say
 
-import coord
 from coord.testing import leaks
 from coord.testing.clock import why_not
 from coord.testing.leaks import open_sockets
@@ -108,8 +107,6 @@ def c(backend: Backend) -> Any:
 def _backend(request: pytest.FixtureRequest, places: Places, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend]:
     line: Line = request.param
     place = places.at(line.engine)
-    # A lease counts its time on its holder's clock; here it is the clock of the keys.
-    monkeypatch.setattr(f"{coord.Lease.__module__}.monotonic", lambda: places.clock.now_us / 1e6)
     if isinstance(place, FakePlace):
         for module, clock in place.clocks.items():
             monkeypatch.setattr(module, clock)

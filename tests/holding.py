@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import coord
-from coord import leases
+from coord.leases import held_of, keeping
 from coord.plan import Sleep
 
 JOB = "coord:claim:{job}"
@@ -32,19 +32,20 @@ def renew_every(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
         # What nobody renews is followed to its end, in one pause that may not be late at all.
         return Sleep(min(pause, seconds) if late else pause, late)
 
-    monkeypatch.setattr(leases, "Sleep", shorter)
+    monkeypatch.setattr(keeping, "Sleep", shorter)
 
 
 def count_renewals(lease: Any, times: int) -> threading.Event:
     """Return an event that is set when a lease has been renewed so many times from now on."""
-    done, count, end_renewal = threading.Event(), iter(range(1, times)), lease._end_renewal
+    held = held_of(lease)
+    done, count, end_renewal = threading.Event(), iter(range(1, times)), held.end_renewal
 
     def counted(sent: Any, *, renewed: bool) -> None:
         end_renewal(sent, renewed=renewed)
         if renewed and next(count, None) is None:
             done.set()
 
-    lease._end_renewal = counted
+    held.end_renewal = counted  # type: ignore[method-assign]
     return done
 
 

@@ -286,7 +286,7 @@ def meets(script: Script, shape: str) -> bool:
 # --- sides ---------------------------------------------------------------------------------------
 
 
-def words(*, spublish: bool) -> dict[str, tuple[str | int, ...]]:
+def words(*, spublish: bool) -> dict[str, tuple[Any, ...]]:
     """What the types in the headers do not say.
 
     A barrier has parties, a semaphore a small limit; stages and roots travel encoded, without control characters;

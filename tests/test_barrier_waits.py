@@ -33,7 +33,7 @@ def test_waiting_for_what_has_ended_returns_at_once(c: Any) -> None:
 
 def test_a_wait_that_is_over_says_so(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """``WaitTimeout`` names the barrier and how many are missing; nobody waits on."""
-    monkeypatch.setattr("coord.plan._LAST_LOOK", SOON)
+    monkeypatch.setattr("coord.waiting.LAST_LOOK", SOON)
     with live.connect() as c:
         c.barrier("b").open(parties=3)
         with pytest.raises(coord.WaitTimeout, match=r"'b' lacks 3 after 0\.1 s"):
@@ -45,7 +45,7 @@ def test_a_wait_that_is_over_says_so(live: Live, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("end", ["complete", "aborted", "expired"])
 def test_all_who_wait_are_woken(live: Live, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever way it ends, every waiter in every world is told, without looking in between."""
-    monkeypatch.setattr("coord.leases._LOOK_AGAIN", 3600.0)
+    monkeypatch.setattr("coord.waiting.LOOK_AGAIN", 3600.0)
 
     async def main() -> None:
         async with live.connect_async() as ac:
@@ -80,7 +80,7 @@ def test_who_waits_goes_on_with_a_new_attempt(live: Live) -> None:
 
 def test_who_waits_is_told_that_the_barrier_is_gone(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """A barrier that is lost is missing; the next look finds out."""
-    monkeypatch.setattr("coord.leases._LOOK_AGAIN", 0.1)
+    monkeypatch.setattr("coord.waiting.LOOK_AGAIN", 0.1)
     with live.connect() as c:
         c.barrier("b").open(parties=1)
         waiter = Thread(lambda: c.barrier("b").wait(SOON))

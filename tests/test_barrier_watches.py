@@ -333,7 +333,7 @@ def test_a_watched_barrier_that_is_gone_is_logged(
     live: Live, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The watch ends, and a line says which barrier was missing."""
-    monkeypatch.setattr("coord.leases._LOOK_AGAIN", 0.1)
+    monkeypatch.setattr("coord.waiting.LOOK_AGAIN", 0.1)
     with live.connect() as c, caplog.at_level(logging.WARNING, "coord"):
         c.barrier("b").open(parties=1)
         watch = c.barrier("b").watch(print)

@@ -210,7 +210,7 @@ def test_renewing_keeps_the_fence(c: Any) -> None:
 
 def test_a_repeated_claim_is_answered_alike(c: Any) -> None:
     """The same attempt sent twice, after a lost reply, is granted once, with one fence."""
-    attempt = claims.take(c.calls, "job", "anna", "attempt-1", 30_000)
+    attempt = claims.Claimable(c.calls, "job").ask("anna", "attempt-1", 30_000)
     first, second = c.run(attempt), c.run(attempt)
     assert first.granted
     assert second.granted
@@ -219,8 +219,8 @@ def test_a_repeated_claim_is_answered_alike(c: Any) -> None:
 
 def test_a_late_claim_after_its_release_is_refused(c: Any) -> None:
     """A claim that arrives after it was given up, and released, leaves nothing held."""
-    c.run(claims.release(c.calls, "job", "attempt-1"))
-    late = c.run(claims.take(c.calls, "job", "anna", "attempt-1", 30_000))
+    c.run(claims.Claimable(c.calls, "job").release("attempt-1"))
+    late = c.run(claims.Claimable(c.calls, "job").ask("anna", "attempt-1", 30_000))
     assert not late.granted
     assert c.holder("job") is None
     assert c.claim("job", owner="bert") is not None
@@ -228,8 +228,8 @@ def test_a_late_claim_after_its_release_is_refused(c: Any) -> None:
 
 def test_a_repeated_release_is_answered_alike(c: Any) -> None:
     """A release sent twice says both times what it did the first time, and frees nobody else's claim."""
-    granted = c.run(claims.take(c.calls, "job", "anna", "attempt-1", 30_000))
-    release = claims.release(c.calls, "job", granted.nonce)
+    granted = c.run(claims.Claimable(c.calls, "job").ask("anna", "attempt-1", 30_000))
+    release = claims.Claimable(c.calls, "job").release(granted.nonce)
     assert c.run(release) is True
     other = c.claim("job", owner="bert")
     assert c.run(release) is True

@@ -16,7 +16,7 @@ from holding import JOB, LATE, TTL, count_renewals
 from live import SOON, Live, Thread, run, until, until_async, waiters
 
 import coord
-from coord import leases
+from coord import waiting
 
 pytest_plugins = ("live_fixtures", "hold_fixtures")
 
@@ -24,7 +24,7 @@ pytest_plugins = ("live_fixtures", "hold_fixtures")
 @pytest.fixture
 def last_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last look of a wait may take long: that it is answered is what the test is about."""
-    monkeypatch.setattr("coord.plan._LAST_LOOK", LATE)
+    monkeypatch.setattr("coord.waiting.LAST_LOOK", LATE)
 
 
 # --- getting and leaving --------------------------------------------------------------------------
@@ -211,8 +211,8 @@ def test_who_gives_up_waiting_is_passed_over(live: Live) -> None:
 
 def test_a_waiter_takes_over_when_the_holder_dies(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """A claim that ends by itself publishes nothing; who waits knows when it ends."""
-    monkeypatch.setattr(leases, "_LOOK_AGAIN", 3600.0)
-    monkeypatch.setattr(leases, "_LOOK_AGAIN_UNHEARD", 3600.0)
+    monkeypatch.setattr(waiting, "LOOK_AGAIN", 3600.0)
+    monkeypatch.setattr(waiting, "LOOK_AGAIN_UNHEARD", 3600.0)
     with live.connect() as c:
         dead = c.claim("job", ttl=0.4)
         started = monotonic()

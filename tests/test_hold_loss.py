@@ -17,6 +17,7 @@ from holding import JOB, LATE, TTL, UNHURRIED, count_renewals, told_of_the_loss
 from live import SOON, Live, run, until, until_async
 
 import coord
+from coord.leases import held_of
 from coord.testing.servers import Engine, Server
 
 pytest_plugins = ("live_fixtures", "hold_fixtures")
@@ -93,9 +94,9 @@ def test_a_silent_server_is_a_loss_when_the_ttl_has_passed(engine: Engine, how: 
 
 def assert_lost_in_time(lease: Any, granted: float, silent: float) -> None:
     """Fail unless the loss is told now, at the end of the lease by its holder's clock: as it was renewed last."""
-    ttl = lease._ttl_ms / 1000
-    assert granted + 0.9 * ttl < lease._deadline <= silent + ttl
-    assert lease._deadline <= monotonic() < lease._deadline + LATE
+    ttl = held_of(lease).ttl_ms / 1000
+    assert granted + 0.9 * ttl < held_of(lease).deadline <= silent + ttl
+    assert held_of(lease).deadline <= monotonic() < held_of(lease).deadline + LATE
 
 
 @pytest.mark.slow
@@ -220,7 +221,7 @@ def test_a_renewal_that_cannot_be_made_at_all_is_logged(live: Live, caplog: pyte
 def test_a_lease_that_nobody_renews_any_more_is_lost_in_time(live: Live, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever ended its renewals: the loss is told at its deadline, also to who does nothing but wait for it."""
     with live.connect() as c, told_of_the_loss(), c.hold("job", ttl=0.5) as lease, failing_in_the_background(c):
-        assert lease._lost.event(threading.Event).wait(SOON)
+        assert held_of(lease).lost.event(threading.Event).wait(SOON)
     assert_logged_once(caplog)
 
 

@@ -15,7 +15,8 @@ from holding import TTL, count_renewals, renew_every, told_of_the_loss
 from live import SOON, Live, run, until, until_async
 
 import coord
-from coord.leases import _renewing, keep_renewed
+from coord.leases import held_of
+from coord.leases.keeping import keep_renewed, renewing
 from coord.plan import Sleep, WithTimeout
 from coord.testing.servers import Engine, Server
 
@@ -43,12 +44,12 @@ def drive(plan: Generator[Any, Any, None], backend: Backend, c: Any, steps: int)
 def test_renewal_keeps_a_lease_over_many_ttls(backend: Backend, c: Any) -> None:
     """At a third of its TTL the lease is renewed, again and again, and stays the same one."""
     with c.hold("job", ttl=30, renew=False) as lease:
-        held = getattr(lease, "inner", lease)
+        held = held_of(getattr(lease, "inner", lease))
         plan = keep_renewed(held, lambda: held)
         assert drive(plan, backend, c, steps=40) > 6 * 30
         plan.close()
         assert c.holder("job").fence == lease.fence
-        assert not held._is_lost
+        assert not held.is_lost
 
 
 def test_without_renewal_the_block_may_outlast_its_lease(backend: Backend, c: Any) -> None:
@@ -101,8 +102,8 @@ def test_leases_that_were_let_go_leave_nothing_with_the_keeper(live: Live) -> No
     with live.connect() as c, c.hold("first", ttl=86_400):
         for _ in range(300):
             with c.hold("job", ttl=86_400) as lease:
-                until(lambda lease=lease: lease._job in _parked(lease._job.worker), "the pause")
-        worker = lease._job.worker
+                until(lambda lease=lease: held_of(lease).job in _parked(held_of(lease).job.worker), "the pause")
+        worker = held_of(lease).job.worker
         assert len(worker._parked) < 200
         assert len(worker._limits) < 200
 
@@ -175,7 +176,7 @@ class Sent:
     """A renewal, followed by hand: sent when it is made, taken by the server and answered when the test says so."""
 
     def __init__(self, lease: Any, ttl: float) -> None:
-        self._plan = _renewing(lease, ttl)
+        self._plan = renewing(held_of(lease), ttl)
         self._call = next(self._plan)
         self._answer: Any = None
 
@@ -199,7 +200,7 @@ def test_of_renewals_that_cross_the_shortest_counts(
 ) -> None:
     """Two are on their way, and the holder cannot know which the server takes last: it never believes too much."""
     lease = c.claim("job", ttl=2)
-    held = getattr(lease, "inner", lease)
+    held = held_of(getattr(lease, "inner", lease))
     sent = {"long": Sent(held, 300), "short": Sent(held, 2)}
     for each in sorted(sent, key=lambda name: name != first_taken):
         sent[each].taken(c)
@@ -214,7 +215,7 @@ def test_of_renewals_that_cross_the_shortest_counts(
 def test_a_shorter_renewal_counts_as_soon_as_it_is_sent(backend: Backend, c: Any) -> None:
     """The server may take it at once and answer late: the holder counts on no more from then on."""
     lease = c.claim("job", ttl=300)
-    held = getattr(lease, "inner", lease)
+    held = held_of(getattr(lease, "inner", lease))
     sent = Sent(held, 2)
     assert lease.expires_in <= 2
     sent.taken(c)
@@ -226,7 +227,7 @@ def test_a_shorter_renewal_counts_as_soon_as_it_is_sent(backend: Backend, c: Any
 def test_a_renewal_that_failed_may_come_after_the_next(c: Any) -> None:
     """Its reply was lost, not it: it is counted until a renewal that was sent later has been answered."""
     lease = c.claim("job", ttl=2)
-    held = getattr(lease, "inner", lease)
+    held = held_of(getattr(lease, "inner", lease))
     late = Sent(held, 2)
     late.failed()
     assert lease.renew(ttl=300) is True
@@ -270,9 +271,10 @@ def test_a_claim_is_renewed_until_it_is_released(live: Live) -> None:
     """``claim(renew=True)`` needs no block: the lease is renewed in the background."""
     with live.connect() as c:
         lease = c.claim("job", ttl=60, renew=True)
+        assert lease is not None
         for _ in range(2):
-            ends = lease._deadline
-            until(lambda ends=ends: lease._deadline > ends, "a renewal")
+            ends = held_of(lease).deadline
+            until(lambda ends=ends: held_of(lease).deadline > ends, "a renewal")
         assert lease.release() is True
         assert c.holder("job") is None
 

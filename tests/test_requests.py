@@ -320,7 +320,7 @@ def test_waiting_for_what_is_done_returns_at_once(r: Any) -> None:
 
 def test_a_wait_that_is_over_says_so(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """``WaitTimeout`` names the request and how much is pending; nobody waits on."""
-    monkeypatch.setattr("coord.plan._LAST_LOOK", SOON)
+    monkeypatch.setattr("coord.waiting.LAST_LOOK", SOON)
     with live.connect() as c:
         c.request("r").register()
         c.request("r").add("s", "x")
@@ -332,7 +332,7 @@ def test_a_wait_that_is_over_says_so(live: Live, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("end", ["done", "failed", "cleaned up"])
 def test_all_who_wait_are_woken(live: Live, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the last piece that is done, or fails, or by the cleanup; without looking in between."""
-    monkeypatch.setattr("coord.leases._LOOK_AGAIN", 3600.0)
+    monkeypatch.setattr("coord.waiting.LOOK_AGAIN", 3600.0)
 
     async def main() -> None:
         async with live.connect_async() as ac:
@@ -414,7 +414,7 @@ def test_who_waits_sees_the_work_of_other_processes(live_server: Live) -> None:
 
 def test_who_waits_for_a_request_that_expires_is_let_go(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that expires, or is lost, is not finished: its waiters learn that."""
-    monkeypatch.setattr("coord.leases._LOOK_AGAIN", 0.1)
+    monkeypatch.setattr("coord.waiting.LOOK_AGAIN", 0.1)
     with live.connect() as c:
         c.request("r").register()
         c.request("r").add("s", "x")

@@ -14,7 +14,7 @@ import pytest
 from live import SOON, Live, Thread, until, waiters
 
 import coord
-from coord import leases
+from coord import waiting
 from coord.loops import BACKGROUND
 from coord.notifier import Notifier
 from coord.options import Options
@@ -115,7 +115,7 @@ def test_a_server_that_restarts_is_subscribed_to_anew(engine: Engine) -> None:
 
 def test_notices_that_are_lost_are_made_up_for(live_server: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any notice a waiter still comes to its name, its barrier and its request: it looks by itself."""
-    monkeypatch.setattr(leases, "_LOOK_AGAIN", 0.2)
+    monkeypatch.setattr(waiting, "LOOK_AGAIN", 0.2)
     monkeypatch.setattr(Subscriber, "notify", lambda self, channel: None)
     with live_server.connect() as c:
         lease = c.claim("job", ttl=3600)

@@ -130,8 +130,8 @@ def once(to: Clients) -> dict[str, Operation]:
 
 def claim(to: Clients) -> dict[str, Operation]:
     """A lock, taken and released."""
-    take = claims.take(to.coord.calls, NAME, "owner", "nonce", 30_000)
-    leave = claims.release(to.coord.calls, NAME, "nonce")
+    take = claims.Claimable(to.coord.calls, NAME).ask("owner", "nonce", 30_000)
+    leave = claims.Claimable(to.coord.calls, NAME).release("nonce")
 
     def by_coord(i: int) -> None:
         lease = to.coord.claim(f"{i}", ttl=30)

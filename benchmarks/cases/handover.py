@@ -81,17 +81,17 @@ def _bare(url: str, c: coord.Coordinator) -> Lock:
     @contextmanager
     def lock(name: str) -> Iterator[None]:
         nonce = f"bare-{next(tries)}"
-        take = claims.take(c.calls, name, nonce, nonce, 30_000)
+        take = claims.Claimable(c.calls, name).ask(nonce, nonce, 30_000)
         with closing(floor.BareSocket(address)) as bare, closing(floor.BareSocket(address)) as notified:
             notified.ask("SUBSCRIBE", take.keys[0])
             while not send(bare, take)[0]:
                 notified.receive()
             yield
-            send(bare, claims.release(c.calls, name, nonce))
+            send(bare, claims.Claimable(c.calls, name).release(nonce))
 
     # Running each script once loads it.
-    c.run(claims.take(c.calls, "load", "", "load", 1))
-    c.run(claims.release(c.calls, "load", "load"))
+    c.run(claims.Claimable(c.calls, "load").ask("", "load", 1))
+    c.run(claims.Claimable(c.calls, "load").release("load"))
     return lock
 
 

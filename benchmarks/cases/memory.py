@@ -137,9 +137,9 @@ def _barrier_keys(at: Any) -> tuple[str, str]:
 SCRIPTS: dict[str, Anywhere] = {
     "once": lambda at, i: at.once(f"{i}"),
     "forget": lambda at, i: at.forget(f"{i}"),
-    "claim": lambda at, i: claims.take(at, f"{i}", "owner", f"nonce-{i}", 30_000),
-    "renew": lambda at, _: claims.renew(at, "job", "nonce", 30_000),
-    "release": lambda at, i: claims.release(at, "job", f"nonce-{i}"),
+    "claim": lambda at, i: claims.Claimable(at, f"{i}").ask("owner", f"nonce-{i}", 30_000),
+    "renew": lambda at, _: claims.Claimable(at, "job").renew("nonce", 30_000),
+    "release": lambda at, i: claims.Claimable(at, "job").release(f"nonce-{i}"),
     "holder": lambda at, _: at.holder("job"),
     "bump": lambda at, _: at.bump("index"),
     "bump_if_current": lambda at, _: at.bump_if_current("index", 1),

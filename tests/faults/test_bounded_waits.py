@@ -179,7 +179,7 @@ def test_a_moment_of_silence_is_no_reason_to_leave(line: LossyProxy, monkeypatch
 
 def test_a_short_wait_still_finds_a_free_name(mortal: Server, world: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """However short it is, a call that it makes is given a moment to be answered."""
-    monkeypatch.setattr("coord.plan._LAST_LOOK", LATE)
+    monkeypatch.setattr("coord.waiting.LAST_LOOK", LATE)
     c = world.dial(mortal.url, **PATIENT)
     for number in range(20):
         with c.hold(f"free-{number}", wait=0.001):

@@ -17,6 +17,7 @@ from reporting import say
 from storm import judged, storm
 
 import coord
+from coord.leases import held_of
 from coord.testing.servers import Server
 
 STEADY = {**QUICK, "patience": 20.0, "remember": 60.0}
@@ -112,13 +113,13 @@ def test_a_lease_lives_through_a_bad_quarter_of_its_time(any_server: Server) -> 
     """The server is frozen for less than the lease: renewal succeeds in time, and the holder notices nothing."""
     settings = {"timeout": 0.2, "patience": 8, "remember": 30}
     with dialled(coord.connect, any_server.url, **settings) as c, c.hold("x", ttl=8) as lease:
-        first = lease._deadline
+        first = held_of(lease).deadline
         any_server.signal(signal.SIGSTOP)
         time.sleep(3.0)
         any_server.signal(signal.SIGCONT)
-        until(lambda: lease._deadline > first, "the renewal that is late")
-        second = lease._deadline
-        until(lambda: lease._deadline > second, "the renewal after it")
+        until(lambda: held_of(lease).deadline > first, "the renewal that is late")
+        second = held_of(lease).deadline
+        until(lambda: held_of(lease).deadline > second, "the renewal after it")
         assert not lease.lost.is_set()
         lease.ensure_held()
 
@@ -134,8 +135,8 @@ def test_a_stranger_at_the_key_of_a_lease_does_not_end_the_renewal_of_others(any
             look.delete("coord:claim:{list}")
             look.rpush("coord:claim:{list}", "what is this")
             assert lease.lost.wait(SOON), "the holder is told"
-            before = kept._deadline
-            until(lambda: kept._deadline > before, "another renewal")
+            before = held_of(kept).deadline
+            until(lambda: held_of(kept).deadline > before, "another renewal")
             assert not kept.lost.is_set()
             look.delete("coord:claim:{list}")
             held.__exit__(KeyError, KeyError(), None)

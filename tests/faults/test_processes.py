@@ -20,6 +20,7 @@ from machines import QUICK, complaints
 from storm import judged, storm
 
 import coord
+from coord.leases import held_of
 from coord.testing.proxy import LossyProxy
 from coord.testing.servers import Server
 
@@ -39,8 +40,8 @@ def test_parent_and_children_use_one_coordinator(one_server: Server, line: Lossy
             add_up()
             assert c.claim("held by the parent") is None
             with c.hold("by a child", ttl=3, wait=SOON) as mine:
-                first = mine._deadline
-                until(lambda: mine._deadline > first, "the renewal")
+                first = held_of(mine).deadline
+                until(lambda: held_of(mine).deadline > first, "the renewal")
                 assert not mine.lost.is_set()
             c.close()
 

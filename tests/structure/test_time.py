@@ -13,13 +13,10 @@ READS = {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_c
 MAY = ("coord.clock",)
 
 ALLOWED = {
-    "coord.barriers",
     "coord.cli.doctor.line",
-    "coord.leases",
     "coord.memory.keyspace",
     "coord.plan",
     "coord.redis.subscriber",
-    "coord.requests",
     "coord.testing.leaks",
     "coord.testing.linearizable",
     "coord.testing.servers",

@@ -1,0 +1,32 @@
+"""Leases: something that one holder has for a while, renews, releases, waits for, and learns when it is lost.
+
+A family describes what it leases as a ``Leasable``; claims, permits, reservations and memberships are leased by the
+same code. ``acquiring`` asks and waits, ``held`` counts the time, ``keeping`` renews and releases.
+"""
+
+from coord.leases.acquiring import Answer, acquiring, answering, claiming
+from coord.leases.awaited import AsyncHolding, AsyncLease
+from coord.leases.blocking import Holding, Lease
+from coord.leases.held import Held
+from coord.leases.leasable import Attempt, Grant, Granted, Grants, Leasable, LeaseRequest
+from coord.leases.lease import BaseLease, held_of
+
+__all__ = [
+    "Answer",
+    "AsyncHolding",
+    "AsyncLease",
+    "Attempt",
+    "BaseLease",
+    "Grant",
+    "Granted",
+    "Grants",
+    "Held",
+    "Holding",
+    "Leasable",
+    "Lease",
+    "LeaseRequest",
+    "acquiring",
+    "answering",
+    "claiming",
+    "held_of",
+]

@@ -1,0 +1,159 @@
+"""Plans that ask for a lease: once, or waiting in turn. Cut short, they leave nothing held."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from coord.errors import CoordError, OutcomeUnknown, WaitTimeout
+from coord.ids import nonce
+from coord.leases.held import Held
+from coord.leases.keeping import compensation
+from coord.leases.leasable import Attempt, Granted, Grants, LeaseRequest
+from coord.leases.lease import BaseLease, renew_until_collected
+from coord.plan import Event, Plan, Wait, ask, compensating, subscribe
+from coord.waiting import Deadline, ask_by, in_time, look_again_in
+
+__all__ = ["Answer", "acquiring", "answering", "claiming"]
+
+T = TypeVar("T")
+G = TypeVar("G", bound=Granted)
+L = TypeVar("L", bound=BaseLease)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[G, L]):
+    """What a request for a lease was answered; ``lease`` is None unless it was granted."""
+
+    grant: G
+    lease: L | None
+
+
+def claiming(ops: Grants, lease: Callable[[Held], L], request: LeaseRequest[Any], *, renew: bool) -> Plan[L | None]:
+    """Ask once; return the lease, or None when it is taken. With ``renew`` it is renewed until it is collected."""
+    attempt = Attempt()
+    found = yield from _or_compensate(ops, _asking(ops, lease, request, attempt, request.owner()), request, attempt)
+    if found.lease is not None and renew:
+        renew_until_collected(found.lease)
+    return found.lease
+
+
+def acquiring(ops: Grants, lease: Callable[[Held], L], request: LeaseRequest[Any], attempt: Attempt) -> Plan[L]:
+    """Return the lease, waiting for it in turn with the other waiters of this process; ``WaitTimeout`` without it."""
+    found = yield from answering(ops, lease, request, attempt)
+    if found is None or found.lease is None:
+        raise WaitTimeout(f"{request.what.name!r} was not free within {request.wait} s")
+    return found.lease
+
+
+def answering(
+    ops: Grants,
+    lease: Callable[[Held], L],
+    request: LeaseRequest[G],
+    attempt: Attempt,
+    is_final: Callable[[G], bool] = lambda grant: grant.granted,
+) -> Plan[Answer[G, L] | None]:
+    """Ask, waiting in turn, until it is granted or ``is_final`` accepts a refusal; None when time is over."""
+    deadline = Deadline(ops.clock, request.wait_s)
+    owner = request.owner()
+    asking = (
+        _asking(ops, lease, request, attempt, owner)
+        if request.wait_s == 0
+        else _in_turn(ops, lease, request, attempt, owner, deadline, is_final)
+    )
+    undone = _or_compensate(ops, asking, request, attempt)
+    unknown = f"whether {request.what.name!r} is free was not told within {request.wait} s"
+    return (yield from in_time(undone, deadline, unknown))
+
+
+def _asking(
+    ops: Grants, lease: Callable[[Held], L], request: LeaseRequest[G], attempt: Attempt, owner: str
+) -> Plan[Answer[G, L]]:
+    started = ops.clock.monotonic()
+    attempt.asked = True
+    grant = yield from ask(request.what.ask(owner, attempt.nonce, request.ttl_ms))
+    held = yield from _granted(ops, request, attempt, owner, grant, started)
+    return Answer(grant, None if held is None else lease(held))
+
+
+def _granted(
+    ops: Grants, request: LeaseRequest[G], attempt: Attempt, owner: str, grant: G, started: float
+) -> Plan[Held | None]:
+    """Return the lease of a grant; one that was over when its grant arrived is given back."""
+    if not grant.granted:
+        return None
+    held = Held(ops, request.what, owner, grant, request.ttl_ms, started)
+    if not held.is_lost:
+        return held
+    yield compensation(request.what, held.nonce, request.ttl_ms)
+    attempt.nonce = nonce()
+    return None
+
+
+def _in_turn(
+    ops: Grants,
+    lease: Callable[[Held], L],
+    request: LeaseRequest[G],
+    attempt: Attempt,
+    owner: str,
+    deadline: Deadline,
+    is_final: Callable[[G], bool],
+) -> Plan[Answer[G, L] | None]:
+    """Ask at once, unless others of this process wait already; then wait, and ask when it is this waiter's turn."""
+    what = request.what
+    event = yield from subscribe(what.channel, in_turn="behind")
+    looks = not event.waiter.queued
+    try:
+        while True:
+            is_over = deadline.has_passed
+            taken_for = 0.0
+            if looks:
+                started = ops.clock.monotonic()
+                attempt.asked = True
+                grant = yield from ask_by(what.ask(owner, attempt.nonce, request.ttl_ms), deadline)
+                if grant.granted:
+                    held = yield from _granted(ops, request, attempt, owner, grant, started)
+                    if held is not None:
+                        return Answer(grant, lease(held))
+                    continue
+                if is_final(grant):
+                    return Answer(grant, None)
+                taken_for = grant.left
+            if not event.waiter.queued:
+                event = yield from subscribe(what.channel, in_turn=True)
+            if is_over:
+                return None
+            rung = yield Wait(event, _until_next_look(event, taken_for, deadline.left))
+            looks = rung or event.waiter.is_first
+    finally:
+        event.leave()
+
+
+def _until_next_look(event: Event, taken_for: float, left: float | None) -> float | None:
+    """Return the seconds until a waiter looks without being woken; None: it is not its turn, and it has time."""
+    if not event.waiter.is_first:
+        return left
+    soon = look_again_in(event)
+    # A permanent claim has no end to wait for.
+    if taken_for >= 0:
+        soon = min(taken_for + 0.001, soon)
+    return soon if left is None else min(soon, left)
+
+
+def _or_compensate(ops: Grants, plan: Plan[T], request: LeaseRequest[Any], attempt: Attempt) -> Plan[T]:
+    """Follow a plan that may win a lease; when it is cut short, release the lease that it may have won."""
+    try:
+        return (yield from plan)
+    except GeneratorExit:
+        # The plan was dropped between two steps.
+        if attempt.asked:
+            with contextlib.suppress(RuntimeError):
+                ops.keep(compensating(compensation(request.what, attempt.nonce, request.ttl_ms)))
+        raise
+    except BaseException as error:
+        # Any exception may come between command and reply: Ctrl-C, a cancellation, a job library's time limit.
+        if attempt.asked and (not isinstance(error, CoordError) or isinstance(error, OutcomeUnknown)):
+            yield compensation(request.what, attempt.nonce, request.ttl_ms)
+        raise

@@ -1,0 +1,154 @@
+"""Plans of a holder: renew a lease, once or for as long as it is used, release it, and check it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from coord.errors import CoordError
+from coord.leases.held import Held, until_over
+from coord.leases.leasable import Leasable, loss
+from coord.names import Seconds, milliseconds
+from coord.plan import Compensate, Plan, Sleep, ask, ask_within, report
+
+__all__ = ["compensation", "ensuring", "keep_renewed", "keep_renewing", "leaving", "releasing", "renewing"]
+
+_LONG = 15.0
+"""Seconds that one call may take by default, its repetitions included."""
+
+_COMPENSATE = 30.0
+"""Seconds for which a lease that nobody will hold is released again and again, if its TTL is not over sooner."""
+
+
+def compensation(what: Leasable[Any], nonce: str, ttl_ms: int) -> Compensate:
+    """Return the step that releases, in the background, a lease that an attempt may have."""
+    return Compensate(what.release(nonce), min(ttl_ms / 1000, _COMPENSATE))
+
+
+def renewing(held: Held, ttl: Seconds | None = None) -> Plan[bool]:
+    """Hold the lease for ``ttl`` seconds from now (None: as long as before); False when it is lost or released."""
+    ttl_ms = held.ttl_ms if ttl is None else milliseconds(ttl)
+    if held.released or held.lost.is_set():
+        return False
+    renewed = yield from _renewal(held, ttl_ms)
+    if renewed and ttl is not None:
+        # Renewals in the background keep the new TTL.
+        held.ttl_ms = ttl_ms
+    return renewed
+
+
+def _renewal(held: Held, ttl_ms: int, seconds: float | None = None) -> Plan[bool]:
+    """Renew within ``seconds``, and count on the shortest renewal that may run last."""
+    sent = held.begin_renewal(ttl_ms)
+    call = held.what.renew(held.nonce, ttl_ms)
+    try:
+        renewed = yield from (ask(call) if seconds is None else ask_within(call, seconds))
+    except BaseException:
+        # It may have executed, or may still execute.
+        sent.failed = True
+        raise
+    held.end_renewal(sent, renewed=renewed)
+    if held.released or held.lost.is_set():
+        return False
+    if not renewed and not held.is_releasing:
+        # A release in flight explains a refusal; otherwise another holder does.
+        held.mark_lost()
+    return renewed
+
+
+def keep_renewing(held: Held, user: Callable[[], object]) -> None:
+    """Renew the lease in the background until it is over, or ``user``, a weak reference, is dead."""
+    held.start_renewing(partial(keep_renewed, user=user))
+
+
+def keep_renewed(held: Held, user: Callable[[], object]) -> Plan[None]:
+    """Renew the lease until it is over; if that fails for good, still set ``lost`` in time."""
+    renewals = _renew_until_over(held, user)
+    try:
+        yield from renewals
+    except Exception:
+        report(renewals)
+        yield from until_over(held)
+
+
+def _renew_until_over(held: Held, user: Callable[[], object]) -> Plan[None]:
+    """Renew a lease at a third of its TTL until it is over; repeat in time what failed.
+
+    ``user`` returns None once nobody can release the lease any more.
+    """
+    pause = held.third
+    while not held.is_over:
+        left = held.left
+        pause = max(0.0, min(pause, left))
+        yield Sleep(pause, left - pause)
+        if held.is_over:
+            return
+        if user() is None:
+            yield from until_over(held)
+            return
+        started, third = held.now(), held.third
+        try:
+            yield from _renewal(held, held.ttl_ms, max(0.001, min(third, held.left)))
+        except CoordError:
+            # Refusals as well, by a rule or a foreign value at the key: it may be mended before the deadline.
+            pause = third / 4
+        else:
+            pause = started + held.third - held.now()
+
+
+def releasing(held: Held) -> Plan[bool]:
+    """Release the lease and wake one waiter.
+
+    False when it was released before, or was lost by now: then ``lost`` is set. May be repeated after an error.
+    """
+    if held.released:
+        return False
+    undo = compensation(held.what, held.nonce, held.ttl_ms)
+    if held.lost.is_set():
+        if held.unsure:
+            held.unsure = False
+            yield undo
+        return False
+    held.is_releasing = True
+    try:
+        left = held.left
+        # After its deadline the lease is over, whatever the server would answer.
+        release = ask(undo.call) if left > _LONG else ask_within(undo.call, max(0.05, left))
+        released: bool = yield from release
+    except (CoordError, GeneratorExit):
+        raise
+    except BaseException:
+        # Interrupted between command and reply: the release goes on without its caller.
+        held.mark_released()
+        yield undo
+        raise
+    finally:
+        held.is_releasing = False
+    if released:
+        held.mark_released()
+    else:
+        held.mark_lost()
+    return released
+
+
+def leaving(held: Held, error: BaseException | None) -> Plan[None]:
+    """Release the lease at the end of its block; raise ``LeaseLost`` if it was lost and the block raised nothing."""
+    held.stop_renewing()
+    try:
+        yield from releasing(held)
+    except CoordError:
+        # The error of the block says more; the lease ends by its TTL.
+        if error is None:
+            raise
+    if error is None and held.lost.is_set():
+        raise loss(held.what, held.fence, released=held.released)
+
+
+def ensuring(held: Held) -> Plan[None]:
+    """Ask the server; raise ``LeaseLost``, and set ``lost``, unless the lease is still held."""
+    if not held.released and not held.is_lost:
+        if (yield from ask(held.what.holds(held.nonce, held.fence))):
+            return
+        held.mark_lost()
+    raise loss(held.what, held.fence, released=held.released)
