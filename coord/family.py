@@ -6,19 +6,24 @@ are functions that build a ``Call`` with ``self.ops``, decorated by ``op``. coor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from coord.clock import SYSTEM, Clock
+from coord.errors import ConfigError
 from coord.ids import nonce
 from coord.keys import Keys
 from coord.modes import Build, InMode, M
 from coord.names import Seconds
 from coord.script import Call, Script
 
-__all__ = ["Calls", "Family", "Runs"]
+__all__ = ["Calls", "Family", "Runs", "family_of"]
 
 T = TypeVar("T")
+
+_KIND = re.compile(r"[a-z][a-z0-9_-]*").fullmatch
+_families: dict[str, type[Family[Any]]] = {}
 
 
 class Runs(InMode[M], Keys):
@@ -64,7 +69,26 @@ class Family(InMode[M], Generic[M]):
 
     ``ops`` names keys and makes calls. It is typed for build mode, in which operations are written; in the other modes
     the coordinator itself takes its place.
+
+    ``class Tokens(Family[M], kind="tokens", reader="status")`` has ``coord ls``, ``show`` and ``watch`` read what is
+    at ``coord:tokens:{name}`` with ``Tokens(c, name).status()``. A reader takes no arguments and changes nothing; its
+    result is None where nothing exists, otherwise a dataclass, a named tuple, a mapping, a list or one value.
     """
+
+    kind: ClassVar[str] = ""
+    reader: ClassVar[str] = ""
+
+    def __init_subclass__(cls, *, kind: str = "", reader: str = "", **rest: Any) -> None:
+        super().__init_subclass__(**rest)
+        if not kind and not reader:
+            return
+        if not _KIND(kind) or not callable(getattr(cls, reader, None)):
+            raise ConfigError(
+                f"{cls.__name__} needs a kind of lower-case letters, digits, - and _, and the name of the operation "
+                f"that reads it, not kind={kind!r} and reader={reader!r}"
+            )
+        cls.kind, cls.reader = kind, reader
+        _families[kind] = cls
 
     def __init__(self, c: Runs[M]) -> None:
         self.ops = cast("Calls", c)
@@ -78,3 +102,8 @@ class Family(InMode[M], Generic[M]):
         def follow(self, plan: Any, /) -> Any:
             """Follow a plan with the coordinator: return its result, or in async mode an awaitable of it."""
             return self.ops.follow(plan)
+
+
+def family_of(kind: str) -> type[Family[Any]] | None:
+    """Return the family that declared this kind; None if no imported module has one."""
+    return _families.get(kind)

@@ -8,8 +8,10 @@ from contextlib import closing
 from typing import Any
 
 from coord.cli.arguments import add_prefix, add_url
+from coord.cli.entities.declared import import_families
 from coord.cli.entities.reading import Inventory, Query
 from coord.cli.entities.shown import as_json, full
+from coord.cli.selection import add_families
 from coord.cli.servers import server_url
 from coord.errors import ConfigError
 from coord.names import check_name
@@ -28,6 +30,7 @@ def declare(commands: Any) -> None:
     add_url(parser)
     parser.add_argument("name", metavar="NAME", help="the name as given to coord, or the id of statistics")
     add_prefix(parser)
+    add_families(parser)
     parser.add_argument("--json", action="store_true", help="print a JSON array")
     parser.set_defaults(run=_show)
 
@@ -37,6 +40,7 @@ def _show(args: argparse.Namespace) -> int:
         check_name(args.name, "NAME")
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    import_families(args.families)
     with closing(Inventory(server_url(args.url or args.url_option, args.prefix), args.prefix)) as inventory:
         entities, _ = inventory.find(Query(args.name, exactly=True))
     if args.json:

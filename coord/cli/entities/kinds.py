@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from coord.cli.entities.declared import declared
 from coord.cli.entities.keys import EntityKey
+from coord.cli.entities.kind import Details, Kind
+from coord.family import family_of
 
 if TYPE_CHECKING:
     from coord.barriers import BarrierStatus
     from coord.claims import Holder
-    from coord.coordinator import CallMaker
     from coord.requests import StageStatus
-    from coord.script import Call
 
 __all__ = ["KINDS", "Details", "Kind", "kind_of", "lasting"]
 
-Details = dict[str, Any]
-"""What is shown of an entity, in types of JSON."""
-
 _MOST_VALUES = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """The call that reads an entity, its details (None: it does not exist), and their summary in one line."""
-
-    call: Callable[[CallMaker, EntityKey], Call[Any]] | None
-    details: Callable[[Any], Details | None]
-    summary: Callable[[Details], str]
 
 
 def kind_of(entity: EntityKey, type: str) -> Kind:
     """Return how to read an entity; ``type`` is the Redis type of its key."""
     if entity.kind == "kv" and type in _VALUES:
         return _VALUES[type]
-    return _READERS.get(entity.kind) or Kind(None, lambda _: {"type": type}, lambda details: f"a {details['type']}")
+    if entity.kind in _READERS:
+        return _READERS[entity.kind]
+    if entity.part is None and (family := family_of(entity.kind)) is not None:
+        return declared(family)
+    return Kind(None, lambda _: {"type": type}, lambda details: f"a {details['type']}")
 
 
 def lasting(seconds: float | None) -> str:

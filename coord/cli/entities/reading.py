@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from coord.cli.entities.keys import EntityKey, parse_key
-from coord.cli.entities.kinds import Details, Kind, kind_of
+from coord.cli.entities.kind import Details, Kind
+from coord.cli.entities.kinds import kind_of
 from coord.cli.servers import find_primaries
 from coord.connecting import connect
 from coord.errors import ConfigError, CoordError, ReplyError
