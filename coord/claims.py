@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Claimable", "Holder", "forget", "holder", "once"]
 
+_NO_WINDOW = "COORD_CORRUPT this window was not written by coord"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Holder:
@@ -43,6 +45,9 @@ def once(ops: Calls, name: str, ttl: Seconds = 45, owner: str | None = None) -> 
     """
     once, nonce, ttl_ms = ops.key("once", name), ops.nonce(), milliseconds(ttl)
     owner = "" if owner is None else check_name(owner, "owner")
+    if ops.sends_once:
+        # Nothing is remembered for copies of the call.
+        return ops.call(ONCE, (once, once + ":answered:"), (owner, nonce, ttl_ms, 0, 0, "0"), bool)
     # Repetitions of a call arrive within half of ``remember_ms``: a longer window is still there to answer them.
     keep_ms = ops.remember_ms if 2 * ttl_ms < ops.remember_ms else 0
     argv = (owner, nonce, ttl_ms, keep_ms, ops.tombstone_ms, "0")
@@ -151,14 +156,17 @@ def _once(
 ) -> int:
     held = space.get(once)
     if held is not None:
-        first, attempt = _window(held)
+        first, separator, attempt = held.rpartition("|")
+        if not separator:
+            raise ReplyError(_NO_WINDOW)
         if attempt == nonce or (owner and first == owner):
             answer_once(space, answered, repeated, tombstone_ms, "1")
             return 1
-    if held is None or repeated == "1":
-        before = space.get(answered)
-        if before is not None:
-            return int(before == "1")
+        if repeated == "0":
+            return 0
+    before = space.get(answered)
+    if before is not None:
+        return int(before == "1")
     if held is not None:
         answer_once(space, answered, repeated, tombstone_ms, "0")
         return 0
@@ -169,21 +177,15 @@ def _once(
     return 1
 
 
-def _window(held: str) -> tuple[str, str]:
-    """Return owner and nonce of the first call of a window."""
-    owner, separator, nonce = held.rpartition("|")
-    if not separator:
-        raise ReplyError("COORD_CORRUPT this window was not written by coord")
-    return owner, nonce
-
-
 def _forget(space: Keyspace, once: str, op: str, owner: str, sequence: int, remember_ms: int, repeated: str) -> int:
     before = recall(space, op, sequence, remember_ms)
     if before is not None:
         return int(before == "1")
     held = space.get(once)
-    first = None if held is None else _window(held)[0]
-    if first is None or (owner and first != owner):
+    first, separator, _ = (held or "").rpartition("|")
+    if held is not None and not separator:
+        raise ReplyError(_NO_WINDOW)
+    if held is None or (owner and first != owner):
         refuse(space, op, sequence, remember_ms, repeated, "0")
         return 0
     space.delete(once)

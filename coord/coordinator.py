@@ -212,6 +212,7 @@ class _Running(Operations[M]):
         self._calls = CallMaker(prefix, ttl)
         self._calls.remember_ms = self.remember_ms = runner.remember_ms
         self.has_slots = getattr(runner, "has_slots", False)
+        self._calls.sends_once = self.sends_once = getattr(runner, "sends_once", False)
         self._calls.publish = self.publish = runner.publish
         self._calls.clock = self.clock = getattr(runner, "clock", SYSTEM)
         self._calls.nonce = self.nonce = getattr(runner, "nonce", self.nonce)

@@ -21,12 +21,14 @@ class Keys:
 
     Every key starts with ``prefix``. ``ttl`` is the lifetime in seconds of entities without one of their own; None:
     they never expire. ``remember_ms`` is how long a server remembers the operation id that coord gives to a call whose
-    reply may be lost; 0: it gives none. ``has_slots``: the connection fills in that id.
+    reply may be lost; 0: it gives none. ``has_slots``: the connection fills in that id. ``sends_once``: a call is never
+    sent again, as on ``memory://``, so no copy of it can be late.
     """
 
     nonce: Callable[[], str]
     remember_ms = 0
     has_slots = False
+    sends_once = False
     tombstone_ms = 60_000
     """How long a released claim's nonce stays refused: far longer than any repetition of a call."""
 

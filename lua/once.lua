@@ -33,13 +33,14 @@ if held then
     answer_once(answered, repeated, tombstone_ms, "1")
     return 1
   end
-end
-if not held or repeated == "1" then
-  -- Of a call whose own window is over, or of one that is late.
-  local before = redis.call("GET", answered)
-  if before then
-    return before == "1" and 1 or 0
+  if repeated == "0" then
+    return 0
   end
+end
+-- The answer to a call whose own window is over, or to a late copy.
+local before = redis.call("GET", answered)
+if before then
+  return before == "1" and 1 or 0
 end
 if held then
   answer_once(answered, repeated, tombstone_ms, "0")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from live import SOON, Thread
 
 import coord
 from coord.errors import ReplyError
@@ -86,6 +88,45 @@ def test_a_look_at_the_keys_from_inside_a_call_is_refused() -> None:
         with pytest.raises(coord.Unavailable):
             space.call(Twin(look))
     assert space.dump().keys() == {"first"}
+
+
+def test_a_thread_that_is_interrupted_while_it_waits_for_the_keyspace_has_not_got_it() -> None:
+    """Ctrl-C arrives unchanged, nothing happened, and afterwards every thread gets its turn."""
+    inside, free, interrupted = threading.Event(), threading.Event(), threading.Event()
+    main = threading.get_ident()
+
+    def stay(space: Keyspace) -> bool:
+        inside.set()
+        return free.wait(SOON)
+
+    def handle(*_: object) -> None:
+        if not interrupted.is_set():
+            interrupted.set()
+            raise KeyboardInterrupt
+
+    def interrupt() -> None:
+        while not interrupted.wait(0.01):
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+    def interrupted_call() -> None:
+        interrupters.append(Thread(interrupt))
+        c.once("job")
+
+    interrupters: list[Thread] = []
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        with coord.connect("memory://waits") as c:
+            holder = Thread(lambda: keyspace("waits").call(stay))
+            assert inside.wait(SOON)
+            with pytest.raises(KeyboardInterrupt):
+                interrupted_call()
+            interrupters[0].result()
+            free.set()
+            assert holder.result() is True
+            assert c.once("job") is True
+            assert Thread(lambda: c.once("job")).result() is False
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_the_keyspace_works_on_after_an_exception_in_a_twin() -> None:

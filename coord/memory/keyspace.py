@@ -99,26 +99,34 @@ class Keyspace(Bitmaps, Hashes, Sets, Lists, SortedSets, Streams):
         twin = script.twin
         if twin is None:
             return read(self._by_lua(script, keys, argv))
+        lock = self._lock
         try:
-            with self._lock:
-                # As in ``call``, written out: every operation comes through here.
-                if self._running:
-                    raise Unavailable(_REENTERED)
-                try:
-                    self._running = True
-                    self._ns = ns = self._clock()
-                    if ns >= self._next_ms:
-                        self._turn()
-                    if len(argv) == 2 and len(keys) == 1:
-                        # The shortest calls are the most frequent; a tuple is a fifteenth of their time.
-                        reply = twin(self, keys[0], argv[0], argv[1])
-                    else:
-                        reply = twin(*((self,) + keys + argv))  # noqa: RUF005  # a sixth faster than unpacking
-                finally:
-                    self._running = False
+            # As in ``call``, written out: every operation comes through here. A ``with`` takes an eighth of the time
+            # of ``once``; interrupted in ``acquire``, this thread has not got the lock, and ``release`` says so.
+            lock.acquire()
+            if self._running:
+                raise Unavailable(_REENTERED)
+            try:
+                self._running = True
+                self._ns = ns = self._clock()
+                if ns >= self._next_ms:
+                    self._turn()
+                if len(argv) == 6 and len(keys) == 2:
+                    # As ``once`` has, the most frequent call.
+                    one, two = keys
+                    a, b, c, d, e, f = argv
+                    reply = twin(self, one, two, a, b, c, d, e, f)
+                else:
+                    reply = twin(*((self,) + keys + argv))  # noqa: RUF005  # a sixth faster than unpacking
+            finally:
+                self._running = False
         except ReplyError as error:
             raise script_failed(script, str(error)) from None
         finally:
+            try:  # noqa: SIM105  # costs nothing
+                lock.release()
+            except RuntimeError:
+                pass
             if self._published:
                 self._deliver()
         return read(reply)

@@ -52,6 +52,7 @@ class _Memory:
     """What the two worlds share: a keyspace."""
 
     distributed = False
+    sends_once = True
     remember_ms = 0
     publish = "PUBLISH"
 
