@@ -13,22 +13,39 @@ import random
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
-from coord.errors import ConfigError, MissingBarrier, OutcomeUnknown, ReplyError, Unavailable, WaitTimeout
-from coord.family import Family, Runs
-from coord.ids import nonce
-from coord.keys import window_ms
+from coord.errors import ConfigError, MissingBarrier, OutcomeUnknown, Unavailable, WaitTimeout
+from coord.extend import (
+    Call,
+    Family,
+    Invoke,
+    Job,
+    Keyspace,
+    M,
+    Plan,
+    ReplyError,
+    Runs,
+    Seconds,
+    Sleep,
+    Spawn,
+    Wait,
+    as_count,
+    as_text,
+    ask,
+    check_name,
+    int64,
+    load,
+    milliseconds,
+    nonce,
+    percent_decode,
+    percent_encode,
+    reads,
+    subscribe,
+    window_ms,
+)
 from coord.lualib import all_whole, answer_once, keep_error, kept_errors, now_ms, recall, refresh, remember, whole
-from coord.modes import M
-from coord.names import Seconds, check_name, int64, milliseconds, percent_decode, percent_encode
-from coord.plan import Invoke, Job, Plan, Sleep, Spawn, Wait, ask, subscribe
-from coord.replies import as_count, as_text, reads
-from coord.script import Call, load
 from coord.waiting import Deadline, ask_by, in_time, look_again_in
-
-if TYPE_CHECKING:
-    from coord.memory import Keyspace
 
 __all__ = [
     "Arrival",

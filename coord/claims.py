@@ -9,18 +9,10 @@ the datastore reject any fence below one it has seen
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from coord.errors import ReplyError
-from coord.family import Calls
+from coord.extend import Call, Calls, Keyspace, ReplyError, Seconds, as_count, check_name, load, milliseconds, reads
 from coord.leases import Grant
 from coord.lualib import answer_once, later, recall, refuse, remember, whole
-from coord.names import Seconds, check_name, milliseconds
-from coord.replies import as_count, reads
-from coord.script import Call, load
-
-if TYPE_CHECKING:
-    from coord.memory import Keyspace
 
 __all__ = ["Claimable", "Holder", "forget", "holder", "once"]
 

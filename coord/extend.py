@@ -37,7 +37,21 @@ from coord.names import (
     percent_decode,
     percent_encode,
 )
-from coord.plan import Plan, Sleep, ask, ask_together, planned
+from coord.plan import (
+    Compensate,
+    Event,
+    Invoke,
+    Job,
+    Plan,
+    Sleep,
+    Spawn,
+    Wait,
+    ask,
+    ask_together,
+    ask_within,
+    planned,
+    subscribe,
+)
 from coord.replies import as_count, as_nothing, as_text, reads
 from coord.script import Call, Script, Scripts, load
 
@@ -48,9 +62,13 @@ __all__ = [
     "Build",
     "Call",
     "Calls",
+    "Compensate",
     "CoordError",
     "Corrupt",
+    "Event",
     "Family",
+    "Invoke",
+    "Job",
     "Keyspace",
     "M",
     "Plan",
@@ -60,13 +78,16 @@ __all__ = [
     "Scripts",
     "Seconds",
     "Sleep",
+    "Spawn",
     "Sync",
+    "Wait",
     "WrongType",
     "as_count",
     "as_nothing",
     "as_text",
     "ask",
     "ask_together",
+    "ask_within",
     "call_id",
     "check_name",
     "exact_str",
@@ -82,5 +103,6 @@ __all__ = [
     "planned",
     "reads",
     "repeats",
+    "subscribe",
     "window_ms",
 ]

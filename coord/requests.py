@@ -8,13 +8,31 @@ is done. A producer that adds pieces over time first adds a piece for itself: th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from coord.barriers import message_text
-from coord.errors import MissingRequest, ReplyError, WaitTimeout
-from coord.family import Family, Runs
-from coord.ids import repeats
-from coord.keys import window_ms
+from coord.errors import MissingRequest, WaitTimeout
+from coord.extend import (
+    Call,
+    Family,
+    Keyspace,
+    M,
+    Plan,
+    ReplyError,
+    Runs,
+    Seconds,
+    Wait,
+    as_count,
+    as_nothing,
+    int64,
+    load,
+    percent_decode,
+    percent_encode,
+    reads,
+    repeats,
+    subscribe,
+    window_ms,
+)
 from coord.lualib import (
     add_stage,
     all_whole,
@@ -28,15 +46,7 @@ from coord.lualib import (
     whole,
 )
 from coord.lualib import int64 as is_int64
-from coord.modes import M
-from coord.names import Seconds, int64, percent_decode, percent_encode
-from coord.plan import Plan, Wait, subscribe
-from coord.replies import as_count, as_nothing, reads
-from coord.script import Call, load
 from coord.waiting import Deadline, ask_by, in_time, look_again_in
-
-if TYPE_CHECKING:
-    from coord.memory import Keyspace
 
 __all__ = [
     "RequestHandle",

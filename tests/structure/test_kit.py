@@ -5,10 +5,18 @@ from __future__ import annotations
 import pytest
 from sources import imports
 
-KIT = {"coord.extend", "coord.lualib"}
-"""What a package that extends coord imports: the kit, and the twins of coord's Lua library."""
+KIT = {"coord.errors", "coord.extend", "coord.leases", "coord.lualib", "coord.waiting"}
+"""What a package that extends coord imports: families, leases, waits, and the twins of coord's Lua library."""
 
-FAMILIES = ("coord.kv", "coord.stats", "coord.versions")
+FAMILIES = (
+    "coord.barriers",
+    "coord.claims",
+    "coord.kv",
+    "coord.requests",
+    "coord.semaphore",
+    "coord.stats",
+    "coord.versions",
+)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
