@@ -77,15 +77,26 @@ def test_silent_connections_cost_one_time_out_together(line: LossyProxy, one_ser
             until(lambda: len([each for each in look.client_list() if each["cmd"] == "evalsha"]) <= 2, "the others")
 
 
+class StandingClock(SystemClock):
+    """A clock that stands still until a test moves it."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
 def test_a_connection_that_was_idle_for_too_long_is_replaced(world: Backend, line: LossyProxy) -> None:
     """``health_check_interval`` of the URL says how long a connection is trusted; so does ``max_idle``."""
-    for url, options in ((f"{line.url}?health_check_interval=1", {}), (line.url, {"max_idle": 1})):
-        c = world.dial(url, timeout=20, patience=20, remember=90, **options)
+    for url, options in ((f"{line.url}?health_check_interval=30", {}), (line.url, {"max_idle": 30})):
+        clock = StandingClock()
+        c = world.dial(url, timeout=20, patience=20, remember=90, clock=clock, **options)
         c.kv.incr("x")
         before = line.connections
+        clock.now = 30.0
         c.kv.incr("x")
         assert line.connections == before
-        threading.Event().wait(1.1)
+        clock.now = 61.0
         line.arm("drop_reply", command="PING")
         c.kv.incr("x")
         assert line.connections == before + 1
