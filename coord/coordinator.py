@@ -13,9 +13,10 @@ from typing import Any, Protocol, Self, TypeVar, cast
 from coord import barriers, claims, requests, versions
 from coord.clock import SYSTEM
 from coord.family import Calls, Runs
+from coord.group import Group
 from coord.kv import Kv
 from coord.leases import AsyncHolding, AsyncLease, Holding, Lease, LeaseRequest, claiming
-from coord.modes import Async, Build, M, Sync, op
+from coord.modes import Async, Build, M, Mode, Sync, op
 from coord.names import Seconds
 from coord.notifier import Notifier
 from coord.plan import (
@@ -199,6 +200,10 @@ class Operations(Runs[M]):
         """
         return Semaphore(self, name, limit)
 
+    def group(self, name: str, ttl: Seconds = 15) -> Group[M]:
+        """Return the group of that name; a member counts as alive for ``ttl`` seconds after its last heartbeat."""
+        return Group(self, name, ttl)
+
 
 class CallMaker(Operations[Build], Calls):
     """Every operation as a Call, for ``run`` and ``run_many``: ``c.run_many(c.calls.bump(each) for each in names)``."""
@@ -219,6 +224,10 @@ class _Running(Operations[M]):
         # The runner's own method: nothing stands between an operation and its backend.
         self.call = runner.call
         self._kv = Kv(self)
+
+    def _close_attached(self) -> None:
+        for each in list(self.attached.values()):
+            each.close()
 
     @property
     def calls(self) -> CallMaker:
@@ -358,7 +367,7 @@ class Coordinator(_Running[Sync]):
                     raise answer
                 return answer
             case Batch():
-                return self._runner.run_many(step.calls)
+                return self._runner.run_many(step.calls, step.seconds)
             case Sleep():
                 return time.sleep(step.seconds)
             case Subscribe():
@@ -401,6 +410,7 @@ class Coordinator(_Running[Sync]):
 
     def close(self) -> None:
         """Finish what is in flight, end the background work, and close all connections. May be called again."""
+        self._close_attached()
         for (_, process), worker in list(self._workers.items()):
             if process == os.getpid():
                 worker.close()
@@ -445,6 +455,8 @@ class AsyncCoordinator(_Running[Async]):
 
     Made by ``coord.connect_async``.
     """
+
+    mode: type[Mode] = Async
 
     def __init__(self, runner: AsyncRunner, *, prefix: str = "coord:", ttl: Seconds | None = 3600) -> None:
         super().__init__(runner, prefix, ttl)
@@ -549,7 +561,7 @@ class AsyncCoordinator(_Running[Async]):
                     raise answer
                 return answer
             case Batch():
-                return await self._runner.run_many(step.calls)
+                return await self._runner.run_many(step.calls, step.seconds)
             case Sleep():
                 return await asyncio.sleep(step.seconds)
             case Subscribe():
@@ -586,6 +598,7 @@ class AsyncCoordinator(_Running[Async]):
 
     async def aclose(self) -> None:
         """Finish what is in flight, end the background work, and close all connections. May be called again."""
+        self._close_attached()
         # A callback that closes goes on, and ends by itself.
         closing = asyncio.current_task()
         for task in self._kept:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from coord.clock import SYSTEM, Clock
 from coord.errors import ConfigError
 from coord.ids import nonce
 from coord.keys import Keys
-from coord.modes import Build, InMode, M
+from coord.modes import Build, InMode, M, Mode, Sync
 from coord.names import Seconds
 from coord.script import Call, Script
 
-__all__ = ["Calls", "Family", "Runs", "family_of"]
+__all__ = ["Calls", "Closes", "Family", "Runs", "family_of"]
 
 T = TypeVar("T")
 
@@ -26,12 +26,23 @@ _KIND = re.compile(r"[a-z][a-z0-9_-]*").fullmatch
 _families: dict[str, type[Family[Any]]] = {}
 
 
+class Closes(Protocol):
+    """Something that ends with its coordinator."""
+
+    def close(self) -> None:
+        """End it. May be called again."""
+        ...
+
+
 class Runs(InMode[M], Keys):
     """A coordinator, or its ``calls``: it names keys and makes calls, in one mode.
 
     ``publish`` is the command by which a server wakes waiters: PUBLISH, or SPUBLISH in a cluster of 7.0 and newer.
+    ``attached`` is for families: what they keep for one coordinator, each under a key of its own; it is closed with
+    the coordinator.
     """
 
+    mode: type[Mode] = Sync
     publish = "PUBLISH"
     clock: Clock = SYSTEM
     """Where plans read the time, and let it pass."""
@@ -42,6 +53,7 @@ class Runs(InMode[M], Keys):
     def __init__(self, prefix: str = "coord:", ttl: Seconds | None = 3600) -> None:
         super().__init__(prefix, ttl)
         self.nonce = nonce
+        self.attached: dict[Any, Closes] = {}
 
     @property
     def calls(self) -> Calls:
@@ -51,6 +63,8 @@ class Runs(InMode[M], Keys):
 
 class Calls(Runs[Build]):
     """Build mode: calls are values, to be collected, looked at, and made later or many at a time."""
+
+    mode: type[Mode] = Build
 
     @property
     def calls(self) -> Calls:

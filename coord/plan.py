@@ -64,9 +64,13 @@ class WithTimeout:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Many calls in one write; the step's result is an answer or an error for each, in order."""
+    """Many calls in one write; the step's result is an answer or an error for each, in order.
+
+    They have ``seconds`` to be answered; None: as long as any call.
+    """
 
     calls: tuple[Call[Any], ...]
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +197,9 @@ def ask(call: Call[T]) -> Plan[T]:
     return result
 
 
-def ask_together(calls: tuple[Call[T], ...]) -> Plan[list[T | Exception]]:
-    """Make calls in one write and return an answer or an error for each."""
-    results: list[T | Exception] = yield Batch(calls)
+def ask_together(calls: tuple[Call[T], ...], seconds: float | None = None) -> Plan[list[T | Exception]]:
+    """Make calls in one write, within so many seconds, and return an answer or an error for each."""
+    results: list[T | Exception] = yield Batch(calls, seconds)
     return results
 
 

@@ -6,13 +6,40 @@ grant to grant. The limit travels with each call and is not stored: a lower limi
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from typing import Any, cast, overload
 
-from coord.extend import Call, Calls, Family, Keyspace, M, ReplyError, Runs, as_count, load, op, reads
-from coord.leases import Grant
+from coord.extend import (
+    Async,
+    Call,
+    Calls,
+    Family,
+    Keyspace,
+    M,
+    ReplyError,
+    Runs,
+    Seconds,
+    Sync,
+    as_count,
+    load,
+    op,
+    reads,
+)
+from coord.leases import (
+    AsyncHolding,
+    AsyncLease,
+    BaseLease,
+    Grant,
+    Holding,
+    Lease,
+    LeaseRequest,
+    claiming,
+    held_of,
+)
 from coord.lualib import answer_once, later, now_ms, outlive, whole
 
-__all__ = ["PermitHolder", "Semaphore", "take"]
+__all__ = ["AsyncPermit", "Permit", "PermitHolder", "Permits", "Semaphore"]
 
 _MOST = 1_000_000_000
 """The highest limit."""
@@ -28,22 +55,145 @@ class PermitHolder:
     expires_in: float
 
 
+class Permits:
+    """The permits of one weight of a semaphore, as something that can be leased. A lease's nonce is its member."""
+
+    def __init__(self, ops: Calls, name: str, limit: int, weight: int) -> None:
+        self.ops = ops
+        self.name = name
+        self.limit = limit
+        self.weight = weight
+        self.channel = ops.key("semaphore", name)
+
+    @property
+    def title(self) -> str:
+        """What its holder has, for messages."""
+        return f"the permit of {self.name!r}"
+
+    def ask(self, owner: str, nonce: str, ttl_ms: int) -> Call[Grant]:
+        """Ask for a permit; ``Grant.granted`` says whether it was given."""
+        key, ops = self.channel, self.ops
+        # A waiter asks more than once for one nonce: late copies are recognised by the id of the call.
+        keys = key, f"{key}:tombstone:{nonce}", f"{key}:answered:{ops.nonce()}"
+        argv = (owner, nonce, self.limit, self.weight, ttl_ms, ops.tombstone_ms, "0")
+        return ops.call(CLAIM, keys, argv, _read_grant)
+
+    def renew(self, nonce: str, ttl_ms: int) -> Call[bool]:
+        """Hold a permit for ``ttl_ms`` from now; False when it has ended or was released."""
+        return self.ops.call(RENEW, (self.channel,), (nonce, ttl_ms), _read_first)
+
+    def release(self, nonce: str) -> Call[bool]:
+        """Release a permit; False when the attempt did not hold it any more. The attempt is refused from then on.
+
+        ``nonce``: that of an attempt whose answer was lost, or of a grant.
+        """
+        attempt, granted, _ = nonce.partition("|")
+        argv = (attempt, nonce if granted else "", self.ops.tombstone_ms, self.ops.publish)
+        return self.ops.call(RELEASE, (self.channel, f"{self.channel}:tombstone:{attempt}"), argv, bool)
+
+    def holds(self, nonce: str, fence: int) -> Call[bool]:
+        """Return whether a permit is held at present."""
+        return self.ops.call(HELD, (self.channel,), (nonce,), _read_first)
+
+
+class _Weighs:
+    """What permits have beyond leases."""
+
+    @property
+    def weight(self) -> int:
+        """How much of the limit the permit takes."""
+        return cast("Permits", held_of(cast("BaseLease", self)).what).weight
+
+
+class Permit(_Weighs, Lease):
+    """A permit that was granted: a lease with a ``weight``."""
+
+
+class AsyncPermit(_Weighs, AsyncLease):
+    """A permit that was granted: a lease with a ``weight``."""
+
+
 class Semaphore(Family[M]):
     """At most ``limit`` weight of permits at once: ``claim``, ``hold``, ``holders``.
 
-    ``limit`` is 1 to 1,000,000,000. Calls with different limits may share a name; each is judged by its own limit.
+    ``limit`` is 1 to 1,000,000,000. It is not stored: each call is judged by its own, so a lower limit refuses until
+    enough permits have ended, and takes none away.
     """
 
     def __init__(self, c: Runs[M], name: str, limit: int) -> None:
         super().__init__(c)
         self.name = name
         self.limit = _checked("limit", limit, _MOST)
-        self.key = self.ops.key("semaphore", name)
+        self._key = self.ops.key("semaphore", name)
+
+    @overload
+    def claim(
+        self: Semaphore[Sync], ttl: Seconds = 30, weight: int = 1, owner: str | None = None, renew: bool = False
+    ) -> Permit | None: ...
+    @overload
+    def claim(
+        self: Semaphore[Async], ttl: Seconds = 30, weight: int = 1, owner: str | None = None, renew: bool = False
+    ) -> Coroutine[Any, Any, AsyncPermit | None]: ...
+    def claim(self, ttl: Seconds = 30, weight: int = 1, owner: str | None = None, renew: bool = False) -> Any:
+        """Take a permit for ``ttl`` seconds, or return None at once when the limit would be exceeded.
+
+        The same ``owner`` asking again gets its own permit back, with the same fence and at least ``ttl`` to go; with
+        another ``weight`` None. Without ``owner`` every call counts as a different owner. Interrupted or failed, it
+        leaves nothing held. With ``renew`` the permit is renewed in the background until it is released or lost, or
+        the ``Permit`` is collected. Raises ``ValueError`` when ``weight`` is below 1 or above the limit.
+        """
+        request = LeaseRequest.of(self._permits(weight), ttl, owner=owner)
+        c: Any = self.ops
+        lease: Any = AsyncPermit if c.mode is Async else Permit
+        return c.follow(claiming(c, lease, request, renew=renew))
+
+    @overload
+    def hold(
+        self: Semaphore[Sync],
+        ttl: Seconds = 30,
+        wait: Seconds | None = None,
+        weight: int = 1,
+        renew: bool = True,
+        owner: str | None = None,
+    ) -> Holding[Permit]: ...
+    @overload
+    def hold(
+        self: Semaphore[Async],
+        ttl: Seconds = 30,
+        wait: Seconds | None = None,
+        weight: int = 1,
+        renew: bool = True,
+        owner: str | None = None,
+    ) -> AsyncHolding[AsyncPermit]: ...
+    def hold(
+        self,
+        ttl: Seconds = 30,
+        wait: Seconds | None = None,
+        weight: int = 1,
+        renew: bool = True,
+        owner: str | None = None,
+    ) -> Any:
+        """Hold a permit while a ``with`` block runs (``async with`` on an async coordinator).
+
+        Waits for it up to ``wait`` seconds (None: without limit; 0: one try), else raises ``WaitTimeout``. Waiters of
+        one process get their permits in the order in which they asked: a light one does not overtake a heavy one.
+        With ``renew`` the permit is renewed at a third of its TTL for as long as the block runs; if it is lost,
+        ``permit.lost`` is set at once, and leaving the block raises ``LeaseLost`` unless the block raised another
+        exception. Raises ``ValueError`` when ``weight`` is below 1 or above the limit.
+        """
+        request = LeaseRequest.of(self._permits(weight), ttl, wait, owner)
+        c: Any = self.ops
+        if c.mode is Async:
+            return AsyncHolding(c, request, AsyncPermit, renew=renew)
+        return Holding(c, request, Permit, renew=renew)
 
     @op
     def holders(self) -> Call[list[PermitHolder]]:
         """Return the permits that are held, in the order in which they were granted."""
-        return self.ops.call(HOLDERS, (self.key,), (), _read_holders)
+        return self.ops.call(HOLDERS, (self._key,), (), _read_holders)
+
+    def _permits(self, weight: int) -> Permits:
+        return Permits(self.ops.calls, self.name, self.limit, _checked("weight", weight, self.limit))
 
 
 def _checked(what: str, value: int, most: int) -> int:
@@ -52,33 +202,6 @@ def _checked(what: str, value: int, most: int) -> int:
     if not 1 <= value <= most:
         raise ValueError(f"{what} is {value}: at least 1 and at most {most:,}")
     return int(value)
-
-
-def take(ops: Calls, key: str, owner: str, nonce: str, limit: int, weight: int, ttl_ms: int) -> Call[Grant]:
-    """Ask for a permit; ``Grant.granted`` says whether it was given, ``Grant.nonce`` is its member."""
-    # A waiter asks more than once for one nonce: late copies are recognised by the id of the call.
-    keys = key, f"{key}:tombstone:{nonce}", f"{key}:answered:{ops.nonce()}"
-    return ops.call(CLAIM, keys, (owner, nonce, limit, weight, ttl_ms, ops.tombstone_ms, "0"), _read_grant)
-
-
-def renew(ops: Calls, key: str, permit: str, ttl_ms: int) -> Call[bool]:
-    """Hold a permit for longer; False when it has ended or was released."""
-    return ops.call(RENEW, (key,), (permit, ttl_ms), _read_first)
-
-
-def release(ops: Calls, key: str, token: str) -> Call[bool]:
-    """Give a permit back, by its member or by the nonce of an attempt; False when it was not held any more.
-
-    A later claim of the attempt is refused.
-    """
-    nonce, separator, _ = token.partition("|")
-    argv = (nonce, token if separator else "", ops.tombstone_ms, ops.publish)
-    return ops.call(RELEASE, (key, f"{key}:tombstone:{nonce}"), argv, bool)
-
-
-def holds(ops: Calls, key: str, permit: str) -> Call[bool]:
-    """Return whether a permit is held at present."""
-    return ops.call(HELD, (key,), (permit,), _read_first)
 
 
 @reads

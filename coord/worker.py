@@ -253,7 +253,9 @@ class Worker:
         try:
             match step:
                 case Batch():
-                    return self._backend.run_many(step.calls, self._until_limit())
+                    limit = self._until_limit()
+                    within = limit if step.seconds is None else min(limit, step.seconds)
+                    return self._backend.run_many(step.calls, within)
                 case Subscribe():
                     event = _JobEvent(job)
                     event.waiter = self._backend.notifier.subscribe(
