@@ -28,6 +28,7 @@ from redis.retry import Retry
 import coord
 from coord.clock import SystemClock
 from coord.family import Family
+from coord.group.membership import AsyncJoining
 from coord.leases import AsyncHolding
 from coord.memory import AsyncMemory, Keyspace, Memory
 from coord.testing.clock import START_US, Clock, VirtualClock, VirtualServer, why_not
@@ -271,7 +272,7 @@ class Places:
 
 # --- worlds: blocking and awaited, used alike ----------------------------------------------------
 
-_AWAITED = (coord.AsyncCoordinator, coord.AsyncLease, AsyncHolding, Family)
+_AWAITED = (coord.AsyncCoordinator, coord.AsyncLease, AsyncHolding, AsyncJoining, Family)
 
 
 class Awaited:

@@ -8,14 +8,18 @@ import pytest
 from backends import Backend
 
 import coord
-from coord.claims import Grant
-from coord.semaphore import release, renew, take
+from coord.leases import Grant
+from coord.semaphore import Permits
 
 KEY = "coord:semaphore:{gpu}"
 
 
+def permits(c: Any, limit: int = 3, weight: int = 1) -> Permits:
+    return Permits(c.calls, "gpu", limit, weight)
+
+
 def asked(c: Any, owner: str, *, nonce: str = "", limit: int = 3, weight: int = 1, ttl_ms: int = 30_000) -> Grant:
-    return c.run(take(c.calls, KEY, owner, nonce or f"n-{owner}", limit, weight, ttl_ms))
+    return c.run(permits(c, limit, weight).ask(owner, nonce or f"n-{owner}", ttl_ms))
 
 
 def held(c: Any) -> list[tuple[str, int]]:
@@ -39,7 +43,7 @@ def test_a_refusal_says_when_the_first_permit_ends(c: Any, backend: Backend) -> 
 def test_fences_grow_from_grant_to_grant(c: Any, backend: Backend) -> None:
     """Also after a release, and after everything has ended."""
     fences = [asked(c, "anna").fence, asked(c, "ben").fence]
-    c.run(release(c.calls, KEY, "n-anna"))
+    c.run(permits(c).release("n-anna"))
     fences.append(asked(c, "carl").fence)
     backend.later(31)
     fences.append(asked(c, "dora").fence)
@@ -70,9 +74,9 @@ def test_an_ended_permit_cannot_be_renewed(c: Any, backend: Backend) -> None:
     """Even if it is still stored, and its slot is free."""
     grant = asked(c, "anna", ttl_ms=1_000)
     asked(c, "ben", ttl_ms=60_000)
-    assert c.run(renew(c.calls, KEY, grant.nonce, 1_000)) is True
+    assert c.run(permits(c).renew(grant.nonce, 1_000)) is True
     backend.later(1.001)
-    assert c.run(renew(c.calls, KEY, grant.nonce, 1_000)) is False
+    assert c.run(permits(c).renew(grant.nonce, 1_000)) is False
     assert held(c) == [("ben", 1)]
 
 
@@ -80,7 +84,7 @@ def test_renewing_ignores_the_limit(c: Any) -> None:
     """A lower limit refuses, and evicts no holder."""
     grants = [asked(c, owner) for owner in ("anna", "ben", "carl")]
     assert not asked(c, "dora", limit=1).granted
-    assert all(c.run(renew(c.calls, KEY, grant.nonce, 60_000)) for grant in grants)
+    assert all(c.run(permits(c).renew(grant.nonce, 60_000)) for grant in grants)
     assert len(held(c)) == 3
 
 
@@ -94,7 +98,7 @@ def test_the_same_owner_gets_its_permit_again(c: Any) -> None:
 
 def test_a_released_attempt_gets_no_permit_later(c: Any) -> None:
     """The copy of a call that was released before it ran takes nothing."""
-    assert c.run(release(c.calls, KEY, "n-anna")) is False
+    assert c.run(permits(c).release("n-anna")) is False
     assert not asked(c, "anna").granted
     assert held(c) == []
 
@@ -103,9 +107,9 @@ def test_a_release_by_nonce_finds_the_permit(c: Any) -> None:
     """After a lost reply only the nonce of the attempt is known."""
     asked(c, "anna")
     grant = asked(c, "ben")
-    assert c.run(release(c.calls, KEY, "n-anna")) is True
-    assert c.run(release(c.calls, KEY, "n-anna")) is True
-    assert c.run(release(c.calls, KEY, grant.nonce)) is True
+    assert c.run(permits(c).release("n-anna")) is True
+    assert c.run(permits(c).release("n-anna")) is True
+    assert c.run(permits(c).release(grant.nonce)) is True
     assert held(c) == []
 
 
@@ -114,7 +118,7 @@ def test_the_key_lives_as_long_as_its_last_permit(c: Any, backend: Backend) -> N
     asked(c, "anna", ttl_ms=5_000)
     grant = asked(c, "ben", ttl_ms=600_000)
     assert backend.left(KEY) == pytest.approx(600, abs=1)
-    c.run(release(c.calls, KEY, grant.nonce))
+    c.run(permits(c).release(grant.nonce))
     assert backend.left(KEY) == pytest.approx(60, abs=1)
     backend.later(61)
     assert KEY not in backend.stored
@@ -122,7 +126,7 @@ def test_the_key_lives_as_long_as_its_last_permit(c: Any, backend: Backend) -> N
 
 def test_racing_claims_never_exceed_the_limit(backend: Backend) -> None:
     """Of eight threads, or fifty tasks, exactly as many as fit get a permit."""
-    grants = backend.race(lambda at: at.run(take(at.calls, KEY, at.nonce(), at.nonce(), 3, 1, 30_000)))
+    grants = backend.race(lambda at: at.run(Permits(at.calls, "gpu", 3, 1).ask(at.nonce(), at.nonce(), 30_000)))
     fences = [grant.fence for grant in grants if grant.granted]
     assert len(fences) == len(set(fences)) == 3
 

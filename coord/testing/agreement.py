@@ -441,7 +441,7 @@ class _Draws:
     ``unit_us`` is the time in which the coarsest side moves; ``words`` are pools for words that need their own.
     """
 
-    def __init__(self, unit_us: int, words: Mapping[str, Sequence[Word]]) -> None:
+    def __init__(self, unit_us: int, words: Mapping[str, Sequence[Word | Seen]]) -> None:
         self._own = words
         self._ms = tuple(min(ms * max(1, unit_us // 1_000), _MS[-1]) for ms in _MS)
         self._types: Mapping[str, st.SearchStrategy[Any]] = {
@@ -631,7 +631,7 @@ def machine(
     backends: Iterable[Agreeing],
     clock: Clock,
     *,
-    words: Mapping[str, Sequence[Word]] | None = None,
+    words: Mapping[str, Sequence[Word | Seen]] | None = None,
     tally: Tally | None = None,
 ) -> type[History]:
     """Return a state machine whose runs are histories of all ``scripts``, compared on all ``backends``.
@@ -662,7 +662,7 @@ def check_agreement(
     clock: Clock,
     *,
     histories: int = 200,
-    words: Mapping[str, Sequence[Word]] | None = None,
+    words: Mapping[str, Sequence[Word | Seen]] | None = None,
     fixed: bool = True,
     shorten: bool = True,
 ) -> Tally:
