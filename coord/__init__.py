@@ -30,11 +30,12 @@ from coord.errors import (
     WaitTimeout,
     WrongType,
 )
+from coord.group import AsyncMembership, Member, Membership
 from coord.leases import AsyncLease, Lease
 from coord.memory import Keyspace
 from coord.requests import StageStatus
 from coord.script import Call, Script
-from coord.semaphore import PermitHolder
+from coord.semaphore import AsyncPermit, Permit, PermitHolder
 from coord.versions import Bump
 
 __version__ = "0.1.0"
@@ -43,6 +44,8 @@ __all__ = [
     "Arrival",
     "AsyncCoordinator",
     "AsyncLease",
+    "AsyncMembership",
+    "AsyncPermit",
     "BarrierStatus",
     "Bump",
     "Call",
@@ -56,9 +59,12 @@ __all__ = [
     "Keyspace",
     "Lease",
     "LeaseLost",
+    "Member",
+    "Membership",
     "MissingBarrier",
     "MissingRequest",
     "OutcomeUnknown",
+    "Permit",
     "PermitHolder",
     "Script",
     "ScriptError",

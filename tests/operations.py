@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 CLAIM, VERSION, STATS, KV = "coord:claim:{x}", "coord:version:{x}", "coord:stats:{x}:s", "coord:kv:{x}"
 BARRIER, REQUEST = "coord:barrier:{x}", "coord:request:{x}"
-SEMAPHORE = "coord:semaphore:{x}"
+SEMAPHORE, GROUP = "coord:semaphore:{x}", "coord:group:{x}"
 
 
 class Example(NamedTuple):
@@ -79,6 +79,8 @@ EXAMPLES = (
     Example("Request.is_complete", REQUEST, lambda r: r.is_complete(), _registered, "hash"),
     Example("Request.status", REQUEST, lambda r: r.status(), _registered, "hash"),
     Example("Request.cleanup", REQUEST, lambda r: r.cleanup(), _registered, "any"),
+    Example("Semaphore.claim", SEMAPHORE, lambda s: s.claim(owner="anna"), lambda c: c.semaphore("x", limit=3), "zset"),
+    Example("Group.members", GROUP, lambda g: g.members(), lambda c: c.group("x"), "hash"),
     Example("Semaphore.holders", SEMAPHORE, lambda s: s.holders(), lambda c: c.semaphore("x", limit=3), "zset"),
 )
 
@@ -86,6 +88,7 @@ NO_OPERATIONS = {
     "Coordinator.barrier": "makes a handle",
     "Coordinator.calls": "makes calls as values",
     "Coordinator.close": "ends the coordinator",
+    "Coordinator.group": "makes a handle",
     "Coordinator.hold": "makes a block that claims, renews and releases",
     "Coordinator.identified": "names a call",
     "Coordinator.is_distributed": "is known here",
@@ -93,6 +96,7 @@ NO_OPERATIONS = {
     "Coordinator.key": "names a key",
     "Coordinator.kv": "is a handle",
     "Coordinator.lifetime": "reads a TTL",
+    "Coordinator.mode": "is known here",
     "Coordinator.ping": "asks the server whether it is there",
     "Coordinator.remembered": "names a key",
     "Coordinator.request": "makes a handle",
@@ -105,6 +109,9 @@ NO_OPERATIONS = {
     "Lease.expires_in": "is known here",
     "Lease.lost": "is known here",
     "Barrier.wait": "waits",
+    "Group.changes": "waits for changes",
+    "Group.join": "makes a block that joins, sends heartbeats and leaves",
+    "Semaphore.hold": "makes a block that claims, renews and releases",
     "Barrier.watch": "waits in the background",
     "Request.wait": "waits",
 }

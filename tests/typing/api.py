@@ -32,6 +32,25 @@ def blocking(c: coord.Coordinator) -> None:
         assert_type(held, coord.Lease)
     assert_type(c.holder("job"), coord.Holder | None)
 
+    semaphore = c.semaphore("gpu", limit=4)
+    permit = semaphore.claim(ttl=30, weight=2, owner="anna", renew=True)
+    assert_type(permit, coord.Permit | None)
+    if permit is not None:
+        assert_type(permit.weight, int)
+        assert_type(permit.renew(), bool)
+    with semaphore.hold(ttl=30, wait=5, weight=2) as held_permit:
+        assert_type(held_permit, coord.Permit)
+    assert_type(semaphore.holders(), list[coord.PermitHolder])
+
+    group = c.group("workers", ttl=15)
+    with group.join("w-1", metadata={"port": 80}) as me:
+        assert_type(me, coord.Membership)
+        assert_type(me.incarnation, int)
+        assert_type(me.lost.wait(0.1), bool)
+    assert_type(group.members(), list[coord.Member])
+    for members in group.changes():
+        assert_type(members, list[coord.Member])
+
     assert_type(c.bump("index"), int)
     assert_type(c.version("index"), int)
     assert_type(c.is_stale("index", 7), bool)
@@ -81,6 +100,25 @@ async def awaited(c: coord.AsyncCoordinator) -> None:
         assert_type(held, coord.AsyncLease)
     assert_type(await c.holder("job"), coord.Holder | None)
 
+    semaphore = c.semaphore("gpu", limit=4)
+    permit = await semaphore.claim(ttl=30)
+    assert_type(permit, coord.AsyncPermit | None)
+    if permit is not None:
+        assert_type(permit.weight, int)
+        assert_type(await permit.release(), bool)
+    async with semaphore.hold(wait=5) as held_permit:
+        assert_type(held_permit, coord.AsyncPermit)
+    assert_type(await semaphore.holders(), list[coord.PermitHolder])
+    assert_type(c.calls.semaphore("gpu", limit=4).holders(), coord.Call[list[coord.PermitHolder]])
+
+    group = c.group("workers")
+    async with group.join() as me:
+        assert_type(me, coord.AsyncMembership)
+        await me.lost.wait()
+    assert_type(await group.members(), list[coord.Member])
+    async for members in group.changes():
+        assert_type(members, list[coord.Member])
+
     assert_type(await c.bump("index"), int)
     assert_type(await c.version("index"), int)
     assert_type(await c.is_stale("index", 7), bool)
@@ -120,6 +158,8 @@ def mistakes(c: coord.Coordinator) -> None:
     c.kv.incr("n", 1.5)  # type: ignore[arg-type]
     c.kv.sadd("set", 1)  # type: ignore[arg-type]
     c.run(c.calls.bump)  # type: ignore[arg-type]
+    c.semaphore("gpu")  # type: ignore[call-arg]
+    c.calls.semaphore("gpu", limit=4).claim()  # type: ignore[misc]
     c.jobs()  # type: ignore[attr-defined]
 
 

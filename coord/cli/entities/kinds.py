@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,9 @@ from coord.family import family_of
 if TYPE_CHECKING:
     from coord.barriers import BarrierStatus
     from coord.claims import Holder
+    from coord.group import Member
     from coord.requests import StageStatus
+    from coord.semaphore import PermitHolder
 
 __all__ = ["KINDS", "Details", "Kind", "kind_of", "lasting"]
 
@@ -59,6 +61,18 @@ def _details_of_counts(counts: dict[str, int] | None) -> Details | None:
 
 def _summary_of_counts(details: Details) -> str:
     return ", ".join(f"{field} {count}" for field, count in details["counts"].items()) or "merged, without a count"
+
+
+def _details_of_semaphore(holders: list[PermitHolder]) -> Details | None:
+    return {"weight": sum(each.weight for each in holders), "holders": _first(holders)} if holders else None
+
+
+def _details_of_group(members: list[Member]) -> Details | None:
+    return {"size": len(members), "members": _first(members)} if members else None
+
+
+def _first(found: Sequence[Any]) -> list[Details]:
+    return [asdict(each) for each in found[:_MOST_VALUES]]
 
 
 # --- barriers, requests --------------------------------------------------------------------------
@@ -145,6 +159,16 @@ _READERS: dict[str, Kind] = {
     ),
     "stats": Kind(lambda calls, key: calls.stats(key.name).peek(key.id or ""), _details_of_counts, _summary_of_counts),
     "barrier": Kind(lambda calls, key: calls.barrier(key.name).status(), _details_of_barrier, _summary_of_barrier),
+    "semaphore": Kind(
+        lambda calls, key: calls.semaphore(key.name, limit=1).holders(),
+        _details_of_semaphore,
+        lambda details: f"weight {details['weight']} held",
+    ),
+    "group": Kind(
+        lambda calls, key: calls.group(key.name).members(),
+        _details_of_group,
+        lambda details: f"members alive: {details['size']}",
+    ),
     "request": Kind(lambda calls, key: calls.request(key.name).status(), _details_of_request, _summary_of_request),
 }
 
