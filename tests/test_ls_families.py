@@ -14,7 +14,7 @@ from live import Live
 
 import coord
 from coord.cli import main
-from coord.extend import Family, M
+from coord.extend import Family
 
 pytest_plugins = ("live_fixtures",)
 
@@ -98,4 +98,4 @@ def test_a_declaration_that_could_not_be_read_is_refused(declared: Any) -> None:
     def look(self: Any) -> None: ...
 
     with pytest.raises(coord.ConfigError, match="needs a kind"):
-        types.new_class("Jars", (Family[M],), declared, lambda body: body.update(look=look))
+        types.new_class("Jars", (Family[Any],), declared, lambda body: body.update(look=look))
