@@ -32,6 +32,8 @@ from coord.errors import (
 )
 from coord.group import AsyncMembership, Member, Membership
 from coord.leases import AsyncLease, Lease
+from coord.limit import Limit
+from coord.limiter import Limiter, Verdict
 from coord.memory import Keyspace
 from coord.requests import StageStatus
 from coord.script import Call, Script
@@ -59,6 +61,8 @@ __all__ = [
     "Keyspace",
     "Lease",
     "LeaseLost",
+    "Limit",
+    "Limiter",
     "Member",
     "Membership",
     "MissingBarrier",
@@ -70,6 +74,7 @@ __all__ = [
     "ScriptError",
     "StageStatus",
     "Unavailable",
+    "Verdict",
     "WaitTimeout",
     "WrongType",
     "connect",

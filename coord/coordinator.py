@@ -16,6 +16,8 @@ from coord.family import Calls, Runs
 from coord.group import Group
 from coord.kv import Kv
 from coord.leases import AsyncHolding, AsyncLease, Holding, Lease, LeaseRequest, claiming
+from coord.limit import Limit
+from coord.limiter import Limiter
 from coord.modes import Async, Build, M, Mode, Sync, op
 from coord.names import Seconds
 from coord.notifier import Notifier
@@ -203,6 +205,13 @@ class Operations(Runs[M]):
     def group(self, name: str, ttl: Seconds = 15) -> Group[M]:
         """Return the group of that name; a member counts as alive for ``ttl`` seconds after its last heartbeat."""
         return Group(self, name, ttl)
+
+    def limiter(self, name: str, *limits: Limit) -> Limiter[M]:
+        """Return the rate limiter of that name, under these limits: a cost passes under all of them or none.
+
+        Each ``Limit`` keeps a state of its own by its amount and time, for all who use the name.
+        """
+        return Limiter(self, name, *limits)
 
 
 class CallMaker(Operations[Build], Calls):

@@ -20,10 +20,11 @@ is a ``Call`` for ``run_many``; type checkers know all three.
 
 from __future__ import annotations
 
-from coord.errors import CoordError, Corrupt, ReplyError, WrongType
+from coord.errors import CoordError, Corrupt, OutcomeUnknown, ReplyError, WaitTimeout, WrongType
 from coord.family import Calls, Family, Runs
 from coord.ids import call_id, new_owner_id, nonce, repeats
 from coord.keys import lifetime_ms, window_ms
+from coord.lualib import now_us, recall, refuse, remember, whole
 from coord.memory.keyspace import Keyspace
 from coord.modes import Async, Build, M, Sync, op
 from coord.names import (
@@ -71,6 +72,7 @@ __all__ = [
     "Job",
     "Keyspace",
     "M",
+    "OutcomeUnknown",
     "Plan",
     "ReplyError",
     "Runs",
@@ -81,6 +83,7 @@ __all__ = [
     "Spawn",
     "Sync",
     "Wait",
+    "WaitTimeout",
     "WrongType",
     "as_count",
     "as_nothing",
@@ -97,12 +100,17 @@ __all__ = [
     "milliseconds",
     "new_owner_id",
     "nonce",
+    "now_us",
     "op",
     "percent_decode",
     "percent_encode",
     "planned",
     "reads",
+    "recall",
+    "refuse",
+    "remember",
     "repeats",
     "subscribe",
+    "whole",
     "window_ms",
 ]

@@ -20,6 +20,7 @@ __all__ = [
     "kept_errors",
     "later",
     "now_ms",
+    "now_us",
     "outlive",
     "recall",
     "refresh",
@@ -111,6 +112,12 @@ def outlive(space: Keyspace, key: str, least_ms: int) -> None:
     """Keep a set of deadlines until the last of them, and at least until a moment."""
     _, last = space.zrange(key, 0, 0, "REV", "WITHSCORES")
     space.pexpireat(key, max(int(last), least_ms))
+
+
+def now_us(space: Keyspace) -> int:
+    """Return the clock in whole microseconds."""
+    seconds, micros = space.time()
+    return seconds * 1_000_000 + micros
 
 
 def keep_error(space: Keyspace, entity: str, counter: str, source: str, message: str) -> None:

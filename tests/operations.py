@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import coord
+
 CLAIM, VERSION, STATS, KV = "coord:claim:{x}", "coord:version:{x}", "coord:stats:{x}:s", "coord:kv:{x}"
+LIMITER = "coord:limiter:{x}"
 BARRIER, REQUEST = "coord:barrier:{x}", "coord:request:{x}"
 SEMAPHORE, GROUP = "coord:semaphore:{x}", "coord:group:{x}"
 
@@ -31,6 +34,10 @@ def _opened(c: Any) -> Any:
     barrier = c.barrier("x")
     barrier.open(parties=3)
     return barrier
+
+
+def _limiter(c: Any) -> Any:
+    return c.limiter("x", coord.Limit(3, per=60), coord.Limit(9, per=3600))
 
 
 def _registered(c: Any) -> Any:
@@ -78,6 +85,11 @@ EXAMPLES = (
     Example("Request.requeue", REQUEST, lambda r: r.requeue("embed"), _registered, "hash"),
     Example("Request.is_complete", REQUEST, lambda r: r.is_complete(), _registered, "hash"),
     Example("Request.status", REQUEST, lambda r: r.status(), _registered, "hash"),
+    Example("Limiter.hit", LIMITER, lambda r: r.hit(), _limiter, "hash"),
+    Example("Limiter.peek", LIMITER, lambda r: r.peek(), _limiter, "hash"),
+    Example("Limiter.refund", LIMITER, lambda r: r.refund(), _limiter, "hash"),
+    Example("Limiter.penalize", LIMITER, lambda r: r.penalize(9), _limiter, "hash"),
+    Example("Limiter.reset", LIMITER, lambda r: r.reset(), _limiter, "any"),
     Example("Request.cleanup", REQUEST, lambda r: r.cleanup(), _registered, "any"),
     Example("Semaphore.claim", SEMAPHORE, lambda s: s.claim(owner="anna"), lambda c: c.semaphore("x", limit=3), "zset"),
     Example("Group.members", GROUP, lambda g: g.members(), lambda c: c.group("x"), "hash"),
@@ -95,6 +107,7 @@ NO_OPERATIONS = {
     "Coordinator.keep": "follows a plan in the background",
     "Coordinator.key": "names a key",
     "Coordinator.kv": "is a handle",
+    "Coordinator.limiter": "makes a handle",
     "Coordinator.lifetime": "reads a TTL",
     "Coordinator.mode": "is known here",
     "Coordinator.ping": "asks the server whether it is there",

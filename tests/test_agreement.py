@@ -290,7 +290,7 @@ def words(*, spublish: bool) -> dict[str, tuple[Any, ...]]:
     """What the types in the headers do not say.
 
     A barrier has parties, a semaphore a small limit; stages and roots travel encoded, without control characters;
-    Redis 6.2 has no SPUBLISH.
+    Redis 6.2 has no SPUBLISH. Calls of a limiter meet at the same rates, and their costs mostly fit.
     """
     return {
         "parties": (1, 2, 3),
@@ -300,6 +300,12 @@ def words(*, spublish: bool) -> dict[str, tuple[Any, ...]]:
         "nonce": ("x", "x", "x", "x", "y", "z|1", Seen(1)),
         # A grant shows the permit and, newer, its fence.
         "permit": ("", "x|1|5|y", "used", "=x", *(Seen(back) for back in (0, 1, 1, 1, 1, 3))),
+        "rate": ("3/1000", "3/1000", "3/1000", "7/1000000", "x"),
+        "parts": (3, 3, 7, 2**50),
+        "cost_us": (*(1, 333, 334, 1_000_000, 5_000_000) * 3, 2**50, 2**50 + 1),
+        "cost_part": (0, 1, 2),
+        "burst_us": (1_000, 2_000_000, 5_000_000, 2**50),
+        "burst_part": (0, 1, 2),
         "stage": ("x", "ö%3A"),
         "root": ("1", "1", "|"),
         "publish": ("PUBLISH", "SPUBLISH") if spublish else ("PUBLISH",),

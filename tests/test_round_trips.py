@@ -27,6 +27,7 @@ def test_every_operation_has_an_example() -> None:
     public = {
         f"{kind.__name__}.{name}"
         for kind in (coord.Coordinator, coord.Lease, Stats, Kv, Barrier, Request, Semaphore, Group)
+        for kind in (coord.Coordinator, coord.Lease, Stats, Kv, Barrier, Request, Semaphore, coord.Limiter)
         for name in dir(kind)
         if not name.startswith("_")
         and name not in PLUMBING

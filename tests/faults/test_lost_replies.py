@@ -100,7 +100,7 @@ def _value(look: Any, key: str) -> Any:
 
 def _tidy(text: str) -> str:
     """A text without what differs from one time to the next: nonces, fences, seconds."""
-    return re.sub(r"(?:slot|call)-[\w.-]+|(?<=')\d+(?=\|)|[\w-]{16}\d+|\d{12,}|\d+\.\d+", "#", text)
+    return re.sub(r"(?:slot|call)-[\w.-]+|(?<=')\d+(?=\|)|[\w-]{16}\d+|\d{8,}|\d+\.\d+", "#", text)
 
 
 # --- what cannot be repeated ---------------------------------------------------------------------

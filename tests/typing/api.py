@@ -74,6 +74,15 @@ def blocking(c: coord.Coordinator) -> None:
     assert_type(c.kv.expire("n", ttl=60), bool)
     assert_type(c.kv.delete("n", "set"), int)
 
+    limiter = c.limiter("api", coord.Limit(100, per=60), coord.Limit(1_000, timedelta(hours=1), burst=10))
+    assert_type(limiter.hit(), coord.Verdict)
+    assert_type(limiter.hit(3, op_id="message-1").retry_after, float)
+    assert_type(limiter.peek(3).limit, coord.Limit | None)
+    limiter.refund(3)
+    limiter.penalize(timedelta(seconds=30))
+    assert_type(limiter.reset(), bool)
+    assert_type(c.calls.limiter("api", coord.Limit(1, per=1)).hit(), coord.Call[coord.Verdict])
+
     assert_type(c.calls.bump("index"), coord.Call[int])
     assert_type(c.run(c.calls.bump("index")), int)
     assert_type(c.run_many([c.calls.once("a"), c.calls.once("b")]), list[bool | Exception])
@@ -140,6 +149,13 @@ async def awaited(c: coord.AsyncCoordinator) -> None:
     assert_type(await c.kv.expire("n", ttl=60), bool)
     assert_type(await c.kv.delete("n"), int)
 
+    limiter = c.limiter("api", coord.Limit(100, per=60))
+    assert_type(await limiter.hit(), coord.Verdict)
+    assert_type(await limiter.peek(3), coord.Verdict)
+    await limiter.refund(3)
+    await limiter.penalize(30)
+    assert_type(await limiter.reset(), bool)
+
     assert_type(c.calls.bump("index"), coord.Call[int])
     assert_type(await c.run(c.calls.bump("index")), int)
     assert_type(await c.run_many([c.calls.bump("a"), c.calls.bump("b")]), list[int | Exception])
@@ -160,6 +176,9 @@ def mistakes(c: coord.Coordinator) -> None:
     c.run(c.calls.bump)  # type: ignore[arg-type]
     c.semaphore("gpu")  # type: ignore[call-arg]
     c.calls.semaphore("gpu", limit=4).claim()  # type: ignore[misc]
+    c.limiter("api", 100)  # type: ignore[arg-type]
+    c.limiter("api", coord.Limit(100))  # type: ignore[call-arg]
+    c.limiter("api", coord.Limit(1.5, per=60))  # type: ignore[arg-type]
     c.jobs()  # type: ignore[attr-defined]
 
 
