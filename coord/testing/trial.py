@@ -21,7 +21,7 @@ from coord.script import Argument, Header, Script
 from coord.testing.clock import Clock
 from coord.testing.lint import Finding
 
-__all__ = ["trial"]
+__all__ = ["History", "trial"]
 
 Word = str | int
 Stored = dict[str, tuple[str, Any, int]]
@@ -48,7 +48,7 @@ def trial(scripts: Iterable[Script], *, histories: int = 100, steps: int = 15) -
     runnable = [script for script in scripts if script.header]
     found: dict[tuple[str, int], Finding] = {}
     for seed in range(histories if runnable else 0):
-        history = _History(random.Random(seed))
+        history = History(random.Random(seed))
         for _ in range(steps):
             for finding in history.step(history.random.choice(runnable)):
                 found.setdefault((finding.file, finding.line), finding)
@@ -64,14 +64,18 @@ class _Failed(NamedTuple):
         return f"the error {self.text!r}"
 
 
-class _History:
-    """A keyspace for the Lua and one for the twins, a clock, and what was answered so far."""
+class History:
+    """A keyspace for the Lua and one for the twins, a clock, and what was answered so far.
+
+    ``errors``: the codes of the error replies so far, each with the script that gave it.
+    """
 
     def __init__(self, drawn: random.Random) -> None:
         self.random = drawn
         self.clock = Clock()
         self.space, self.twins = (Keyspace(lambda: self.clock.now_us) for _ in range(2))
         self.seen: list[str] = []
+        self.errors: set[tuple[Script, str]] = set()
 
     def step(self, script: Script) -> list[Finding]:
         """Let time pass, call the script, and compare the call with its header and its twin."""
@@ -88,6 +92,7 @@ class _History:
         changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
         findings = self._compare(script, keys, argv, reply, after, call)
         if isinstance(reply, _Failed):
+            self.errors.add((script, reply.text.split(" ", 1)[0]))
             return _failed(script, reply, bool(changed - answers), call) or findings
         answered = reply if _is_list(reply) else [reply]
         self.seen += [word for word in answered if isinstance(word, str) and word]
