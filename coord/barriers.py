@@ -29,7 +29,6 @@ from coord.extend import (
     Seconds,
     Sleep,
     Spawn,
-    Wait,
     as_count,
     as_text,
     ask,
@@ -41,11 +40,10 @@ from coord.extend import (
     percent_decode,
     percent_encode,
     reads,
-    subscribe,
     window_ms,
 )
 from coord.lualib import all_whole, answer_once, keep_error, kept_errors, now_ms, recall, refresh, remember, whole
-from coord.waiting import Deadline, ask_by, in_time, look_again_in
+from coord.waiting import Deadline, ask_by, in_time, just_after, look_together, with_its_reply
 
 __all__ = [
     "Arrival",
@@ -63,6 +61,7 @@ __all__ = [
 T = TypeVar("T")
 
 State = Literal["open", "complete", "aborted", "expired"]
+_STATES = get_args(State)
 
 _MOST_PARTIES = 1_000_000_000
 _LONGEST_MESSAGE = 1024
@@ -233,7 +232,7 @@ def _read_status(reply: list[Any]) -> BarrierStatus | None:
     if not reply:
         return None
     attempt, parties, arrived, state, left_ms, metadata, reason, error_count, *errors = reply
-    if state not in get_args(State):
+    if state not in _STATES:
         raise ValueError(state)
     return BarrierStatus(
         parties=parties,
@@ -267,29 +266,25 @@ def _until_ended(
     barrier: BarrierHandle, timeout: Seconds | None, deadline: Deadline, seen: str = ""
 ) -> Plan[BarrierStatus]:
     handle = BarrierHandle(barrier.ops.calls, barrier.name)
-    found = yield from _looking(barrier, _status_since(handle, seen), deadline)
-    if found.state != "open":
-        return found
-    look = _status_since(handle, seen or found.attempt)
-    event = yield from subscribe(barrier._key)
-    try:
-        while True:
-            if deadline.has_passed:
-                raise WaitTimeout(f"the barrier {barrier.name!r} lacks {found.remaining} after {timeout} s")
-            expires_in = 60.0 if found.expires_in is None else found.expires_in + 0.001
-            yield Wait(event, deadline.at_most(look_again_in(event), expires_in))
-            found = yield from _looking(barrier, look, deadline)
-            if found.state != "open":
-                return found
-    finally:
-        event.leave()
-
-
-def _looking(barrier: BarrierHandle, look: Call[BarrierStatus | None], deadline: Deadline) -> Plan[BarrierStatus]:
-    found = yield from ask_by(look, deadline)
+    reply = yield from ask_by(with_its_reply(_status_since(handle, seen)), deadline)
+    found = _read_status(reply)
+    attempt = found.attempt if found is not None and not seen else seen
+    look = with_its_reply(_status_since(handle, attempt))
+    reply = yield from look_together(barrier._key, attempt, look, reply, deadline, _look_again_in)
+    found = _read_status(reply)
     if found is None:
         raise MissingBarrier(f"the barrier {barrier.name!r} was never opened, or it has expired")
+    if found.state == "open":
+        raise WaitTimeout(f"the barrier {barrier.name!r} lacks {found.remaining} after {timeout} s")
     return found
+
+
+def _look_again_in(reply: list[Any]) -> float | None:
+    """Return the seconds after which to look at an open barrier again; None when it is not open."""
+    found = _read_status(reply)
+    if found is None or found.state != "open":
+        return None
+    return 60.0 if found.expires_in is None else just_after(found.expires_in)
 
 
 Callback = Callable[[BarrierStatus], object]

@@ -16,13 +16,13 @@ from collections.abc import Callable, Hashable
 from math import inf
 from typing import Any, Literal
 
-__all__ = ["InTurn", "Notifier", "Waiter"]
+__all__ = ["STALLED_AFTER", "InTurn", "Notifier", "Waiter"]
 
 InTurn = bool | Literal["behind"]
 """Whether waiters take turns. "behind": only behind others; alone, no place is taken."""
 
-_GRACE = 1.0
-"""Seconds after which a waiter that was woken, or was due to look by itself, and did not go on, has stalled."""
+STALLED_AFTER = 1.0
+"""Seconds by which a waiter that was woken, or was due to look by itself, may be late before it has stalled."""
 
 
 class Waiter:
@@ -85,7 +85,7 @@ class Waiter:
         """Whether it should have gone on before now."""
         if self.woken:
             self.woken, self.due = False, min(self.due, now)
-        if now - self.due > _GRACE:
+        if now - self.due > STALLED_AFTER:
             self.stalled = True
         return self.stalled
 
@@ -237,7 +237,7 @@ class Notifier:
         """Return the seconds after which the first of a waiter's queue has stalled; 0.0 when it has."""
         with self._lock:
             first = next(iter(self._queue(waiter)), waiter)
-            return 0.0 if first.has_stalled(now) else first.due + _GRACE - now
+            return 0.0 if first.has_stalled(now) else first.due + STALLED_AFTER - now
 
     def pass_stalled(self, waiter: Waiter, now: float) -> bool:
         """Move the stalled waiters ahead of one to the end, and wake the first that has not stalled."""

@@ -8,6 +8,7 @@ is done. A producer that adds pieces over time first adds a piece for itself: th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from coord.barriers import message_text
@@ -21,7 +22,6 @@ from coord.extend import (
     ReplyError,
     Runs,
     Seconds,
-    Wait,
     as_count,
     as_nothing,
     int64,
@@ -30,7 +30,6 @@ from coord.extend import (
     percent_encode,
     reads,
     repeats,
-    subscribe,
     window_ms,
 )
 from coord.lualib import (
@@ -46,7 +45,7 @@ from coord.lualib import (
     whole,
 )
 from coord.lualib import int64 as is_int64
-from coord.waiting import Deadline, ask_by, in_time, look_again_in
+from coord.waiting import Deadline, ask_by, in_time, look_together, with_its_reply
 
 __all__ = [
     "RequestHandle",
@@ -214,30 +213,27 @@ def waiting(
 def _until_done(
     request: RequestHandle, timeout: Seconds | None, deadline: Deadline, *, missing_ok: bool
 ) -> Plan[dict[str, StageStatus]]:
-    look = Call(STATUS, (request._key, request._ended), ("pending",), _read_look)
-    pending, reply = yield from ask_by(look, deadline)
-    if pending < 0 and not missing_ok:
+    look = with_its_reply(Call(STATUS, (request._key, request._ended), ("pending",), _pending_of))
+    reply = yield from ask_by(look, deadline)
+    if _pending_of(reply) < 0 and not missing_ok:
         raise MissingRequest(f"the request {request.id!r} is unknown: it was never registered, or it has expired")
-    if pending <= 0:
-        return _read_status(reply)
-    event = yield from subscribe(request._key)
-    try:
-        while True:
-            if deadline.has_passed:
-                raise WaitTimeout(f"the request {request.id!r} has {pending} pending after {timeout} s")
-            yield Wait(event, deadline.at_most(look_again_in(event)))
-            pending, reply = yield from ask_by(look, deadline)
-            if pending < 0 and reply[1:] == [0] and not missing_ok:
-                raise MissingRequest(f"the request {request.id!r} expired or was lost before it was complete")
-            if pending <= 0:
-                return _read_status(reply)
-    finally:
-        event.leave()
+    reply = yield from look_together(request._key, None, look, reply, deadline, _look_again_in)
+    pending = _pending_of(reply)
+    if pending > 0:
+        raise WaitTimeout(f"the request {request.id!r} has {pending} pending after {timeout} s")
+    if pending < 0 and reply[1:] == [0] and not missing_ok:
+        raise MissingRequest(f"the request {request.id!r} expired or was lost before it was complete")
+    return _read_status(reply)
+
+
+def _look_again_in(reply: list[Any]) -> float | None:
+    """Return the seconds after which to look at a request again; None when nothing is pending."""
+    return None if _pending_of(reply) <= 0 else inf
 
 
 @reads
-def _read_look(reply: list[Any]) -> tuple[int, list[Any]]:
-    return as_count(reply[0]), reply
+def _pending_of(reply: list[Any]) -> int:
+    return as_count(reply[0])
 
 
 # --- twins ---------------------------------------------------------------------------------------

@@ -1,23 +1,49 @@
-"""Waiting: deadlines, and how often a waiter looks without being woken."""
+"""Waiting in this process: deadlines, when a waiter looks, and which one looks for all.
+
+A waiter is woken by a notice. It also looks now and then by itself, because a notice may be lost. These times are
+random within bounds, so that the instances of a service do not all look in the same millisecond.
+"""
 
 from __future__ import annotations
 
 import random
-from typing import TypeVar
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
 
 from coord.clock import Clock
-from coord.errors import OutcomeUnknown, Unavailable, WaitTimeout
+from coord.errors import CoordError, OutcomeUnknown, Unavailable, WaitTimeout
 from coord.names import Seconds, milliseconds
-from coord.plan import Event, Plan, ask, ask_within
+from coord.plan import Event, Plan, Wait, ask, ask_within, subscribe
 from coord.script import Call
 
-__all__ = ["LAST_LOOK", "LOOK_AGAIN", "LOOK_AGAIN_UNHEARD", "Deadline", "ask_by", "in_time", "look_again_in"]
+__all__ = [
+    "LAST_LOOK",
+    "LOOK_AGAIN",
+    "LOOK_AGAIN_UNHEARD",
+    "Deadline",
+    "ask_by",
+    "in_time",
+    "just_after",
+    "look_again_in",
+    "look_together",
+    "next_turn",
+    "with_its_reply",
+]
 
 T = TypeVar("T")
 
 LOOK_AGAIN = 5.0
 LOOK_AGAIN_UNHEARD = 0.25
 """Seconds after which a waiter looks by itself: while its channel is subscribed, and while it is not."""
+
+_LONGEST_LOOK = 30.0
+"""Seconds after which a waiter that is looking has stalled, and those behind it pass it."""
+
+_CHECKS_PER_SECOND = 200
+"""How often the waiters of one queue, together, check that the first goes on."""
+
+_SPREAD = 0.1
+"""The most seconds over which looks at one deadline are spread; at most a twentieth of the time until then."""
 
 LAST_LOOK = 0.25
 """Seconds that the last call of a wait is given when none are left: a shorter one would tell nothing."""
@@ -26,10 +52,10 @@ LAST_LOOK = 0.25
 class Deadline:
     """The end of a wait by a coordinator's clock; a wait of None seconds has no end."""
 
-    __slots__ = ("_at", "_clock")
+    __slots__ = ("_at", "clock")
 
     def __init__(self, clock: Clock, seconds: float | None) -> None:
-        self._clock = clock
+        self.clock = clock
         self._at = None if seconds is None else clock.monotonic() + seconds
 
     @classmethod
@@ -40,7 +66,7 @@ class Deadline:
     @property
     def left(self) -> float | None:
         """Seconds left, negative when it has passed; None: it never passes."""
-        return None if self._at is None else self._at - self._clock.monotonic()
+        return None if self._at is None else self._at - self.clock.monotonic()
 
     @property
     def has_passed(self) -> bool:
@@ -73,7 +99,82 @@ def in_time(plan: Plan[T], deadline: Deadline, unknown: str) -> Plan[T]:
         raise WaitTimeout(f"{unknown}: {error.__cause__ or error}") from error
 
 
+def just_after(seconds: float) -> float:
+    """Return the seconds after which to look at what ends in ``seconds``."""
+    return seconds + 0.001 + random.uniform(0.0, min(_SPREAD, seconds / 20))
+
+
+def next_turn(event: Event, deadline: Deadline, soon: float) -> Plan[bool]:
+    """Wait until this waiter has to look; return False when the deadline has come and it is not its turn.
+
+    ``soon``: seconds after which it looks at the latest while it is the first of its queue.
+    """
+    waiter, clock = event.waiter, deadline.clock
+    while True:
+        now = clock.monotonic()
+        pause = min(soon, look_again_in(event)) if waiter.is_first else _check_again_in(event, now)
+        pause = max(0.0, deadline.at_most(pause))
+        waiter.go_on(now + pause)
+        woken: bool = yield Wait(event, pause)
+        now = clock.monotonic()
+        waiter.go_on(now + _LONGEST_LOOK)
+        if woken or waiter.pass_stalled(now):
+            return True
+        if deadline.has_passed:
+            return False
+
+
 def look_again_in(event: Event) -> float:
-    """Return the seconds after which a waiter looks by itself; spread, so that many do not look at once."""
+    """Return the seconds after which the first of a queue looks without being woken."""
     often = LOOK_AGAIN if event.waiter.is_subscribed else LOOK_AGAIN_UNHEARD
     return often * random.uniform(0.8, 1.2)
+
+
+def _check_again_in(event: Event, now: float) -> float:
+    """Return the seconds after which one behind the first checks that the first goes on."""
+    waiter = event.waiter
+    soon = min(LOOK_AGAIN, waiter.first_stalls_in(now))
+    return max(soon, waiter.queue_length / _CHECKS_PER_SECOND) * random.uniform(1.0, 1.2)
+
+
+def look_together(
+    channel: str, group: Hashable, look: Call[Any], reply: T, deadline: Deadline, again: Callable[[T], float | None]
+) -> Plan[T]:
+    """Look until the wait is over, or the deadline has passed; return the last reply.
+
+    ``look`` is a call ``with_its_reply``, and ``reply`` that of a first look. ``again`` returns the seconds after which
+    to look again at the latest, or None for a reply that ends the wait. Of the waiters of a group only one looks, and
+    its last reply is given to all.
+    """
+    soon = again(reply)
+    if soon is None:
+        return reply
+    event = yield from subscribe(channel, in_turn=True, group=group)
+    waiter = event.waiter
+    try:
+        while soon is not None and not deadline.has_passed:
+            yield from next_turn(event, deadline, soon)
+            if waiter.answer is not None:
+                answer: T = waiter.answer
+                return answer
+            try:
+                reply = yield from ask_by(look, deadline)
+                soon = again(reply)
+            except CoordError:
+                # It may concern this waiter alone: its patience, or its connection.
+                waiter.wake_group()
+                raise
+        if soon is None:
+            waiter.tell_group(reply)
+        return reply
+    finally:
+        event.leave()
+
+
+def with_its_reply(call: Call[Any]) -> Call[Any]:
+    """Return a call whose result is its reply, as it came from the server."""
+    return call._replace(read=_itself)
+
+
+def _itself(reply: Any) -> Any:
+    return reply

@@ -1,4 +1,4 @@
-"""A waiter that can never be woken, because its event loop was closed, does not hold up those behind it."""
+"""A waiter that does not go on, because its event loop was closed or stands still, does not hold up the others."""
 
 from __future__ import annotations
 
@@ -87,6 +87,47 @@ def test_a_task_behind_a_waiter_whose_loop_was_closed_is_woken() -> None:
         with waiting_in_a_loop(live) as loop:
             loop.close()
             run(main())
+
+
+@pytest.mark.parametrize("ends", ["released", "expired"])
+def test_a_waiter_whose_loop_stands_still_is_passed_over(ends: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those behind it notice that it does not look, although it was woken or its time has come, and look instead."""
+    monkeypatch.setattr("coord.waiting.LOOK_AGAIN", 0.1)
+    monkeypatch.setattr("coord.notifier.STALLED_AFTER", 0.1)
+    live = Live("memory", f"memory://stands-still-{ends}")
+
+    async def main() -> None:
+        async with live.connect_async() as ac:
+            task = asyncio.create_task(_held(ac))
+            await until_async(lambda: waiters(ac, JOB) == 5, "the waiters behind them")
+            assert lease is not None
+            if ends == "released":
+                lease.release()
+            await asyncio.wait_for(task, SOON)
+
+    with live.connect() as c:
+        lease = c.claim("job", ttl=60 if ends == "released" else 1)
+        with waiting_in_a_loop(live, 3):
+            behind = Thread(lambda: c.hold("job", wait=SOON).__enter__().release())
+            run(main())
+            assert behind.result() is True
+            assert waiters(c, JOB) == 3, "they may run on, and keep their places"
+
+
+def test_a_loop_that_runs_on_gets_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A waiter that was passed over holds the name once its loop runs again."""
+    monkeypatch.setattr("coord.waiting.LOOK_AGAIN", 0.1)
+    monkeypatch.setattr("coord.notifier.STALLED_AFTER", 0.1)
+    live = Live("memory", "memory://runs-on")
+    with live.connect() as c:
+        lease = c.claim("job", ttl=60)
+        assert lease is not None
+        with waiting_in_a_loop(live) as loop:
+            behind = Thread(lambda: c.hold("job", wait=SOON).__enter__().release())
+            until(lambda: waiters(c, JOB) == 2, "the waiter behind it")
+            lease.release()
+            assert behind.result() is True
+            loop.run_until_complete(until_async(lambda: waiters(c, JOB) == 0, "the end of the first waiter"))
 
 
 @pytest.mark.usefixtures("patient")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Generic, TypeVar
 
 from coord.errors import CoordError, OutcomeUnknown, WaitTimeout
@@ -13,8 +14,8 @@ from coord.leases.held import Held
 from coord.leases.keeping import compensation
 from coord.leases.leasable import Attempt, Granted, Grants, LeaseRequest
 from coord.leases.lease import BaseLease, renew_until_collected
-from coord.plan import Event, Plan, Wait, ask, compensating, subscribe
-from coord.waiting import Deadline, ask_by, in_time, look_again_in
+from coord.plan import Plan, ask, compensating, subscribe
+from coord.waiting import Deadline, ask_by, in_time, just_after, next_turn
 
 __all__ = ["Answer", "acquiring", "answering", "claiming"]
 
@@ -120,26 +121,15 @@ def _in_turn(
                     continue
                 if is_final(grant):
                     return Answer(grant, None)
-                taken_for = grant.left
+                # A permanent claim has no end to wait for.
+                taken_for = just_after(grant.left) if grant.left >= 0 else inf
             if not event.waiter.queued:
                 event = yield from subscribe(what.channel, in_turn=True)
             if is_over:
                 return None
-            rung = yield Wait(event, _until_next_look(event, taken_for, deadline.left))
-            looks = rung or event.waiter.is_first
+            looks = yield from next_turn(event, deadline, taken_for)
     finally:
         event.leave()
-
-
-def _until_next_look(event: Event, taken_for: float, left: float | None) -> float | None:
-    """Return the seconds until a waiter looks without being woken; None: it is not its turn, and it has time."""
-    if not event.waiter.is_first:
-        return left
-    soon = look_again_in(event)
-    # A permanent claim has no end to wait for.
-    if taken_for >= 0:
-        soon = min(taken_for + 0.001, soon)
-    return soon if left is None else min(soon, left)
 
 
 def _or_compensate(ops: Grants, plan: Plan[T], request: LeaseRequest[Any], attempt: Attempt) -> Plan[T]:
