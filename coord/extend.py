@@ -20,11 +20,11 @@ is a ``Call`` for ``run_many``; type checkers know all three.
 
 from __future__ import annotations
 
-from coord.errors import CoordError, Corrupt, OutcomeUnknown, ReplyError, WaitTimeout, WrongType
+from coord.errors import CoordError, Corrupt, OutcomeUnknown, ReplyError, Unavailable, WaitTimeout, WrongType
 from coord.family import Calls, Family, Runs
 from coord.ids import call_id, new_owner_id, nonce, repeats
 from coord.keys import lifetime_ms, window_ms
-from coord.lualib import now_us, recall, refuse, remember, whole
+from coord.lualib import all_whole, now_us, recall, refuse, remember, whole
 from coord.memory.keyspace import Keyspace
 from coord.modes import Async, Build, M, Sync, op
 from coord.names import (
@@ -50,15 +50,18 @@ from coord.plan import (
     ask,
     ask_together,
     ask_within,
+    compensating,
     planned,
     subscribe,
 )
 from coord.replies import as_count, as_nothing, as_text, reads
 from coord.script import Call, Script, Scripts, load
+from coord.waiting import LAST_LOOK, Deadline, ask_by, in_time
 
 __all__ = [
     "INT64_MAX",
     "INT64_MIN",
+    "LAST_LOOK",
     "Async",
     "Build",
     "Call",
@@ -66,6 +69,7 @@ __all__ = [
     "Compensate",
     "CoordError",
     "Corrupt",
+    "Deadline",
     "Event",
     "Family",
     "Invoke",
@@ -82,18 +86,23 @@ __all__ = [
     "Sleep",
     "Spawn",
     "Sync",
+    "Unavailable",
     "Wait",
     "WaitTimeout",
     "WrongType",
+    "all_whole",
     "as_count",
     "as_nothing",
     "as_text",
     "ask",
+    "ask_by",
     "ask_together",
     "ask_within",
     "call_id",
     "check_name",
+    "compensating",
     "exact_str",
+    "in_time",
     "int64",
     "lifetime_ms",
     "load",

@@ -129,6 +129,7 @@ NO_OPERATIONS = {
     "Group.join": "makes a block that joins, sends heartbeats and leaves",
     "Semaphore.hold": "makes a block that claims, renews and releases",
     "Barrier.watch": "waits in the background",
+    "Limiter.wait": "waits",
     "Request.wait": "waits",
 }
 """What is public and sends nothing of its own, and why."""

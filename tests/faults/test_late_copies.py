@@ -17,6 +17,8 @@ from machines import QUICK, client_of
 import coord
 from coord.testing.servers import Server
 
+WARM = coord.Limit(2, per=3600)
+
 
 @pytest.fixture
 def late(any_server: Server) -> Iterator[LateLine]:
@@ -41,6 +43,12 @@ def a(world: Backend, late: LateLine) -> Any:
     c.kv.srem("warm-set", "m")
     c.kv.delete("warm")
     c.kv.expire("warm")
+    limiter = c.limiter("warm", WARM)
+    limiter.hit()
+    limiter.refund()
+    limiter.penalize(0.001)
+    limiter.reset()
+    limiter.wait()
     barrier, request = c.barrier("warm"), c.request("warm")
     barrier.open(1)
     barrier.arrive("m")
@@ -183,6 +191,61 @@ def test_barrier_arrive_and_abort(a: Any, b: coord.Coordinator, late: LateLine) 
     found = barrier.status()
     assert found is not None
     assert found.state == "open"
+
+
+def test_limiter(a: Any, b: coord.Coordinator, late: LateLine) -> None:
+    """A late hit, refund, penalty, reset or booking changes nothing, whatever its repetition was answered."""
+    here, there = a.limiter("api", WARM), b.limiter("api", WARM)
+    there.hit(2)
+    late.arm()
+    assert here.hit().allowed is False
+    there.refund(2)
+    late.deliver()
+    assert there.peek().remaining == 2
+
+    late.arm()
+    assert here.hit(2).allowed is True
+    there.reset()
+    late.deliver()
+    assert there.peek().remaining == 2
+
+    there.hit(2)
+    late.arm()
+    here.refund()
+    there.hit()
+    late.deliver()
+    assert there.peek().remaining == 0
+
+    late.arm()
+    here.penalize(600)
+    there.reset()
+    late.deliver()
+    assert there.peek().remaining == 2
+    there.reset()
+
+    late.arm()
+    assert here.reset() is False
+    there.hit(2)
+    late.deliver()
+    assert there.peek().remaining == 0
+
+
+def test_limiter_wait(a: Any, b: coord.Coordinator, late: LateLine) -> None:
+    """A late booking takes no place: not when it was refused, nor when its place was used and the limiter reset."""
+    here, there = a.limiter("api", WARM), b.limiter("api", WARM)
+    there.hit(2)
+    late.arm()
+    with pytest.raises(coord.WaitTimeout):
+        here.wait(timeout=1)
+    there.reset()
+    late.deliver()
+    assert there.peek().remaining == 2
+
+    late.arm()
+    here.wait()
+    there.reset()
+    late.deliver()
+    assert there.peek().remaining == 2
 
 
 # --- an outcome that stays unknown ---------------------------------------------------------------

@@ -81,6 +81,7 @@ def blocking(c: coord.Coordinator) -> None:
     limiter.refund(3)
     limiter.penalize(timedelta(seconds=30))
     assert_type(limiter.reset(), bool)
+    assert_type(limiter.wait(3, timeout=5), None)
     assert_type(c.calls.limiter("api", coord.Limit(1, per=1)).hit(), coord.Call[coord.Verdict])
 
     assert_type(c.calls.bump("index"), coord.Call[int])
@@ -155,6 +156,7 @@ async def awaited(c: coord.AsyncCoordinator) -> None:
     await limiter.refund(3)
     await limiter.penalize(30)
     assert_type(await limiter.reset(), bool)
+    assert_type(await limiter.wait(timeout=5), None)
 
     assert_type(c.calls.bump("index"), coord.Call[int])
     assert_type(await c.run(c.calls.bump("index")), int)

@@ -1,0 +1,209 @@
+"""Places in the schedule of a limiter: booking, confirming and returning one, and their twins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from coord.extend import (
+    LAST_LOOK,
+    Compensate,
+    Deadline,
+    Keyspace,
+    Plan,
+    ReplyError,
+    Sleep,
+    Unavailable,
+    WaitTimeout,
+    all_whole,
+    as_nothing,
+    ask_by,
+    compensating,
+    load,
+    nonce,
+    now_us,
+    reads,
+)
+from coord.limiter.judging import judge, keep_until, limits_in, moment, penalty_end, places
+
+__all__ = ["Place"]
+
+_TEN_YEARS_MS = 10 * 365 * 24 * 3600 * 1000
+_UNDO = 10.0
+"""Seconds for which a waiter that leaves tries to return its place."""
+
+
+class Place:
+    """The place of one waiter in the schedule of a limiter."""
+
+    def __init__(self, ops: Any, name: str, key: str, fields: Iterable[str]) -> None:
+        self._ops, self._name = ops, name
+        self._keys = key, f"{key}:place:{nonce()}"
+        self._fields = tuple(fields)
+        self._is_mine = False
+        """Whether the place is taken, or may be."""
+
+    def waiting(self, asking: tuple[str | int, ...], deadline: Deadline) -> Plan[None]:
+        """Take the place, and wait until its time has come; a penalty may move it meanwhile."""
+        calls, kept_ms = self._ops.calls, self._ops.tombstone_ms
+        left = deadline.left
+        wait_ms = _TEN_YEARS_MS if left is None else max(1, int(left * 1000))
+        book = calls.call(BOOK, self._keys, (wait_ms, kept_ms, "0", *asking), _read_place)
+        confirm = calls.call(CONFIRM, self._keys, (kept_ms,), _read_wait)
+        self._is_mine = True
+        try:
+            self._is_mine, wait = yield from ask_by(book, deadline)
+        except Unavailable:
+            self._is_mine = False
+            raise
+        late = not self._is_mine
+        while wait > 0 and not late:
+            yield Sleep(wait)
+            wait = yield from ask_by(confirm, deadline)
+            left = deadline.left
+            # A penalty may have moved it; what is left of its own time is microseconds.
+            late = left is not None and wait > max(left, LAST_LOOK)
+        if late:
+            raise WaitTimeout(f"the next place of the limiter {self._name!r} is {wait:.3f} s from now")
+
+    def returned_if_cut_short(self, plan: Plan[None]) -> Plan[None]:
+        """Follow a plan; when it is cut short, return the place."""
+        try:
+            yield from plan
+        except GeneratorExit:
+            # The plan was dropped between two steps.
+            if self._is_mine:
+                with suppress(RuntimeError):
+                    self._ops.keep(compensating(self._return()))
+            raise
+        except BaseException:
+            # Any exception may come between booking and its reply: Ctrl-C, a cancellation, a job's time limit.
+            if self._is_mine:
+                yield self._return()
+            raise
+
+    def _return(self) -> Compensate:
+        argv = (self._ops.tombstone_ms, *self._fields)
+        return Compensate(self._ops.calls.call(UNBOOK, self._keys, argv, as_nothing), _UNDO)
+
+
+@reads
+def _read_place(reply: list[int]) -> tuple[bool, float]:
+    booked, wait_us = reply
+    return bool(booked), wait_us / 1e6
+
+
+@reads
+def _read_wait(reply: int) -> float:
+    return int(reply) / 1e6
+
+
+# --- twins ---------------------------------------------------------------------------------------
+
+
+def _book(
+    space: Keyspace,
+    limiter: str,
+    place: str,
+    wait_ms: int,
+    tombstone_ms: int,
+    repeated: str,
+    *limits: str | int,
+) -> list[int]:
+    now = now_us(space)
+    at, state, refused = space.hmget(place, "at", "state", "wait")
+    _whole(at or "0", refused or "0")
+    if state == "returned":
+        return [0, int(refused or 0)]
+    if at is not None:
+        return [1, max(0, int(at) - now)]
+    penalty = penalty_end(space, limiter)
+    last, delay = places(space, limiter)
+    rows = [judge(space, limiter, *limit, now) for limit in limits_in(limits)]
+    wait = max(0, penalty - now, *(row.wait for row in rows))
+    if wait > wait_ms * 1000:
+        if repeated == "1":
+            space.hset(place, "state", "returned", "wait", str(wait))
+            space.pexpire(place, tombstone_ms)
+        return [0, wait]
+    full = now + wait
+    space.hset(place, "at", str(full), "state", "booked", "places", moment(last, delay))
+    space.pexpire(place, tombstone_ms + -(-wait // 1000))
+    for row in rows:
+        us, part = row.after
+        if row.before[0] < now + wait:
+            us, part = now + wait + row.cost[0], row.cost[1]
+        space.hset(limiter, row.limit, moment(us, part))
+        space.hset(place, row.limit, f"{moment(*row.before)}|{moment(us, part)}")
+        full = max(full, us)
+    if wait > 0:
+        space.hset(limiter, "places", moment(max(last, now + wait), delay))
+    keep_until(space, limiter, full, now)
+    return [1, wait]
+
+
+def _whole(*texts: str | None) -> None:
+    """Refuse what is no whole number in a place."""
+    if not all_whole(*texts):
+        raise ReplyError("COORD_CORRUPT this place was not written by coord")
+
+
+def _confirm(space: Keyspace, limiter: str, place: str, tombstone_ms: int) -> int:
+    now = now_us(space)
+    at, then = space.hmget(place, "at", "places")
+    penalty = penalty_end(space, limiter)
+    _, delay = places(space, limiter)
+    if at is None:
+        return 0
+    last, _, before = (then or "").partition("|")
+    _whole(at, last, before)
+    wait = int(at) - now
+    if delay > int(before):
+        wait = max(wait + delay - int(before), penalty - now)
+    if wait <= 0:
+        return 0
+    space.pexpire(place, tombstone_ms + -(-wait // 1000))
+    return wait
+
+
+def _unbook(space: Keyspace, limiter: str, place: str, tombstone_ms: int, *rates: str) -> int:
+    now = now_us(space)
+    state, at, then = space.hmget(place, "state", "at", "places")
+    space.hexists(limiter, "places")
+    kept: dict[str, str] = {}
+    gone: list[str] = []
+    last, full = state == "booked", now
+    if last:
+        before, _, delay = (then or "").partition("|")
+        _whole(at, before, delay)
+        moved = places(space, limiter)[1]
+        shift = max(0, moved - int(delay))
+        for rate in rates:
+            us, part, after_us, after_part = [*(space.hget(place, rate) or "").split("|"), "", "", ""][:4]
+            _whole(us, part, after_us, after_part)
+            last = last and space.hget(limiter, rate) == moment(int(after_us) + shift, int(after_part))
+            if int(us) + shift > now:
+                kept[rate] = moment(int(us) + shift, int(part))
+                full = max(full, int(us) + shift)
+            else:
+                gone.append(rate)
+        if int(before) + shift > now:
+            kept["places"] = moment(int(before) + shift, moved)
+        else:
+            gone.append("places")
+    space.delete(place)
+    space.hset(place, "state", "returned")
+    space.pexpire(place, tombstone_ms)
+    if last:
+        for field in gone:
+            space.hdel(limiter, field)
+        for field, value in kept.items():
+            space.hset(limiter, field, value)
+        keep_until(space, limiter, full, now)
+    return 1
+
+
+BOOK = load("limiter_book", _book)
+CONFIRM = load("limiter_confirm", _confirm)
+UNBOOK = load("limiter_unbook", _unbook)
