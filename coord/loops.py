@@ -99,7 +99,8 @@ class BackgroundLoop:
             return self._loop
 
     def _start(self) -> None:
-        loop = asyncio.new_event_loop()
+        # Not from the policy: its loops may need the main thread (Qt), or end with TLS half closed (uvloop).
+        loop = asyncio.SelectorEventLoop()
         thread = threading.Thread(target=_run, args=(loop,), name="coord-background", daemon=True)
         try:
             thread.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import multiprocessing
 import signal
@@ -15,7 +16,7 @@ from live import SOON, Live, Thread, until, waiters
 
 import coord
 from coord import waiting
-from coord.loops import BACKGROUND
+from coord.loops import BACKGROUND, BackgroundLoop
 from coord.notifier import Notifier
 from coord.options import Options
 from coord.redis import subscriber as subscribers
@@ -254,3 +255,17 @@ def test_a_release_wakes_a_waiter_in_another_process(live_server: Live) -> None:
     assert came_out.wait(SOON)
     other.join(SOON)
     assert other.exitcode == 0
+
+
+def test_the_background_loop_does_not_come_from_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy may make loops that only the main thread can run."""
+
+    def refuse() -> None:
+        raise AssertionError("a loop was asked of the policy")
+
+    monkeypatch.setattr(asyncio.get_event_loop_policy(), "new_event_loop", refuse, raising=False)
+    background, called = BackgroundLoop(), threading.Event()
+    loop = background.enter()
+    background.call(loop, called.set)
+    assert called.wait(SOON)
+    background.leave(loop)

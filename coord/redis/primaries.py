@@ -1,6 +1,6 @@
-"""The primaries behind a URL, to be looked at past the operations: what they say of themselves, which keys they have.
+"""Connections to the primaries behind a URL, for commands that report on servers and list keys.
 
-A coordinator keeps its connections to itself; the commands that report and list open one of their own to each primary.
+They share no connection with a coordinator.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from coord.redis.connection import open_connection
 from coord.redis.dialing import LOST, Dialer, cluster_from_url, from_url
 from coord.redis.handshake import scratch_keys
 from coord.redis.refusals import refuse
-from coord.redis.topology import Address, SlotMap, nobody_answers
+from coord.redis.topology import Address, SlotMap, no_node_answers
 
 __all__ = ["Node", "Primary", "primaries"]
 
 
 @dataclass(frozen=True, slots=True)
 class Primary:
-    """A server that takes writes; ``scratch`` is a key that it has, and that nobody else uses."""
+    """A server that takes writes; ``scratch`` is a unique key in one of its slots."""
 
     dialer: Dialer
     scratch: str
@@ -92,4 +92,4 @@ def _slots(dialer: Dialer, seeds: Sequence[Address]) -> SlotMap:
         if trouble is None:
             return slots
         troubles.append(trouble)
-    raise nobody_answers(seeds, troubles)
+    raise no_node_answers(seeds, troubles)

@@ -18,7 +18,7 @@ from coord.redis.dialing import Dialer
 from coord.redis.handshake import handshake_commands, read_handshake, scratch_keys
 from coord.redis.steps import Alone, Node, Steps, ask, left
 from coord.redis.subscriber import Subscriber, release_subscriber, subscriber
-from coord.redis.topology import Address, SlotMap, nobody_answers
+from coord.redis.topology import Address, SlotMap, no_node_answers
 
 __all__ = ["ClusterRouter", "Router", "ServerRouter"]
 
@@ -29,7 +29,7 @@ Groups = Iterable[tuple[N_co, Sequence[CallState]]]
 
 _REFRESH_SECONDS = 0.05
 _ASK_SECONDS = 1.0
-"""The most that one node is waited for when it is asked for the topology: another may answer at once."""
+"""The longest wait for the topology from a node that is not the last to be asked: another may answer at once."""
 
 
 class Router(Protocol[N_co]):
@@ -142,7 +142,7 @@ class ClusterRouter(Generic[N]):
         return list(self._by_address.values())
 
     def open(self) -> Steps[None]:
-        """Find the primaries and check them; those that are down are passed over."""
+        """Find the primaries and check them; skip those that are down."""
         yield from self._refresh(self.timeout * max(1, len(self._seeds)))
         troubles, versions = self._troubles, list[int]()
         for address in self._slots.primaries:
@@ -153,7 +153,7 @@ class ClusterRouter(Generic[N]):
             except Unavailable as error:
                 troubles.append(error)
         if not versions:
-            raise nobody_answers(self._seeds, troubles)
+            raise no_node_answers(self._seeds, troubles)
         # Sharded channels stay within the shard; before 7.0 a notification reaches every node.
         self.publish = "SPUBLISH" if min(versions) >= 7 else "PUBLISH"
 
@@ -196,9 +196,11 @@ class ClusterRouter(Generic[N]):
             return
         self._troubles = []
         known = list(dict.fromkeys((*self._slots.primaries, *self._by_address, *self._seeds)))
-        # In any order: a node that is cut off from the others would tell an old topology again and again.
-        for address in random.sample(known, len(known)):
-            trouble = yield from self._ask(address, left(end - self._now(), min(self.timeout, _ASK_SECONDS)))
+        # In random order: a node that is cut off from the others would return an old topology again and again.
+        asked = random.sample(known, len(known))
+        for address in asked:
+            longest = self.timeout if address == asked[-1] else min(self.timeout, _ASK_SECONDS)
+            trouble = yield from self._ask(address, left(end - self._now(), longest))
             if trouble is None or self._now() >= end:
                 break
             self._troubles.append(trouble)
@@ -208,7 +210,7 @@ class ClusterRouter(Generic[N]):
                 node.outage.end(node.where)
 
     def _ask(self, address: Address, within: float) -> Steps[CoordError | None]:
-        """Ask one node; return what is wrong with it."""
+        """Ask one node; return its error, if any."""
         try:
             (reply,) = yield from ask(self._node(address), [("CLUSTER", "SLOTS")], within)
         except CoordError as error:

@@ -9,7 +9,7 @@ from typing import Any
 from coord.errors import ConfigError, CoordError, ReplyError, Unavailable
 from coord.redis.refusals import could_not_connect
 
-__all__ = ["Address", "SlotMap", "nobody_answers", "slot"]
+__all__ = ["Address", "SlotMap", "no_node_answers", "slot"]
 
 Address = tuple[str, int]
 
@@ -30,7 +30,7 @@ def slot(key: str) -> int:
 
 
 class SlotMap:
-    """The primaries of a cluster, by slot. ``remap``: from where nodes say that one is to where it is reached."""
+    """The primaries of a cluster, by slot. ``remap`` turns the address that nodes announce into a reachable one."""
 
     def __init__(self, remap: Callable[[Address], Address] | None = None) -> None:
         self._remap = remap
@@ -38,7 +38,7 @@ class SlotMap:
         self.primaries: list[Address] = []
 
     def read(self, reply: Any, answered_by: Address) -> CoordError | None:
-        """Take over what a node answers to CLUSTER SLOTS; return what is wrong with the answer."""
+        """Read the answer of a node to CLUSTER SLOTS; return the error if it cannot be used."""
         where = f"the server at {answered_by[0]}:{answered_by[1]}"
         if isinstance(reply, ReplyError):
             if "cluster support disabled" in str(reply):
@@ -48,8 +48,8 @@ class SlotMap:
         try:
             for first, last, (host, port, *_), *_ in reply:
                 if not (0 <= first <= last < _SLOTS and 0 < port < 65_536):
-                    raise ValueError  # noqa: TRY301  # told below, as every other shape
-                # A node that does not know its own name is the one that was asked.
+                    raise ValueError  # noqa: TRY301  # reported below, as every other shape
+                # A node that does not know its own address leaves it out: use the address that was asked.
                 address = self._reached((str(host) if host not in (None, "", "?") else answered_by[0], port))
                 owners[first : last + 1] = [address] * (last - first + 1)
         except (TypeError, ValueError):
@@ -72,9 +72,9 @@ class SlotMap:
         return next(key for key in keys if self.owner(key) == address)
 
     def redirect(self, key: str, address: Address, *, once: bool) -> Address:
-        """Take over where a node redirected a call to, unless that is for once; return where that is reached."""
+        """Note where a node redirected a call to, unless ``once``; return the reachable address."""
         if not address[0]:
-            # Nodes that do not know their names leave them out: another port of the same host.
+            # A node without an announced address leaves the host out: another port of the same host.
             host, _ = self.owner(key) or address
             address = host, address[1]
         address = self._reached(address)
@@ -83,8 +83,8 @@ class SlotMap:
         return address
 
 
-def nobody_answers(seeds: Iterable[Address], troubles: Iterable[CoordError]) -> CoordError:
-    """Return why no node of a cluster gave its topology: what is wrong with the URL, if that is why."""
+def no_node_answers(seeds: Iterable[Address], troubles: Iterable[CoordError]) -> CoordError:
+    """Return the error when no node of a cluster gave its topology: a ``ConfigError`` if one of them was."""
     last: CoordError | None = None
     for last in troubles:
         if isinstance(last, ConfigError):

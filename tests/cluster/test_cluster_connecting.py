@@ -18,6 +18,7 @@ from tls_front import AUTHORITY, TlsFront
 
 import coord
 from coord.redis.topology import Address
+from coord.testing.proxy import LossyProxy
 from coord.testing.servers import Server, free_port
 from coord.testing.topologies import Cluster
 
@@ -38,6 +39,15 @@ def test_no_node_answers(world: Backend) -> None:
     with pytest.raises(coord.Unavailable, match=f"127.0.0.1:{ports[0]}.*127.0.0.1:{ports[1]}.*cannot reach"):
         world.dial(f"redis+cluster://:s3cret@127.0.0.1:{ports[0]},127.0.0.1:{ports[1]}")
     assert monotonic() - started < 5
+
+
+def test_the_only_node_may_be_slow(world: Backend) -> None:
+    """One node among many has a second to tell the topology, the last that is asked has ``timeout``."""
+    with LossyProxy("127.0.0.1", world.place.cluster.servers[0].port, delay=1.2) as line:
+        line.arm("delay_reply", command="CLUSTER")
+        c = world.dial(f"redis+cluster://127.0.0.1:{line.port}", timeout=20, remember=90)
+        assert line.faults == {"delay_reply": 1}
+        assert c.kv.incr(SPREAD[0]) == 1
 
 
 def test_a_server_is_no_cluster(world: Backend) -> None:
