@@ -4,7 +4,7 @@
 #   make test          all tests, on every engine, in parallel             ARGS="-k once"
 #   make test-long     the same, with many more histories and faults
 #   make quick-all     the quick tests on every Python that is found
-#   make test-clients  tests of the transport on the oldest redis-py, and with eager tasks
+#   make test-clients  tests of the transport on the oldest redis-py, with uvloop, eager tasks and gevent
 #   make coverage      branches of coord/ and statements of lua/ that the quick tests reach
 #   make simulate      every family in simulated worlds, faults included   SEEDS=100000
 #   make imports       draw docs/imports.txt, the picture of who imports whom
@@ -27,7 +27,7 @@ export PYTHONHASHSEED ?= 0
 # tests/distribution.py says which tests stay together, and which come first.
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --no-loadscope-reorder
 
-.PHONY: quick test test-long quick-all quick-others test-clients coverage simulate imports lint bench demo clean
+.PHONY: quick test test-long quick-all quick-others test-clients on-clients on-gevent coverage simulate imports lint bench demo clean
 .DELETE_ON_ERROR:
 
 quick: $(VENV)/.has-test
@@ -42,32 +42,41 @@ test-long: $(VENV)/.has-lint
 
 quick-all: quick quick-others
 
+# On every Python but that of $(VENV), where all tests run.
 quick-others:
-	@.ci/pythons | while read -r version python; do \
-		if [ "$$version" != "$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')" ]; then \
-			echo "=== Python $$version"; \
-			$(MAKE) --no-print-directory quick PYTHON=$$python VENV=.venvs/$$version </dev/null || exit 1; \
-		fi; \
+	@own=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	.ci/pythons | while read -r version python; do \
+		if [ "$$version" = "$$own" ]; then continue; fi; \
+		if [ -z "$$python" ]; then echo "=== Python $$version was not found: nothing ran on it"; continue; fi; \
+		COORD_HISTORIES=$${COORD_HISTORIES:-50} .ci/timed "quick on Python $$version" \
+		$(MAKE) --no-print-directory quick PYTHON=$$python VENV=.venvs/$$version || exit 1; \
 	done
 
-# What depends on redis-py and on the event loop.
-CLIENTS := COORD_ENGINES=memory,redis-8.2 python -m pytest -q -n $(JOBS) --no-loadscope-reorder \
-	tests/test_claims.py tests/test_coordinator.py tests/test_config.py tests/test_hold.py tests/test_waiting.py \
-	tests/test_subscriptions.py tests/test_sentinel.py tests/cluster/test_cluster.py \
-	tests/cluster/test_cluster_connecting.py tests/faults/test_lost_replies.py
+# What depends on redis-py and on the event loop: a selection, since `make test` runs all of it on the newest redis-py.
+CLIENTS := tests/test_claims.py tests/test_config.py tests/test_hold.py tests/test_subscriptions.py \
+	tests/test_sentinel.py tests/test_tls.py tests/cluster/test_cluster_connecting.py tests/faults/test_stale_connections.py
+BLOCKING := tests/test_claims.py tests/test_hold.py tests/test_hold_interrupted.py tests/test_hold_loss.py \
+	tests/test_hold_renewal.py tests/test_waiting.py tests/test_barrier_waits.py tests/test_subscriptions.py \
+	tests/faults/test_stale_connections.py tests/faults/test_bounded_waits.py
+ON_CLIENTS = $(MAKE) --no-print-directory on-clients
 
-# `make test` runs on the newest redis-py. Eager tasks came with Python 3.12.
+test-clients: export COORD_ENGINES ?= memory,redis-8.2
 test-clients:
-	@echo "=== redis-py 5.1"
-	@$(MAKE) --no-print-directory VENV=.venvs/redis-5.1 .venvs/redis-5.1/.has-test
-	@.venvs/redis-5.1/bin/python -m pip install --quiet 'redis==5.1.*'
-	PATH="$(CURDIR)/.venvs/redis-5.1/bin:$$PATH" $(SHELL) -c '$(CLIENTS) $(ARGS)'
-	@.ci/pythons | grep -v '^3.11 ' | tail -n 1 | { \
+	@.ci/timed "redis-py 5.1" $(ON_CLIENTS) VENV=.venvs/oldest GROUP=oldest
+	@COORD_LOOP=uvloop .ci/timed "uvloop" $(ON_CLIENTS) VENV=.venvs/loops GROUP=loops
+	@.ci/pythons | awk 'NF > 1 && $$1 != "3.11"' | tail -n 1 | { \
 		if read -r version python; then \
-			echo "=== eager tasks on Python $$version"; \
-			$(MAKE) --no-print-directory PYTHON=$$python VENV=.venvs/$$version .venvs/$$version/.has-test </dev/null \
-			&& PATH="$(CURDIR)/.venvs/$$version/bin:$$PATH" COORD_LOOP=eager $(SHELL) -c '$(CLIENTS) $(ARGS)' </dev/null; \
-		else echo "no Python 3.12 or newer is here: not run with eager tasks"; fi; }
+			COORD_LOOP=eager .ci/timed "eager tasks on Python $$version" \
+			$(ON_CLIENTS) PYTHON=$$python VENV=.venvs/$$version GROUP=test; \
+		else echo "=== Python 3.12 or newer was not found: nothing ran with eager tasks"; fi; }
+	@.ci/timed "gevent" $(MAKE) --no-print-directory on-gevent VENV=.venvs/loops
+
+on-clients: $(VENV)/.has-$(GROUP)
+	$(PYTEST) $(CLIENTS) $(ARGS)
+
+# In one process: those of pytest-xdist would not be patched.
+on-gevent: $(VENV)/.has-loops
+	$(BIN)/python -m gevent.monkey --module pytest -q -k blocking $(BLOCKING) $(ARGS)
 
 coverage: $(VENV)/.has-coverage
 	COORD_ENGINES=memory,redis-8.2 COORD_HISTORIES=200 \
