@@ -1,17 +1,16 @@
-"""An awaited connection: the calls of one loop tick travel in one write, and replies are matched in order."""
+"""An asyncio connection: the calls of one loop tick travel in one write, and replies are matched in order."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import selectors
 import socket
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
 from coord.errors import Unavailable
-from coord.redis.connection import reply_error
+from coord.redis.connection import has_input, reply_error
 from coord.redis.dialing import Dialer
 from coord.redis.refusals import refuse
 from coord.redis.slots import Slots
@@ -130,7 +129,7 @@ class PipelinedConnection(asyncio.Protocol):
         if not self._unsent:
             return
         if len(self._unsent) == len(self._pending):
-            # Nothing was awaited until now.
+            # No reply was pending until now.
             now = self._now()
             idle, self._silent_since = now - self._silent_since, now
             if idle > _TRUSTED_SECONDS and (idle > self._max_idle or self._is_stale()):
@@ -145,9 +144,7 @@ class PipelinedConnection(asyncio.Protocol):
         if descriptor < 0:
             # Closed, or a transport that has no descriptor, as in a simulation.
             return self._transport.is_closing()
-        with selectors.DefaultSelector() as selector:
-            selector.register(descriptor, selectors.EVENT_READ)
-            return bool(selector.select(0))
+        return has_input(descriptor)
 
     def data_received(self, data: bytes) -> None:
         """Give each reply to the command that has waited longest."""
@@ -162,12 +159,12 @@ class PipelinedConnection(asyncio.Protocol):
             while reply is not False:
                 future = popleft()
                 self._answered += 1
-                # A caller that was cancelled has left; its reply is taken all the same: the next one is for the next.
+                # The reply of a cancelled caller is consumed too: the next reply belongs to the next caller.
                 if not future.done():
                     future.set_result(reply)
                 reply = reader.gets()
         except IndexError:
-            self._fail("the server sent a reply that nobody asked for")
+            self._fail("the server sent a reply without a request")
         except ConnectionError as error:
             self._fail(f"the server sent something that is not RESP: {error}")
 
@@ -194,7 +191,7 @@ class PipelinedConnection(asyncio.Protocol):
         for place, future in enumerate(self._pending):
             if not future.done():
                 future.set_exception(kind(why) if place < sent else Unsent(why))
-                # Marked as retrieved: a caller that was cancelled no longer waits for it.
+                # Marked as retrieved: a cancelled caller never reads it.
                 future.exception()
         self._pending.clear()
 
@@ -216,7 +213,7 @@ class PipelinedConnection(asyncio.Protocol):
         """Close it; what still awaits its reply is lost."""
         self._break("the coordinator was closed")
         self._transport.close()
-        # Under TLS the two sides say good-bye first.
+        # TLS exchanges close_notify first.
         await asyncio.wait([self._ended], timeout=_GOODBYE_SECONDS)
         self._transport.abort()
 

@@ -1,4 +1,4 @@
-"""Making calls on a server, awaited."""
+"""Calls on a server from asyncio."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Driver:
                 if task is None:
                     task = self._alone = asyncio.get_running_loop().create_task(self.run(step.work()))
                     task.add_done_callback(self._alone_ended)
-                # Not awaited itself: one caller that leaves does not end it for the others.
+                # Waited for, not awaited: the cancellation of one caller must not cancel it for the others.
                 await asyncio.wait([task], timeout=step.within)
                 if task.done():
                     task.result()
@@ -70,7 +70,7 @@ class Driver:
         self._alone = None
 
     async def close(self) -> None:
-        """Wait until nothing runs for several callers."""
+        """Wait for the end of the work that callers share."""
         if self._alone is not None:
             await asyncio.wait([self._alone])
 
@@ -120,7 +120,7 @@ class AsyncRedis:
         self._slow = SlowPath(self._router, options, timeout)
         self.__dict__.pop("call", None)
         if options.observe is not None or timeout != self._router.timeout:
-            self.call = self._limited  # type: ignore[method-assign]  # without these options nothing is paid for them
+            self.call = self._limited  # type: ignore[method-assign]  # without these options calls pay nothing for them
 
     def with_options(self, **options: Any) -> Self:
         """Return a view with other ``timeout`` or ``patience``, which shares the connection; closing it does nothing.
@@ -190,7 +190,7 @@ class AsyncRedis:
     async def _limited(
         self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]
     ) -> T:
-        """Make a call that is observed, or has a time-out of its own."""
+        """Make a call that is observed, or whose ``timeout`` differs from the connection's."""
         if script.checks_calls:
             script.check(keys, argv)
         check_loop(self._loop)
@@ -226,7 +226,7 @@ class AsyncRedis:
 
     @property
     def notifier(self) -> Notifier:
-        """Where notifications of this server arrive: one subscription connection a process."""
+        """The notifications of this server, over one subscription connection per event loop."""
         if self._notifier is None:
             self._notifier = self._router.subscribe()
         return self._notifier

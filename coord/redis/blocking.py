@@ -1,4 +1,4 @@
-"""Making calls on a server, blocking."""
+"""Blocking calls on a server."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Redis:
         self._router = router
         self._route = router.route
         self._now = (options.clock or SYSTEM).monotonic
-        # What may not be repeated is not sent on a connection that broke while it was idle.
+        # Without ids a call cannot be repeated: check each idle connection before use.
         self._trusted = TRUSTED_SECONDS if options.remember else -1.0
         self._is_view = False
         self._notifier: Notifier | None = None
@@ -105,7 +105,7 @@ class Redis:
         self._slow = SlowPath(self._router, options, timeout)
         self.__dict__.pop("call", None)
         if options.observe is not None:
-            self.call = self._observed  # type: ignore[method-assign]  # without ``observe`` nothing is paid for it
+            self.call = self._observed  # type: ignore[method-assign]  # without ``observe`` calls pay nothing for it
 
     def with_options(self, **options: Any) -> Self:
         """Return a view with other ``timeout`` or ``patience``, which shares the connections; closing it does nothing.
@@ -118,7 +118,7 @@ class Redis:
         view._configure(changed, changed.waiting(self._timeout))
         return view
 
-    def call(  # noqa: C901  # one straight path: a function call costs a hundredth of a round trip
+    def call(  # noqa: C901  # the fast path is one function, for speed
         self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]
     ) -> T:
         """Make a call and return its result."""
@@ -197,7 +197,7 @@ class Redis:
 
     @property
     def notifier(self) -> Notifier:
-        """Where notifications of this server arrive: one subscription connection a process."""
+        """The notifications of this server, over one subscription connection per process."""
         notifier = self._notifier
         if notifier is None or self._process != os.getpid():
             # Two threads that come first together must not subscribe twice: each subscription is released once.

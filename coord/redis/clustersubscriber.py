@@ -1,7 +1,7 @@
 """The subscription connections to a cluster: one a node, for the channels whose slots it has.
 
-A waiter whose node fails, or whose slot moves, looks by itself at once and then several times a second, until it has
-what it waits for; who comes later subscribes at the new primary.
+A waiter whose node fails, or whose slot moves, looks by itself at once and then several times a second, until its wait
+is over; later waiters subscribe at the new primary.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["ClusterSubscriber"]
 
 
 class Owners(Protocol):
-    """Who knows which node has a key."""
+    """Finds the node of a key."""
 
     def owner(self, key: str) -> Dialer:
         """Return a dialer to the primary that has a key."""
@@ -40,7 +40,7 @@ class _NodeSubscriber(Subscriber):
 
     def take(self, message: Any) -> None:
         """Handle one message of the node."""
-        # A channel whose slot has moved is subscribed to nowhere else: see above.
+        # A channel whose slot has moved is not subscribed again: see above.
         if not (isinstance(message, ReplyError) and message.code == "MOVED"):
             super().take(message)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 import contextlib
+import select
 import selectors
 import socket
 import ssl
@@ -19,7 +20,7 @@ from coord.redis.slots import Slots
 from coord.redis.steps import Unsent, Words
 from coord.redis.wire import new_reader, pack
 
-__all__ = ["ClientConnection", "Connection", "Unsent", "open_connection", "reply_error"]
+__all__ = ["ClientConnection", "Connection", "Unsent", "has_input", "open_connection", "reply_error"]
 
 _KERNEL_CAN_WAIT = sys.platform == "linux" and sys.maxsize > 2**32
 """Whether a socket's time-out is a pair of longs that the kernel keeps."""
@@ -59,7 +60,7 @@ class Connection:
 
     @property
     def where(self) -> str | None:
-        """The address that it is connected to, in words; None where there is none, as on a Unix socket."""
+        """The address that it is connected to, in words; None on a Unix socket."""
         host, port = getattr(self._redis_py, "host", None), getattr(self._redis_py, "port", None)
         return f"the server at {host}:{port}" if host and port else None
 
@@ -112,10 +113,7 @@ class Connection:
 
     def is_stale(self) -> bool:
         """Return whether the server closed the connection, or sent something, while it was idle."""
-        with selectors.DefaultSelector() as selector:
-            # Not select.select, which knows no descriptor above 1,023.
-            selector.register(self.socket, selectors.EVENT_READ)
-            return bool(selector.select(0))
+        return has_input(self.socket.fileno())
 
     def close(self) -> None:
         """Close the connection."""
@@ -163,6 +161,18 @@ class ClientConnection(Connection):
 
     def abandon(self) -> None:
         """Do nothing: it has no descriptor."""
+
+
+def has_input(descriptor: int) -> bool:
+    """Return whether a socket has bytes, or its end, to read. Not by select.select: it fails above descriptor 1,023."""
+    if hasattr(select, "poll"):
+        # 1 us, where opening and closing an epoll takes 9.
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(0))
+    with selectors.DefaultSelector() as selector:
+        selector.register(descriptor, selectors.EVENT_READ)
+        return bool(selector.select(0))
 
 
 def reply_error(error: Exception) -> ReplyError:

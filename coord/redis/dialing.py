@@ -1,6 +1,6 @@
 """Opening connections: redis-py does it (authentication, TLS, Sentinel, credential providers), and sends nothing twice.
 
-From a URL or a client, a ``Dialer`` keeps what it takes to open another connection like it.
+A ``Dialer`` keeps the settings of a URL or a client, and opens connections with them.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ __all__ = [
 ]
 
 LOST = (OSError, redis.ConnectionError, redis.TimeoutError, EOFError)
-"""What is raised when a connection breaks. Whether the call ran is then unknown."""
+"""Raised when a connection breaks. It is then unknown whether the call ran."""
 
 CONNECT_ERRORS = (*LOST, redis.RedisError, asyncio.TimeoutError)
-"""What is raised when a connection cannot be made."""
+"""Raised when a connection cannot be opened."""
 
-# What concerns a pool and its client, not the connections that coord opens for itself.
+# Settings of a pool and its client, not of the connections that coord opens.
 _NOT_OURS = (
     "maint_notifications_config",
     "maint_notifications_pool_handler",
@@ -63,7 +63,7 @@ _NOT_OURS = (
 
 
 _NOT_OF_CONNECTIONS = ("redis_connect_func", "response_callbacks", "parser_class", "address_remap", "max_connections")
-"""What redis-py adds for the clients of clusters."""
+"""Settings that redis-py adds for clients of clusters."""
 
 _OTHER_KIND = "connect_async takes a client of redis.asyncio, connect one of redis: this is the other kind"
 
@@ -85,7 +85,7 @@ def _keepalive(seconds: float) -> dict[int, int]:
 
 
 class Dialer:
-    """Opens connections to one server, or to whichever is the primary now.
+    """Opens connections to one server, or to the present primary of a Sentinel service.
 
     ``remap`` turns the address by which the nodes of a cluster know each other into the one where this process reaches
     them; None: they are the same.
@@ -143,7 +143,7 @@ class Dialer:
 
     @property
     def identity(self) -> object:
-        """What tells one server, as one user sees it, from another."""
+        """Equal for dialers to the same server as the same user."""
         settings = self._settings
         names = ("host", "port", "path", "username", "password", "credential_provider")
         told = tuple(str(settings[name]) for name in names if settings.get(name) is not None)
@@ -169,7 +169,7 @@ class Dialer:
         return connection
 
     def _hurried_sentinels(self, within: float) -> Any:
-        """The pool of the same Sentinel service, each of whose sentinels gets its share of so many seconds."""
+        """Return a pool of the same Sentinel service whose sentinels share so many seconds."""
         pool = self.pool if "connection_pool" in self._settings else None
         if pool is None or type(pool.sentinel_manager) is not _Asking:
             return None
@@ -178,7 +178,7 @@ class Dialer:
         return _own_sentinel(pool, self._kind.__name__, limits)
 
     def awaited(self) -> Dialer | None:
-        """Return a dialer that opens asyncio connections to the same server; None: there are none of this kind.
+        """Return a dialer that opens asyncio connections to the same server; None if redis-py has no such class.
 
         A connection class of the user's own, or a function that connects it, has no counterpart in asyncio.
         """
@@ -227,7 +227,7 @@ def from_url(url: str, options: Options, *, asynchronous: bool) -> Dialer:
 
 
 _PLAIN = {"valkey": "redis", "valkeys": "rediss"}
-"""What redis-py calls them."""
+"""Schemes, and the name that redis-py has for each."""
 
 
 def _tried(dialer: Dialer, scheme: str) -> Dialer:
@@ -275,7 +275,7 @@ class _Asking(redis.sentinel.Sentinel):
     """Sentinels that threads may ask at the same time, and whose connections are closed after each question.
 
     redis-py moves the sentinel that answered to the front of its list in two steps, between which another thread may
-    read the list, and a sentinel is forgotten for good. Here each question has a list of its own, and takes its place.
+    read the list, and a sentinel is forgotten for good. Here each question works on a copy.
     """
 
     def discover_master(self, service_name: str) -> Any:
@@ -292,7 +292,7 @@ class _Asking(redis.sentinel.Sentinel):
 
 
 class _AskingAsync(redis.asyncio.Sentinel):
-    """The same, awaited."""
+    """The same for asyncio."""
 
     async def discover_master(self, service_name: str) -> Any:
         """Return the address of the primary."""
@@ -327,16 +327,16 @@ def cluster_from_url(url: str, options: Options, *, asynchronous: bool) -> tuple
 
 _HOST = re.compile(r"(?:\[(?P<six>[^\[\]]+)\]|(?P<name>[^:\[\]]+))(?::(?P<port>\d+))?")
 _OF_SENTINELS = "sentinel_"
-"""What opens the name of an option that is for the sentinels and not for the server."""
+"""Prefix of the options that are for the sentinels and not for the server."""
 _connections: Any = redis.connection
 _DECODES_TWICE = _connections.parse_url("redis://?client_name=%2541")["client_name"] == "A"
 """Older redis-py (redis-py issue 4208), down to 5.1, decodes the options of a URL twice."""
 _OF_BOTH = ("ssl_", "socket_")
-"""What opens the names of options that are for both, unless the sentinels have their own."""
+"""Prefixes of the options that are for both, unless the sentinels have their own."""
 
 
 class _Parts:
-    """What a URL with several hosts says. No error quotes any of it: a password may stand where nobody looks for it."""
+    """The parts of a URL with several hosts. No error quotes any of it: a password may be in the wrong place."""
 
     def __init__(self, url: str, port: int, path: str) -> None:
         self.scheme, _, rest = url.partition("://")
@@ -467,7 +467,7 @@ def _taken_by(kind: Any) -> frozenset[str]:
 
 
 def _database(rest: str) -> None:
-    """Refuse a database that is no number, which redis-py passes over in silence."""
+    """Refuse a database that is not a number, which redis-py ignores."""
     path = rest.partition("?")[0].partition("/")[2]
     if path and not path.isdecimal():
         raise ValueError("database")

@@ -1,4 +1,4 @@
-"""A look at a server when it is connected to: may it drop what is held there, may the user do all that scripts do."""
+"""Checks on connecting: whether the server may evict keys, and whether the user may run all commands of scripts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["handshake_commands", "read_handshake", "scratch_keys"]
 
 
 def scratch_keys(prefix: str) -> Iterator[str]:
-    """Yield keys that nobody else has, without end."""
+    """Yield unique keys, without end."""
     while True:
         yield f"{prefix}permitted:{{{nonce()}}}"
 
 
 def handshake_commands(scratch: str, publish: str) -> list[tuple[str | int, ...]]:
-    """What to ask a server, in one write, with a key of its own to try commands on."""
+    """Return the commands that check a server, in one write; ``scratch`` is a unique key to try commands on."""
     return [
         ("INFO",),
         ("SCRIPT", "LOAD", PERMITTED.source),
@@ -34,9 +34,9 @@ def handshake_commands(scratch: str, publish: str) -> list[tuple[str | int, ...]
 def read_handshake(answers: Iterable[Any], where: str, options: Options) -> int:
     """Return the server's major version.
 
-    Warns, or refuses, when INFO tells that the server may evict live claims; ``ConfigError`` when the user may not do
-    all that scripts do. A server that does not let the user see INFO is taken as it is, for the oldest that coord
-    knows. One that answers otherwise, because it is busy or still loading, is looked at no further: each call will say.
+    Warns, or refuses, when INFO says that the server may evict live claims; ``ConfigError`` when the user may not run
+    all commands of scripts. If the user may not run INFO, the server counts as the oldest
+    version that coord supports. A busy or loading server is not checked: each call reports it.
     """
     info, loaded, refused = answers
     if isinstance(info, ReplyError) and info.code == "NOAUTH":
@@ -44,7 +44,7 @@ def read_handshake(answers: Iterable[Any], where: str, options: Options) -> int:
     found = re.search(r"redis_version:(\d+)", info) if isinstance(info, str) else None
     version = int(found[1]) if found else 6
     if version < 7 and isinstance(refused, list):
-        # There is no SPUBLISH before 7.0: such a cluster is sent PUBLISH.
+        # SPUBLISH came with 7.0; older clusters get PUBLISH.
         refused = [command for command in cast("list[str]", refused) if command != "SPUBLISH"]
     _permitted(loaded, refused, where)
     if isinstance(info, str):
@@ -58,7 +58,7 @@ def _permitted(loaded: Any, refused: Any, where: str) -> None:
     if not isinstance(refused, ReplyError):
         commands = ", ".join(refused)
     else:
-        # A renamed command has no code of its own; a busy or loading server answers with other codes.
+        # The error of a renamed command has no specific code; a busy or loading server answers with other codes.
         lacking = [
             name
             for name, reply in (("SCRIPT LOAD", loaded), ("EVALSHA", refused))

@@ -1,4 +1,4 @@
-"""One server, and the awaited connection to it that all tasks of a loop share."""
+"""One server, and the asyncio connection to it that all tasks of a loop share."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Node:
         if opening is None:
             opening = self._opening = self._loop.create_task(open_connection(self.dialer))
             opening.add_done_callback(self._opened)
-        # Not awaited itself: one caller that leaves does not take the others' connection away.
+        # Waited for, not awaited: the cancellation of one caller must not cancel it for the others.
         await asyncio.wait([opening], timeout=within)
         if not opening.done():
             raise Unavailable(f"cannot reach {self.where}: no connection within {within:.3g} s")

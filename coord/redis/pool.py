@@ -1,4 +1,4 @@
-"""The blocking connections to one server, lent to one thread at a time."""
+"""The blocking connections to one server, each used by one thread at a time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from coord.redis.steps import Exchange
 __all__ = ["TRUSTED_SECONDS", "Pool"]
 
 TRUSTED_SECONDS = 0.01
-"""An idle connection is used without a check for so long: the check costs a tenth of a call (4 us of 40)."""
+"""An idle connection is used without a check for so long: the check costs 1.3 us of the 21 us of CPU of a call."""
 
 
 class Pool:
@@ -70,7 +70,7 @@ class Pool:
     def _take_idle(self, end: float, *, fresh: bool) -> Connection | None:
         """Return an idle connection, or None: then one may be opened."""
         with self._changed:
-            # Counted before looking: a thread that gives one back meanwhile sees that somebody waits.
+            # Counted before looking: a thread that gives one back meanwhile sees the waiter.
             self._waiting += 1
             try:
                 return self._wait(end, fresh=fresh)
@@ -87,7 +87,7 @@ class Pool:
         in_time, waited = True, False
         while not self.closed:
             if not fresh or self._open >= self._limit:
-                # What was handed over is for those that have waited.
+                # Connections that were handed over are for threads that have waited.
                 may_be_mine = waited or len(self._handed) >= self._waiting
                 for idle in (self.free, self._handed) if may_be_mine else (self.free,):
                     with contextlib.suppress(IndexError):
@@ -104,7 +104,7 @@ class Pool:
     def give(self, connection: Connection) -> None:
         """Give a connection back."""
         if connection.has_unread():
-            # A reply that nobody asked for: the next caller would take it for its own.
+            # A reply without a request: the next caller would read it as its own.
             self.drop(connection)
             return
         connection.idle_since = self._now()
@@ -119,7 +119,7 @@ class Pool:
             self.drop_idle()
 
     def _handed_over(self, connection: Connection) -> bool:
-        """Hand a connection to a waiting thread; return False when nobody waits any more."""
+        """Hand a connection to a waiting thread; return False when none waits any more."""
         with self._changed:
             if self.closed or self._waiting <= len(self._handed):
                 return False
@@ -172,7 +172,7 @@ class Pool:
         self.drop_idle()
 
     def close(self) -> None:
-        """Wait until calls in flight are answered, for as long as one may take, and close all connections."""
+        """Wait up to ``timeout`` for the replies of calls in flight, and close all connections."""
         end = self._now() + self.dialer.timeout
         self.closed = True
         self.drop_idle()
@@ -182,7 +182,7 @@ class Pool:
         self.drop_idle()
 
     def drop_idle(self) -> None:
-        """Close all connections that nobody uses."""
+        """Close all idle connections."""
         for idle in (self.free, self._handed):
             with contextlib.suppress(IndexError):
                 while True:

@@ -1,4 +1,4 @@
-"""What the errors of a server mean: passing, lasting, a lack of rights, a redirection; and why connecting failed."""
+"""The meaning of a server's errors: passing, lasting, a lack of rights, a redirection; and why connecting failed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PASSING = {
     "CLUSTERDOWN": "the cluster does not serve this slot: see CLUSTER INFO",
     "NOREPLICAS": "too few replicas are in reach for min-replicas-to-write",
 }
-"""Refusals before anything ran that end without help, and what each tells an operator."""
+"""Refusals before anything ran that end by themselves, and an explanation for the operator."""
 RECONNECT = ("READONLY", "MASTERDOWN")
 """Refusals of a server that is no longer the primary."""
 LASTING = {
@@ -43,7 +43,7 @@ LASTING = {
 }
 """Refusals that repeating the call does not change."""
 DENIED = {
-    "NOAUTH": "the server wants a password: put it into the URL",
+    "NOAUTH": "the server requires a password: put it into the URL",
     "WRONGPASS": "the server does not accept this user and password",
     "NOPERM": "the user may not do this: grant it what docs/guarantees.md lists under ACL",
 }
@@ -69,7 +69,7 @@ def denied(reply: Any) -> bool:
 
 
 def redirected_to(text: str) -> tuple[str, int] | None:
-    """Return the node in ``MOVED slot host:port``, None if there is none; an empty host is that of the sender."""
+    """Return the node in ``MOVED slot host:port``, None if it names none; an empty host means the sender's."""
     found = _REDIRECTION.match(text)
     if found is None or not 0 < int(found[2]) < 65_536:
         return None
@@ -89,7 +89,7 @@ def could_not_connect(error: BaseException, where: str) -> CoordError:
     if "Authentication required" in text:
         why = "NOAUTH"
     if why or type(error).__name__ in ("AuthenticationError", "AuthenticationWrongNumberOfArgsError"):
-        return ConfigError(f"{where} does not let us in: {DENIED[why or 'WRONGPASS']}")
+        return ConfigError(f"{where} refuses the login: {DENIED[why or 'WRONGPASS']}")
     if "DB index is out of range" in text:
         return ConfigError(f"{where}: {text}")
     if "SELECT is not allowed in cluster mode" in text:

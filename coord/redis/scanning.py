@@ -1,4 +1,4 @@
-"""Keys of one server, found by SCAN: a part at a time, so that others are served in between."""
+"""Keys of one server, found by SCAN: a part at a time, so that the server answers others in between."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _AT_ONCE = 1000
 def keys_under(node: Node, prefix: str, within: str = "") -> Iterator[list[str]]:
     """Yield the keys that begin with ``prefix`` and have ``within`` in the rest, each once, as they are found.
 
-    Keys that come or go meanwhile may be told or not. ``ReplyError`` when the user may not SCAN.
+    Keys that come or go meanwhile may or may not be among them. ``ReplyError`` when the user may not SCAN.
     """
     match = f"{escape_glob(prefix)}*{escape_glob(within)}*" if within else f"{escape_glob(prefix)}*"
     cursor, seen = "0", set[str]()

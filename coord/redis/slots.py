@@ -43,4 +43,4 @@ class Slots:
         at = script.sequence_at
         op = f"{keys[1]}{self._name}.{slots + sequence % slots}"
         named = (keys[0], op) if len(keys) == 2 else (keys[0], op, *keys[2:])
-        return named, argv[:at] + (sequence,) + argv[at + 1 :]  # noqa: RUF005  # half the time of unpacking
+        return named, argv[:at] + (sequence,) + argv[at + 1 :]  # noqa: RUF005  # 0.17 us, unpacking 0.20 us

@@ -44,7 +44,7 @@ class Node(Protocol):
 class Exchange(Generic[N]):
     """Send commands in one write; append a reply each to ``outcomes``, or the error by which it was lost.
 
-    Raises a ``CoordError`` when there is no connection. ``within``: seconds to wait for a connection, and for a reply.
+    Raises a ``CoordError`` without a connection. ``within``: seconds to wait for a connection, and for a reply.
     ``fresh``: on a new connection, where connections are many.
     """
 

@@ -1,8 +1,8 @@
-"""One subscription connection to a server per event loop, shared by all who wait in it.
+"""One subscription connection to a server per event loop, shared by all waiters in it.
 
 An async coordinator subscribes in its own loop; all blocking coordinators of a process share the background loop.
 A channel is subscribed to while it has waiters. Its waiters are woken when a message arrives and when the subscription
-is confirmed: a change made before that sent them nothing. After a lost connection everything is subscribed to anew.
+is confirmed: of an earlier change they got no message. A new connection subscribes to all channels again.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class _Connection(asyncio.Protocol):
             self.error = ConnectionError("the server closed the connection")
 
     def send(self, *words: str) -> None:
-        """Send a command; what it gives arrives at the subscriber."""
+        """Send a command; the subscriber handles the reply."""
         self._transport.write(pack(words))
 
     def data_received(self, data: bytes) -> None:
@@ -70,7 +70,7 @@ class _Connection(asyncio.Protocol):
             while (message := self._reader.gets()) is not False:
                 self._subscriber.take(message)
         except Exception as error:
-            # A reply that cannot be read: what follows it cannot be trusted.
+            # After an unreadable reply the rest of the stream cannot be trusted.
             self._fail(error)
             self._transport.abort()
 
@@ -88,7 +88,7 @@ class _Connection(asyncio.Protocol):
         self._subscriber.stir()
 
     async def close(self) -> None:
-        """Close it at once: nothing that the server may still say matters."""
+        """Close it at once: later messages do not matter."""
         self._transport.abort()
         # The loop may end after this; a transport that is not yet closed would be left open.
         await asyncio.wait([self._gone], timeout=_JOIN_SECONDS)
@@ -102,7 +102,7 @@ class Subscriber(Notifier):
         self._dialer = dialer
         self._home = home
         self._subscribe, self._unsubscribe = _SHARDED if sharded else _PLAIN
-        # A cluster takes sharded channels of one slot at a time.
+        # SSUBSCRIBE takes channels of one slot only.
         self._at_once = 1 if sharded else 500
         self._changed: dict[str, None] = {}
         self._is_stirred = False
@@ -131,7 +131,7 @@ class Subscriber(Notifier):
         self._note(channel)
 
     def _note(self, channel: str) -> None:
-        """The channel has its first waiter, or lost its last: tell the server soon, if it is connected."""
+        """Note a channel's first or last waiter; the server gets the change soon, if it is connected."""
         if self._connection is not None:
             self._changed[channel] = None
         if self._loop is not None and not self._is_stirred:
@@ -175,7 +175,7 @@ class Subscriber(Notifier):
             self.task.cancel()
 
     def stir(self) -> None:
-        """Something has changed: waiters came or left, or the connection broke."""
+        """Wake the loop: waiters came or left, or the connection broke."""
         self._is_stirred = False
         if self._stirred is not None:
             self._stirred.set()
@@ -189,7 +189,7 @@ class Subscriber(Notifier):
                 except (CoordError, *LOST) as error:
                     _log.debug("coord: the subscription connection to %s broke: %s", self._dialer.where, error)
                 except Exception:
-                    # Whatever it is, the waiters need the next connection.
+                    # The waiters need the next connection after any error.
                     _log.exception("coord: the subscription connection to %s failed", self._dialer.where)
                 else:
                     pause = _FIRST_PAUSE
@@ -201,7 +201,7 @@ class Subscriber(Notifier):
                 self._release_loop(loop)
 
     def _is_idle(self) -> bool:
-        """Whether nobody waits; then the loop is released, and the next waiter starts anew."""
+        """Whether no waiter is left; then the loop is released, and the next waiter starts a new task."""
         with self._lock:
             if self._closed or not self._channels:
                 if self._loop is not None:
@@ -217,7 +217,7 @@ class Subscriber(Notifier):
             self._home.leave(loop)
 
     async def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Connect, and subscribe to what is waited for, until the connection breaks or nobody waits."""
+        """Connect, and subscribe to the channels of waiters, until the connection breaks or no waiter is left."""
         connection = await self._connect(loop)
         try:
             with self._lock:
@@ -259,7 +259,7 @@ class Subscriber(Notifier):
             self._send_changes()
             now = loop.time()
             if now - connection.received_at > _SILENT_SECONDS:
-                raise ConnectionError(f"no sign of life for {_SILENT_SECONDS:g} s")
+                raise ConnectionError(f"received nothing for {_SILENT_SECONDS:g} s")
             if now >= ping_at:
                 ping_at = now + _PING_SECONDS
                 connection.send("PING")
@@ -275,7 +275,7 @@ class Subscriber(Notifier):
             stirred.clear()
 
     def _send_changes(self) -> None:
-        """Subscribe to the channels that have their first waiter, and leave those that lost their last."""
+        """Subscribe to channels with a first waiter; unsubscribe from those without waiters."""
         with self._lock:
             changed = list(self._changed)
             self._changed.clear()
@@ -285,7 +285,7 @@ class Subscriber(Notifier):
         self._send(self._subscribe, wanted)
 
     def _subscribe_missing(self) -> None:
-        """Subscribe to what is waited for and was not confirmed: it was refused, or the answer never came."""
+        """Subscribe to channels without a confirmation: SUBSCRIBE was refused, or its answer never came."""
         with self._lock:
             missing = [name for name, channel in self._channels.items() if not channel.notify]
         self._send(self._subscribe, missing)
@@ -307,7 +307,7 @@ class Subscriber(Notifier):
             elif kind in ("subscribe", "ssubscribe"):
                 self.mark_subscribed(channel)
             elif kind == "sunsubscribe":
-                # Not asked for when its slot has moved to another node: those that wait look by themselves.
+                # Sent by the server when the slot has moved to another node: waiters poll until they subscribe again.
                 self.mark_unsubscribed(channel)
         elif message == "PONG":
             self._is_deaf()
@@ -322,7 +322,7 @@ class Subscriber(Notifier):
             asyncio.get_running_loop().call_later(random.uniform(pause / 2, pause), self._subscribe_missing)
 
     def _is_deaf(self) -> None:
-        """A plain PONG: the server says that this connection is subscribed to nothing."""
+        """Handle a plain PONG: this connection has no subscriptions on the server."""
         with self._lock:
             lost = [name for name, channel in self._channels.items() if channel.notify]
         if lost:
@@ -344,7 +344,7 @@ def _key(dialer: Dialer, home: Home) -> _Key:
 def subscriber(dialer: Dialer, home: Home) -> Notifier:
     """Return the subscriber for a server in a loop; each call is matched by one of ``release_subscriber``.
 
-    A fake server sends no messages to it: its waiters look by themselves.
+    A fake server sends no messages: its waiters poll.
     """
     awaited = dialer.awaited()
     if awaited is None:

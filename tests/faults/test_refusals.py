@@ -186,7 +186,7 @@ def test_a_disk_that_takes_nothing(world: Backend, any_server: Server) -> None:
 def test_a_password_that_is_missing_or_wrong(world: Backend, any_server: Server, look: Any) -> None:
     with configured(look, requirepass="hunter2"):
         for url, sentence in (
-            (any_server.url, "wants a password"),
+            (any_server.url, "requires a password"),
             (any_server.url.replace("://", "://:wrong-one@"), "does not accept this user and password"),
         ):
             with pytest.raises(coord.ConfigError, match=sentence) as raised:
