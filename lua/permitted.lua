@@ -57,7 +57,6 @@ try("HINCRBY", redis.pcall("HINCRBY", scratch, "field", 1))
 try("HKEYS", redis.pcall("HKEYS", scratch))
 try("HLEN", redis.pcall("HLEN", scratch))
 try("HDEL", redis.pcall("HDEL", scratch, "none"))
-try("HDEL", redis.pcall("HDEL", scratch, "field"))
 redis.call("DEL", scratch)
 
 try("SADD", redis.pcall("SADD", scratch, "member"))

@@ -26,8 +26,7 @@ def test_every_operation_has_an_example() -> None:
     """Whoever adds a public method adds an example to ``operations.py``, or says there why it is no operation."""
     public = {
         f"{kind.__name__}.{name}"
-        for kind in (coord.Coordinator, coord.Lease, Stats, Kv, Barrier, Request, Semaphore, Group)
-        for kind in (coord.Coordinator, coord.Lease, Stats, Kv, Barrier, Request, Semaphore, coord.Limiter)
+        for kind in (coord.Coordinator, coord.Lease, Stats, Kv, Barrier, Request, Semaphore, Group, coord.Limiter)
         for name in dir(kind)
         if not name.startswith("_")
         and name not in PLUMBING

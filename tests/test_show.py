@@ -37,6 +37,20 @@ def test_everything_of_one_name(live_server: Live, capsys: Any) -> None:
     assert version.splitlines()[-1].split() == ["version", str(newest)]
 
 
+def test_a_semaphore_and_a_group(live_server: Live, capsys: Any) -> None:
+    with live_server.connect() as c:
+        with (
+            c.semaphore("gpu", limit=3).hold(ttl=600, weight=2, owner="anna"),
+            c.group("gpu").join("w-1", metadata=[1]),
+        ):
+            assert show(live_server, "gpu", "--json") == 0
+            group, semaphore = sorted(json.loads(capsys.readouterr().out), key=lambda each: str(each["kind"]))
+        assert (semaphore["kind"], semaphore["weight"]) == ("semaphore", 2)
+        assert [(each["owner"], each["weight"]) for each in semaphore["holders"]] == [("anna", 2)]
+        assert (group["kind"], group["size"], group["members"][0]["member"]) == ("group", 1, "w-1")
+        assert show(live_server, "gpu") == 1, "what is free is not shown, although its key stays for a while"
+
+
 def test_what_has_failed_and_why(live_server: Live, capsys: Any) -> None:
     with live_server.connect() as c:
         c.barrier("batch").open(parties=3, metadata={"of": {"anna": [1, 2]}})

@@ -38,6 +38,8 @@ def a(world: Backend, late: LateLine) -> Any:
     c.once("warm")
     c.forget("warm")
     c.claim("warm", ttl=1)
+    with c.semaphore("warm", limit=1).hold(ttl=1), c.group("warm").join("warm"):
+        pass
     c.bump_if_current("warm", 0)
     c.kv.set_if_absent("warm", ttl=1)
     c.kv.srem("warm-set", "m")
@@ -104,6 +106,60 @@ def test_hold(a: Any, b: coord.Coordinator, late: LateLine) -> None:
     lease.release()
     late.deliver()
     assert b.holder("job") is None
+
+
+def test_semaphore_claim(a: Any, b: coord.Coordinator, late: LateLine) -> None:
+    permit = b.semaphore("gpu", limit=2).claim(ttl=30, weight=2)
+    assert permit is not None
+    late.arm()
+    assert a.semaphore("gpu", limit=2).claim(ttl=600) is None
+    permit.release()
+    late.deliver()
+    assert b.semaphore("gpu", limit=2).holders() == []
+
+
+def test_semaphore_hold(a: Any, b: coord.Coordinator, late: LateLine) -> None:
+    """The first copy of a claim that was granted, used and released takes no second slot."""
+    late.arm()
+    with a.semaphore("gpu", limit=2).hold(ttl=600):
+        pass
+    late.deliver()
+    assert b.semaphore("gpu", limit=2).holders() == []
+
+
+def test_semaphore_release(a: Any, b: coord.Coordinator, late: LateLine) -> None:
+    """The copy of a release does not give back the slot of the next permit of the same owner."""
+    permit = a.semaphore("gpu", limit=1).claim(ttl=600, owner="anna")
+    late.arm()
+    assert permit.release() is True
+    again = b.semaphore("gpu", limit=1).claim(ttl=600, owner="anna")
+    assert again is not None
+    late.deliver()
+    assert [holder.fence for holder in b.semaphore("gpu", limit=1).holders()] == [again.fence]
+
+
+def test_group_join(a: Any, b: coord.Coordinator, late: LateLine) -> None:
+    """The copy of a join neither brings back who has left, nor takes a name from who has it now."""
+    late.arm()
+    with a.group("workers", ttl=600).join("anna"):
+        pass
+    late.deliver()
+    assert b.group("workers").members() == []
+
+    late.arm()
+    with a.group("workers", ttl=600).join("anna"), b.group("workers", ttl=600).join("anna") as newer:
+        late.deliver()
+        assert [each.incarnation for each in b.group("workers").members()] == [newer.incarnation]
+
+
+def test_group_leave(a: Any, b: coord.Coordinator, late: LateLine) -> None:
+    joining = a.group("workers", ttl=600).join("anna")
+    joining.__enter__()
+    late.arm()
+    joining.__exit__(None, None, None)
+    with b.group("workers", ttl=600).join("anna") as newer:
+        late.deliver()
+        assert [each.incarnation for each in b.group("workers").members()] == [newer.incarnation]
 
 
 def test_once(a: Any, b: coord.Coordinator, late: LateLine) -> None:

@@ -232,7 +232,7 @@ class Sim:
         self.clients: list[Client] = []
         self.violations: list[str] = []
         self.used_steps: list[str] = []
-        self.forward_steps = False
+        self.forward_steps = self.backward_steps = False
         self.skipped = skipped
         self._traced = traced
         self.network = Network(self.loop, self.plan, self.note)
@@ -362,6 +362,7 @@ class Sim:
                 self.network.drop_process(client.process)
         else:
             self.forward_steps = self.forward_steps or kind == "clock_forward"
+            self.backward_steps = self.backward_steps or kind == "clock_back"
             self.topology.happen(kind, draw)
         self.plan.fire(place, kind, self.loop.elapsed)
 
