@@ -21,6 +21,8 @@ from coord.errors import (
     CoordError,
     Corrupt,
     CountOverflow,
+    ExecutionFailed,
+    FingerprintMismatch,
     LeaseLost,
     MissingBarrier,
     MissingRequest,
@@ -30,7 +32,9 @@ from coord.errors import (
     WaitTimeout,
     WrongType,
 )
+from coord.execution import Execution, ExecutionStatus
 from coord.group import AsyncMembership, Member, Membership
+from coord.leader import AsyncLeader, Leader
 from coord.leases import AsyncLease, Lease
 from coord.limit import Limit
 from coord.limiter import Limiter, Verdict
@@ -45,6 +49,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Arrival",
     "AsyncCoordinator",
+    "AsyncLeader",
     "AsyncLease",
     "AsyncMembership",
     "AsyncPermit",
@@ -57,8 +62,13 @@ __all__ = [
     "Coordinator",
     "Corrupt",
     "CountOverflow",
+    "Execution",
+    "ExecutionFailed",
+    "ExecutionStatus",
+    "FingerprintMismatch",
     "Holder",
     "Keyspace",
+    "Leader",
     "Lease",
     "LeaseLost",
     "Limit",

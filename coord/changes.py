@@ -6,8 +6,8 @@ States are conflated: a slow consumer skips those in between, and never the last
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, Self, TypeVar
 
 from coord.clock import Clock
 from coord.errors import Closed, CoordError
@@ -15,7 +15,7 @@ from coord.plan import Event, Plan, Wait, ask, subscribe
 from coord.script import Call
 from coord.waiting import LOOK_AGAIN_UNHEARD, look_again_in
 
-__all__ = ["Changes", "iterate", "iterate_async"]
+__all__ = ["AsyncChangesIterator", "Changes", "ChangesIterator"]
 
 _log = logging.getLogger("coord")
 
@@ -100,19 +100,63 @@ class Changes(Generic[S]):
         return [state]
 
 
-def iterate(c: Any, changes: Changes[S]) -> Iterator[S]:
-    """Iterate, blocking."""
-    try:
-        while state := c.follow(changes.next()):
-            yield state[0]
-    finally:
-        changes.leave()
+class ChangesIterator(Generic[S]):
+    """An iterator of states. It ends when it or its coordinator is closed, from any thread."""
+
+    def __init__(self, c: Any, changes: Changes[S]) -> None:
+        self._c, self._changes = c, changes
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> S:
+        state: list[S] = self._c.follow(self._changes.next())
+        if not state:
+            self._changes.leave()
+            raise StopIteration
+        return state[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self._changes.leave()
+
+    def close(self) -> None:
+        """End the iteration."""
+        self._changes.close()
+        self._changes.leave()
 
 
-async def iterate_async(c: Any, changes: Changes[S]) -> AsyncIterator[S]:
-    """Iterate, awaited."""
-    try:
-        while state := await c.follow(changes.next()):
-            yield state[0]
-    finally:
-        changes.leave()
+class AsyncChangesIterator(Generic[S]):
+    """An async iterator of states. It ends when it or its coordinator is closed; a cancelled ``anext`` skips none."""
+
+    def __init__(self, c: Any, changes: Changes[S]) -> None:
+        self._c, self._changes = c, changes
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> S:
+        state: list[S] = await self._c.follow(self._changes.next())
+        if not state:
+            self._changes.leave()
+            raise StopAsyncIteration
+        return state[0]
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        self._changes.leave()
+
+    async def aclose(self) -> None:
+        """End the iteration."""
+        self._changes.close()
+        self._changes.leave()

@@ -58,12 +58,16 @@ def forget(ops: Calls, name: str, owner: str | None = None) -> Call[bool]:
 
 
 class Claimable:
-    """A name that can be claimed; ``kind`` opens its key, so that names of different kinds are apart."""
+    """A name that can be claimed; ``kind`` opens its key, so that names of different kinds are apart.
 
-    def __init__(self, ops: Calls, name: str, kind: str = "claim") -> None:
+    ``announced``: a grant is published, as a release is, for those who watch who holds the name.
+    """
+
+    def __init__(self, ops: Calls, name: str, kind: str = "claim", *, announced: bool = False) -> None:
         self.ops = ops
         self.name = name
         self.channel = ops.key(kind, name)
+        self._announce = ops.publish if announced else "none"
 
     @property
     def title(self) -> str:
@@ -75,7 +79,7 @@ class Claimable:
         claim, ops = self.channel, self.ops
         # A waiter asks more than once for one nonce: late copies are recognised by the id of the call.
         keys = claim, f"{claim}:tombstone:{nonce}", f"{claim}:answered:{ops.nonce()}"
-        return ops.call(CLAIM, keys, (owner, nonce, ttl_ms, ops.tombstone_ms, "0"), _read_grant)
+        return ops.call(CLAIM, keys, (owner, nonce, ttl_ms, ops.tombstone_ms, "0", self._announce), _read_grant)
 
     def renew(self, nonce: str, ttl_ms: int) -> Call[bool]:
         """Hold the claim for ``ttl_ms`` from now; False when the attempt does not hold it any more."""
@@ -195,6 +199,7 @@ def _claim(
     ttl_ms: int,
     tombstone_ms: int,
     repeated: str,
+    announce: str,
 ) -> list[int | str]:
     holder, attempt, fence = _holding(space.get(claim))
     taken = attempt != ""
@@ -213,6 +218,8 @@ def _claim(
     fence = later(space, fence)
     space.set(claim, f"{owner}|{nonce}|{fence}", px=ttl_ms)
     answer_once(space, answered, repeated, tombstone_ms, "1")
+    if announce != "none":
+        space.publish(claim, "taken")
     return [1, nonce, fence, ttl_ms]
 
 

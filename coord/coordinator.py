@@ -12,9 +12,12 @@ from typing import Any, Protocol, Self, TypeVar, cast
 
 from coord import barriers, claims, requests, versions
 from coord.clock import SYSTEM
+from coord.execution import ExecutionHandle
 from coord.family import Calls, Runs
 from coord.group import Group
+from coord.idempotent import ExecutesOnce, ExecutesOnceAsync
 from coord.kv import Kv
+from coord.leader import AsyncLeader, Leader, LeaderHandle, Term
 from coord.leases import AsyncHolding, AsyncLease, Holding, Lease, LeaseRequest, claiming
 from coord.limit import Limit
 from coord.limiter import Limiter
@@ -29,6 +32,7 @@ from coord.plan import (
     Invoke,
     Job,
     Plan,
+    Run,
     Sleep,
     Spawn,
     Subscribe,
@@ -213,9 +217,17 @@ class Operations(Runs[M]):
         """
         return Limiter(self, name, *limits)
 
+    def execution(self, key: str) -> ExecutionHandle[M]:
+        """Return the work of that key, which is run once and whose result is kept."""
+        return ExecutionHandle(self, key)
+
 
 class CallMaker(Operations[Build], Calls):
     """Every operation as a Call, for ``run`` and ``run_many``: ``c.run_many(c.calls.bump(each) for each in names)``."""
+
+    def leader(self, name: str, ttl: Seconds = 15) -> LeaderHandle[Build]:
+        """Return the leader of that name."""
+        return LeaderHandle(self, name, ttl)
 
 
 class _Running(Operations[M]):
@@ -233,6 +245,10 @@ class _Running(Operations[M]):
         # The runner's own method: nothing stands between an operation and its backend.
         self.call = runner.call
         self._kv = Kv(self)
+
+    def _working_terms(self, closing: Any) -> list[Term[Any]]:
+        """Return the leaders whose work has to end before this thread, or task, goes on with closing."""
+        return [each for each in self.attached.values() if isinstance(each, Term) and each.is_waited_for(closing)]
 
     def _close_attached(self) -> None:
         for each in list(self.attached.values()):
@@ -268,7 +284,7 @@ class _ThreadEvent(Event):
         return rung
 
 
-class Coordinator(_Running[Sync]):
+class Coordinator(ExecutesOnce, _Running[Sync]):
     """Every operation as a blocking method. Threads may share one; so may the children of a fork.
 
     Made by ``coord.connect``.
@@ -351,6 +367,10 @@ class Coordinator(_Running[Sync]):
         request = LeaseRequest.of(claims.Claimable(self.calls, name), ttl, wait, owner)
         return Holding(self, request, Lease, renew=renew)
 
+    def leader(self, name: str, ttl: Seconds = 15) -> Leader:
+        """Return the leader of that name: one of many runs the work. ``ttl``: seconds of its lease."""
+        return Leader(self, name, ttl)
+
     def follow(self, plan: Plan[T]) -> T:
         """Follow a plan to its end; see ``coord.plan``."""
         result: Any = None
@@ -387,7 +407,7 @@ class Coordinator(_Running[Sync]):
                 return event
             case Wait():
                 return cast("_ThreadEvent", step.event).rest(step.seconds)
-            case Invoke():
+            case Invoke() | Run():
                 return step.run()
             case Spawn():
                 return self.watch(step.plan)
@@ -418,8 +438,14 @@ class Coordinator(_Running[Sync]):
         return worker
 
     def close(self) -> None:
-        """Finish what is in flight, end the background work, and close all connections. May be called again."""
+        """Finish what is in flight, end the background work, and close all connections. May be called again.
+
+        Leaders resign: ``lease.lost`` is set, and closing waits up to 2 s for their work to end.
+        """
         self._close_attached()
+        end = self.clock.monotonic() + GRACE
+        for each in self._working_terms(threading.get_ident()):
+            self.clock.wait(each.ended, max(0.0, end - self.clock.monotonic()))
         for (_, process), worker in list(self._workers.items()):
             if process == os.getpid():
                 worker.close()
@@ -459,7 +485,7 @@ class _LoopEvent(Event):
         return True
 
 
-class AsyncCoordinator(_Running[Async]):
+class AsyncCoordinator(ExecutesOnceAsync, _Running[Async]):
     """Every operation as a method to await. It belongs to the event loop in which it was made.
 
     Made by ``coord.connect_async``.
@@ -545,6 +571,10 @@ class AsyncCoordinator(_Running[Async]):
         request = LeaseRequest.of(claims.Claimable(self.calls, name), ttl, wait, owner)
         return AsyncHolding(self, request, AsyncLease, renew=renew)
 
+    def leader(self, name: str, ttl: Seconds = 15) -> AsyncLeader:
+        """Return the leader of that name: one of many runs the work. ``ttl``: seconds of its lease."""
+        return AsyncLeader(self, name, ttl)
+
     async def follow(self, plan: Plan[T]) -> T:
         """Follow a plan to its end; see ``coord.plan``."""
         result: Any = None
@@ -581,7 +611,7 @@ class AsyncCoordinator(_Running[Async]):
                 return event
             case Wait():
                 return await cast("_LoopEvent", step.event).rest(step.seconds)
-            case Invoke():
+            case Invoke() | Run():
                 return await step.run_async()
             case Spawn():
                 return self.keep(step.plan)
@@ -606,8 +636,14 @@ class AsyncCoordinator(_Running[Async]):
             report(plan)
 
     async def aclose(self) -> None:
-        """Finish what is in flight, end the background work, and close all connections. May be called again."""
+        """Finish what is in flight, end the background work, and close all connections. May be called again.
+
+        Leaders resign: their work is cancelled, and closing waits up to 2 s for it to end.
+        """
         self._close_attached()
+        end = self.clock.monotonic() + GRACE
+        for each in self._working_terms(asyncio.current_task()):
+            await self.clock.wait_async(each.ended, max(0.0, end - self.clock.monotonic()))
         # A callback that closes goes on, and ends by itself.
         closing = asyncio.current_task()
         for task in self._kept:

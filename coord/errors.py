@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "Closed",
     "ConfigError",
     "CoordError",
     "Corrupt",
     "CountOverflow",
+    "ExecutionFailed",
+    "FingerprintMismatch",
     "LeaseLost",
     "MissingBarrier",
     "MissingRequest",
@@ -66,6 +70,23 @@ class MissingBarrier(CoordError):
 
 class MissingRequest(CoordError):
     """The request is unknown: it was never registered, or it expired or was lost before it was complete."""
+
+
+class FingerprintMismatch(CoordError):
+    """The key of an execution belongs to a call with another fingerprint; nothing was run."""
+
+
+class ExecutionFailed(CoordError):
+    """The function raised an error, which was kept as its result: the name of its ``type``, and its ``message``."""
+
+    def __init__(self, type: str, message: str) -> None:
+        super().__init__(f"{type}: {message}" if message else type)
+        self.type = type
+        self.message = message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle it by its arguments, which are not those of ``Exception``."""
+        return ExecutionFailed, (self.type, self.message)
 
 
 class Corrupt(CoordError):

@@ -12,8 +12,10 @@ at that step, so that its ``finally`` and ``except`` run.
 from __future__ import annotations
 
 import logging
-from asyncio import CancelledError, current_task
-from collections.abc import Callable, Coroutine, Generator, Hashable
+from asyncio import FIRST_COMPLETED, CancelledError, current_task, ensure_future, wait
+from asyncio import Event as AsyncEvent
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from inspect import isawaitable
 from time import monotonic
@@ -33,6 +35,7 @@ __all__ = [
     "Invoke",
     "Job",
     "Plan",
+    "Run",
     "Sleep",
     "Spawn",
     "Step",
@@ -137,6 +140,59 @@ def _raised(error: BaseException) -> RuntimeError:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """Run a function of the user, which takes no argument; async mode awaits it. Whatever it raises is thrown back.
+
+    ``lost``: async mode gives the function a task of its own, and cancels that when this event is set.
+    """
+
+    fn: Callable[[], Any]
+    lost: Any = None
+
+    def run(self) -> Any:
+        """Run the function, in the thread of the caller."""
+        result = self.fn()
+        if isawaitable(result):
+            if isinstance(result, Coroutine):
+                result.close()
+            raise TypeError(f"{self.fn!r} returned an awaitable: an AsyncCoordinator runs async functions")
+        return result
+
+    async def run_async(self) -> Any:
+        """Run the function, in the task of the caller."""
+        result = self.fn()
+        if not isawaitable(result):
+            raise TypeError(f"an AsyncCoordinator runs async functions, and {self.fn!r} returned {type(result)}")
+        return await (result if self.lost is None else _until_lost(result, self.lost))
+
+
+async def _until_lost(running: Awaitable[Any], lost: AsyncEvent) -> Any:
+    """Await something in a task of its own, which is cancelled, and waited for, when ``lost`` is set."""
+    task = ensure_future(running)
+    watcher = ensure_future(lost.wait())
+    is_lost = False
+    try:
+        await wait({task, watcher}, return_when=FIRST_COMPLETED)
+        if not task.done():
+            is_lost = True
+            task.cancel()
+            await wait({task})
+    except BaseException:
+        # The caller is cancelled, perhaps more than once: the lease is released after the work has ended.
+        task.cancel()
+        while not task.done():
+            with suppress(CancelledError):
+                await wait({task})
+        if not task.cancelled():
+            # The cancellation says more.
+            task.exception()
+        raise
+    finally:
+        watcher.cancel()
+    return None if is_lost and task.cancelled() else task.result()
+
+
+@dataclass(frozen=True, slots=True)
 class Spawn:
     """Follow a plan in the background; the step's result is the job, whose ``cancel`` ends it."""
 
@@ -186,7 +242,7 @@ def _is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-Act = WithTimeout | Batch | Sleep | Subscribe | Wait | Invoke | Spawn | Compensate
+Act = WithTimeout | Batch | Sleep | Subscribe | Wait | Invoke | Run | Spawn | Compensate
 Step = Call[Any] | Act
 Plan = Generator[Step, Any, T]
 

@@ -21,6 +21,7 @@ from coord.plan import (
     Event,
     Invoke,
     Plan,
+    Run,
     Sleep,
     Spawn,
     Subscribe,
@@ -248,7 +249,7 @@ class Worker:
                 case _:
                     result = self._take(job, step)
 
-    def _take(self, job: _Job, step: Batch | Subscribe | Invoke | Spawn | Compensate) -> Any:
+    def _take(self, job: _Job, step: Batch | Subscribe | Invoke | Run | Spawn | Compensate) -> Any:
         """Take a step that waits for nothing but its own work."""
         try:
             match step:
@@ -262,7 +263,7 @@ class Worker:
                         step.channel, event.set, in_turn=step.in_turn, group=step.group
                     )
                     return event
-                case Invoke():
+                case Invoke() | Run():
                     return step.run()
                 case Spawn():
                     return self.start(step.plan)

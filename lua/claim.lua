@@ -8,6 +8,7 @@
 --        ttl_ms     ms      how long to hold it from now
 --        tombstone_ms  ms   how long an answer is kept: longer than any retry
 --        repeated   0|1     1: an earlier copy of this call may still be executed
+--        announce   none|PUBLISH|SPUBLISH    how to tell those who watch the name
 -- REPLY  {granted, nonce, fence, left_ms}
 --        granted    1 when the asker has the name now, else 0
 --        nonce      the attempt that won it, perhaps an earlier one; "" when refused
@@ -20,7 +21,7 @@
 
 local claim, tombstone, answered = KEYS[1], KEYS[2], KEYS[3]
 local owner, nonce, ttl_ms, tombstone_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local repeated = ARGV[5]
+local repeated, announce = ARGV[5], ARGV[6]
 
 -- include: holding
 -- include: later
@@ -58,4 +59,7 @@ end
 fence = later(fence)
 redis.call("SET", claim, owner .. "|" .. nonce .. "|" .. fence, "PX", ttl_ms)
 answer_once(answered, repeated, tombstone_ms, "1")
+if announce ~= "none" then
+  redis.call(announce, claim, "taken")
+end
 return { 1, nonce, fence, tonumber(ttl_ms) }

@@ -9,6 +9,7 @@ import coord
 
 CLAIM, VERSION, STATS, KV = "coord:claim:{x}", "coord:version:{x}", "coord:stats:{x}:s", "coord:kv:{x}"
 LIMITER = "coord:limiter:{x}"
+EXECUTION = "coord:execution:{x}"
 BARRIER, REQUEST = "coord:barrier:{x}", "coord:request:{x}"
 SEMAPHORE, GROUP = "coord:semaphore:{x}", "coord:group:{x}"
 
@@ -45,6 +46,10 @@ def _registered(c: Any) -> Any:
     request.register()
     request.add("embed", "doc-1")
     return request
+
+
+def _begun(c: Any) -> Any:
+    return c.execution("x").begin(ttl=30, owner="anna")
 
 
 EXAMPLES = (
@@ -94,6 +99,14 @@ EXAMPLES = (
     Example("Semaphore.claim", SEMAPHORE, lambda s: s.claim(owner="anna"), lambda c: c.semaphore("x", limit=3), "zset"),
     Example("Group.members", GROUP, lambda g: g.members(), lambda c: c.group("x"), "hash"),
     Example("Semaphore.holders", SEMAPHORE, lambda s: s.holders(), lambda c: c.semaphore("x", limit=3), "zset"),
+    Example("Leader.current", "coord:leader:{x}", lambda leader: leader.current(), lambda c: c.leader("x")),
+    Example("ExecutionHandle.begin", EXECUTION, lambda e: e.begin(owner="anna"), lambda c: c.execution("x"), "hash"),
+    Example("ExecutionHandle.status", EXECUTION, lambda e: e.status(), lambda c: c.execution("x"), "hash"),
+    Example("ExecutionHandle.forget", EXECUTION, lambda e: e.forget(), lambda c: c.execution("x"), "hash"),
+    Example("Execution.complete", EXECUTION, lambda e: e.complete("done"), _begun, "hash"),
+    Example("Execution.fail", EXECUTION, lambda e: e.fail("ValueError", "no luck"), _begun, "hash"),
+    Example("Execution.renew", EXECUTION, lambda e: e.renew(), _begun, "hash"),
+    Example("Execution.abandon", EXECUTION, lambda e: e.abandon(), _begun, "hash"),
 )
 
 NO_OPERATIONS = {
@@ -101,6 +114,7 @@ NO_OPERATIONS = {
     "Coordinator.calls": "makes calls as values",
     "Coordinator.close": "ends the coordinator",
     "Coordinator.group": "makes a handle",
+    "Coordinator.execution": "makes a handle",
     "Coordinator.hold": "makes a block that claims, renews and releases",
     "Coordinator.identified": "names a call",
     "Coordinator.is_distributed": "is known here",
@@ -108,6 +122,7 @@ NO_OPERATIONS = {
     "Coordinator.key": "names a key",
     "Coordinator.kv": "is a handle",
     "Coordinator.limiter": "makes a handle",
+    "Coordinator.leader": "makes a handle",
     "Coordinator.lifetime": "reads a TTL",
     "Coordinator.mode": "is known here",
     "Coordinator.ping": "asks the server whether it is there",
@@ -119,6 +134,12 @@ NO_OPERATIONS = {
     "Coordinator.stats": "makes a handle",
     "Coordinator.watch": "follows a plan in the background",
     "Coordinator.with_options": "makes a view",
+    "Coordinator.execute_once": "runs a function, and a call before and after",
+    "Coordinator.idempotent": "makes a function",
+    "Execution.expires_in": "is known here",
+    "Leader.changes": "makes an iterator",
+    "Leader.hold": "makes a block that claims, renews and releases",
+    "Leader.run": "claims, renews and releases",
     "Lease.expires_in": "is known here",
     "Lease.fence": "is known here",
     "Lease.lost": "is known here",

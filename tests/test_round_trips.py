@@ -12,6 +12,7 @@ from wiretap import Wiretap
 
 import coord
 from coord.coordinator import Barrier, Kv, Request, Stats
+from coord.execution import Execution, ExecutionHandle
 from coord.group import Group
 from coord.semaphore import Semaphore
 
@@ -26,7 +27,20 @@ def test_every_operation_has_an_example() -> None:
     """Whoever adds a public method adds an example to ``operations.py``, or says there why it is no operation."""
     public = {
         f"{kind.__name__}.{name}"
-        for kind in (coord.Coordinator, coord.Lease, Stats, Kv, Barrier, Request, Semaphore, Group, coord.Limiter)
+        for kind in (
+            coord.Coordinator,
+            coord.Lease,
+            Stats,
+            Kv,
+            Barrier,
+            Request,
+            Semaphore,
+            Group,
+            coord.Limiter,
+            Execution,
+            ExecutionHandle,
+            coord.Leader,
+        )
         for name in dir(kind)
         if not name.startswith("_")
         and name not in PLUMBING

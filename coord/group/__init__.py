@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, overload
 
-from coord.changes import Changes, iterate, iterate_async
+from coord.changes import AsyncChangesIterator, Changes, ChangesIterator
 from coord.extend import Async, Call, Family, M, Runs, Seconds, Sync, check_name, milliseconds, op
 from coord.group.membership import AsyncJoining, AsyncMembership, Joining, Membership
 from coord.group.scripts import Member, members, metadata_json
@@ -68,7 +68,7 @@ class Group(Family[M]):
         c: Any = self.ops
         calls = c.calls
         watch = Changes(c, self._key, lambda: members(calls, self._key), _essence, _due)
-        return iterate_async(c, watch) if c.mode is Async else iterate(c, watch)
+        return AsyncChangesIterator(c, watch) if c.mode is Async else ChangesIterator(c, watch)
 
 
 def _essence(found: list[Member]) -> list[Any]:

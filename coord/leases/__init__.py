@@ -4,7 +4,7 @@ A family describes what it leases as a ``Leasable``; claims, permits, reservatio
 same code. ``acquiring`` asks and waits, ``held`` counts the time, ``keeping`` renews and releases.
 """
 
-from coord.leases.acquiring import Answer, acquiring, answering, claiming
+from coord.leases.acquiring import Answer, acquiring, answering, asking, claiming, or_compensate
 from coord.leases.awaited import AsyncHolding, AsyncLease
 from coord.leases.blocking import Holding, Lease
 from coord.leases.held import Held
@@ -27,6 +27,8 @@ __all__ = [
     "LeaseRequest",
     "acquiring",
     "answering",
+    "asking",
     "claiming",
     "held_of",
+    "or_compensate",
 ]

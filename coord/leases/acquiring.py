@@ -9,7 +9,6 @@ from math import inf
 from typing import Any, Generic, TypeVar
 
 from coord.errors import CoordError, OutcomeUnknown, WaitTimeout
-from coord.ids import nonce
 from coord.leases.held import Held
 from coord.leases.keeping import compensation
 from coord.leases.leasable import Attempt, Granted, Grants, LeaseRequest
@@ -17,7 +16,7 @@ from coord.leases.lease import BaseLease, renew_until_collected
 from coord.plan import Plan, ask, compensating, subscribe
 from coord.waiting import Deadline, ask_by, in_time, just_after, next_turn
 
-__all__ = ["Answer", "acquiring", "answering", "claiming"]
+__all__ = ["Answer", "acquiring", "answering", "asking", "claiming", "or_compensate"]
 
 T = TypeVar("T")
 G = TypeVar("G", bound=Granted)
@@ -34,11 +33,16 @@ class Answer(Generic[G, L]):
 
 def claiming(ops: Grants, lease: Callable[[Held], L], request: LeaseRequest[Any], *, renew: bool) -> Plan[L | None]:
     """Ask once; return the lease, or None when it is taken. With ``renew`` it is renewed until it is collected."""
-    attempt = Attempt()
-    found = yield from _or_compensate(ops, _asking(ops, lease, request, attempt, request.owner()), request, attempt)
+    found = yield from asking(ops, lease, request)
     if found.lease is not None and renew:
         renew_until_collected(found.lease)
     return found.lease
+
+
+def asking(ops: Grants, lease: Callable[[Held], L], request: LeaseRequest[G]) -> Plan[Answer[G, L]]:
+    """Ask once, and return what was answered."""
+    attempt = Attempt()
+    return (yield from or_compensate(ops, _asking(ops, lease, request, attempt, request.owner()), request, attempt))
 
 
 def acquiring(ops: Grants, lease: Callable[[Held], L], request: LeaseRequest[Any], attempt: Attempt) -> Plan[L]:
@@ -64,7 +68,7 @@ def answering(
         if request.wait_s == 0
         else _in_turn(ops, lease, request, attempt, owner, deadline, is_final)
     )
-    undone = _or_compensate(ops, asking, request, attempt)
+    undone = or_compensate(ops, asking, request, attempt)
     unknown = f"whether {request.what.name!r} is free was not told within {request.wait} s"
     return (yield from in_time(undone, deadline, unknown))
 
@@ -75,22 +79,17 @@ def _asking(
     started = ops.clock.monotonic()
     attempt.asked = True
     grant = yield from ask(request.what.ask(owner, attempt.nonce, request.ttl_ms))
-    held = yield from _granted(ops, request, attempt, owner, grant, started)
+    held = _granted(ops, request, owner, grant, started) if grant.granted else None
+    if grant.granted and held is None:
+        # Not that of the grant, which may be an earlier attempt of the same owner.
+        yield compensation(request.what, attempt.nonce, request.ttl_ms)
     return Answer(grant, None if held is None else lease(held))
 
 
-def _granted(
-    ops: Grants, request: LeaseRequest[G], attempt: Attempt, owner: str, grant: G, started: float
-) -> Plan[Held | None]:
-    """Return the lease of a grant; one that was over when its grant arrived is given back."""
-    if not grant.granted:
-        return None
+def _granted(ops: Grants, request: LeaseRequest[G], owner: str, grant: G, started: float) -> Held | None:
+    """Return the lease of a grant, unless it was over when its grant arrived."""
     held = Held(ops, request.what, owner, grant, request.ttl_ms, started)
-    if not held.is_lost:
-        return held
-    yield compensation(request.what, held.nonce, request.ttl_ms)
-    attempt.nonce = nonce()
-    return None
+    return None if held.is_lost else held
 
 
 def _in_turn(
@@ -115,9 +114,13 @@ def _in_turn(
                 attempt.asked = True
                 grant = yield from ask_by(what.ask(owner, attempt.nonce, request.ttl_ms), deadline)
                 if grant.granted:
-                    held = yield from _granted(ops, request, attempt, owner, grant, started)
+                    held = _granted(ops, request, owner, grant, started)
                     if held is not None:
                         return Answer(grant, lease(held))
+                    if is_over:
+                        yield compensation(what, attempt.nonce, request.ttl_ms)
+                        return None
+                    # The owner gets what it has, for its full TTL from now: giving it back meanwhile would free that.
                     continue
                 if is_final(grant):
                     return Answer(grant, None)
@@ -125,6 +128,7 @@ def _in_turn(
                 taken_for = just_after(grant.left) if grant.left >= 0 else inf
             if not event.waiter.queued:
                 event = yield from subscribe(what.channel, in_turn=True)
+            attempt.event = event
             if is_over:
                 return None
             looks = yield from next_turn(event, deadline, taken_for)
@@ -132,7 +136,7 @@ def _in_turn(
         event.leave()
 
 
-def _or_compensate(ops: Grants, plan: Plan[T], request: LeaseRequest[Any], attempt: Attempt) -> Plan[T]:
+def or_compensate(ops: Grants, plan: Plan[T], request: LeaseRequest[Any], attempt: Attempt) -> Plan[T]:
     """Follow a plan that may win a lease; when it is cut short, release the lease that it may have won."""
     try:
         return (yield from plan)

@@ -9,7 +9,7 @@ from coord.clock import Clock
 from coord.errors import LeaseLost
 from coord.ids import new_owner_id, nonce
 from coord.names import Seconds, check_name, milliseconds
-from coord.plan import Job, Plan
+from coord.plan import Event, Job, Plan
 from coord.script import Call
 
 __all__ = ["Attempt", "Grant", "Granted", "Grants", "Leasable", "LeaseRequest", "loss"]
@@ -102,10 +102,14 @@ class Grants(Protocol):
 
 @dataclass(slots=True)
 class Attempt:
-    """The nonce under which a lease is asked for, and whether it was; a new one after a grant that came too late."""
+    """The nonce under which a lease is asked for, and whether it was; a new one after a grant that came too late.
+
+    ``event`` wakes it while it waits: then it asks again.
+    """
 
     nonce: str = field(default_factory=nonce)
     asked: bool = False
+    event: Event | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,10 @@ def a(world: Backend, late: LateLine) -> Any:
     request.done("s", "p")
     request.requeue("s")
     request.cleanup()
+    execution = c.execution("warm")
+    for end in ("complete", "abandon"):
+        getattr(execution.begin(), end)(*(["x"] if end == "complete" else []))
+        execution.forget()
     return c
 
 
@@ -302,6 +306,40 @@ def test_limiter_wait(a: Any, b: coord.Coordinator, late: LateLine) -> None:
     there.reset()
     late.deliver()
     assert there.peek().remaining == 2
+
+
+def test_begin_of_an_execution(a: Any, b: coord.Coordinator, late: LateLine) -> None:
+    """The call that was answered "running" does not run it later, when nobody would."""
+    mine = b.execution("e").begin(ttl=30)
+    late.arm()
+    assert a.execution("e").begin(ttl=600).state == "running"
+    mine.abandon()
+    late.deliver()
+    assert b.execution("e").status() is None
+
+
+def test_complete_and_abandon_of_an_execution(a: Any, b: coord.Coordinator, late: LateLine) -> None:
+    mine = a.execution("e").begin(ttl=30)
+    late.arm()
+    assert mine.complete("first") is True
+    b.execution("e").forget()
+    late.deliver()
+    assert b.execution("e").status() is None
+
+    mine = a.execution("e").begin(ttl=30)
+    late.arm()
+    assert mine.abandon() is True
+    other = b.execution("e").begin(ttl=30)
+    late.deliver()
+    assert other.complete("second") is True
+
+
+def test_forget_of_an_execution(a: Any, b: coord.Coordinator, late: LateLine) -> None:
+    late.arm()
+    assert a.execution("e").forget() is False
+    b.execution("e").begin().complete("result")
+    late.deliver()
+    assert b.execution("e").begin().result == "result"
 
 
 # --- an outcome that stays unknown ---------------------------------------------------------------
