@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
-import time
 from collections.abc import Callable, Coroutine, Iterable
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar, cast
+from typing import Any, Protocol, Self, TypeVar
 
 from coord import barriers, claims, requests, versions
+from coord.background import Background
 from coord.clock import SYSTEM
+from coord.drivers import AsyncDriver, Driver, Tasks
 from coord.execution import ExecutionHandle
 from coord.family import Calls, Runs
 from coord.group import Group
@@ -24,28 +24,10 @@ from coord.limiter import Limiter
 from coord.modes import Async, Build, M, Mode, Sync, op
 from coord.names import Seconds
 from coord.notifier import Notifier
-from coord.plan import (
-    Act,
-    Batch,
-    Compensate,
-    Event,
-    Invoke,
-    Job,
-    Plan,
-    Run,
-    Sleep,
-    Spawn,
-    Subscribe,
-    Wait,
-    WithTimeout,
-    compensating,
-    planned,
-    report,
-)
+from coord.plan import Job, Plan, planned
 from coord.script import Call, Script
 from coord.semaphore import Semaphore
 from coord.stats import Stats
-from coord.worker import GRACE, Worker
 
 __all__ = [
     "AsyncCoordinator",
@@ -57,6 +39,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+GRACE = 2.0
+"""Seconds that closing gives to the work of leaders."""
 
 
 class Runner(Protocol):
@@ -241,6 +226,7 @@ class _Running(Operations[M]):
         self._calls.sends_once = self.sends_once = getattr(runner, "sends_once", False)
         self._calls.publish = self.publish = runner.publish
         self._calls.clock = self.clock = getattr(runner, "clock", SYSTEM)
+        self.call_seconds = getattr(runner, "call_seconds", self.call_seconds)
         self._calls.nonce = self.nonce = getattr(runner, "nonce", self.nonce)
         # The runner's own method: nothing stands between an operation and its backend.
         self.call = runner.call
@@ -268,22 +254,6 @@ class _Running(Operations[M]):
 # --- blocking ------------------------------------------------------------------------------------
 
 
-class _ThreadEvent(Event):
-    def __init__(self) -> None:
-        self._rung = threading.Event()
-
-    def set(self) -> bool:
-        """Wake the thread that waits for it."""
-        self._rung.set()
-        return True
-
-    def rest(self, seconds: float | None) -> bool:
-        """Wait for the event; False when it was not set in time."""
-        rung = self._rung.wait(seconds)
-        self._rung.clear()
-        return rung
-
-
 class Coordinator(ExecutesOnce, _Running[Sync]):
     """Every operation as a blocking method. Threads may share one; so may the children of a fork.
 
@@ -293,7 +263,9 @@ class Coordinator(ExecutesOnce, _Running[Sync]):
     def __init__(self, runner: Runner, *, prefix: str = "coord:", ttl: Seconds | None = 3600) -> None:
         super().__init__(runner, prefix, ttl)
         self._runner = runner
-        self._workers: dict[tuple[str, int], Worker] = {}
+        self._background = Background(runner, self.clock, self.call_seconds)
+        self._driver = Driver(runner, self.clock, self._background)
+        self._is_view = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.prefix!r} on {self._runner!r}>"
@@ -326,6 +298,8 @@ class Coordinator(ExecutesOnce, _Running[Sync]):
         given = {name: value for name, value in (("timeout", timeout), ("patience", patience)) if value is not None}
         view = Coordinator(self._runner.with_options(**given), prefix=self.prefix)
         view.ttl_ms = view.calls.ttl_ms = self.ttl_ms
+        view._background, view._is_view = self._background, True
+        view._driver = Driver(view._runner, view.clock, self._background)
         return view
 
     def make(self, call: Call[T]) -> T:
@@ -373,116 +347,35 @@ class Coordinator(ExecutesOnce, _Running[Sync]):
 
     def follow(self, plan: Plan[T]) -> T:
         """Follow a plan to its end; see ``coord.plan``."""
-        result: Any = None
-        failed: BaseException | None = None
-        while True:
-            try:
-                step = plan.send(result) if failed is None else plan.throw(failed)
-            except StopIteration as end:
-                return cast("T", end.value)
-            try:
-                # Most steps are calls.
-                result = self.call(*step) if isinstance(step, Call) else self._take(step)
-                failed = None
-            except BaseException as error:
-                failed = error
-
-    def _take(self, step: Act) -> Any:
-        """Take a step of a plan that is no call, and return its result."""
-        match step:
-            case WithTimeout():
-                (answer,) = self._runner.run_many([step.call], step.seconds)
-                if isinstance(answer, Exception):
-                    raise answer
-                return answer
-            case Batch():
-                return self._runner.run_many(step.calls, step.seconds)
-            case Sleep():
-                return time.sleep(step.seconds)
-            case Subscribe():
-                event = _ThreadEvent()
-                event.waiter = self._runner.notifier.subscribe(
-                    step.channel, event.set, in_turn=step.in_turn, group=step.group
-                )
-                return event
-            case Wait():
-                return cast("_ThreadEvent", step.event).rest(step.seconds)
-            case Invoke() | Run():
-                return step.run()
-            case Spawn():
-                return self.watch(step.plan)
-            case Compensate():
-                return self._compensation(step)
-
-    def _compensation(self, step: Compensate) -> None:
-        """Undo in the background; where no thread can be started, here and now."""
-        try:
-            self.keep(compensating(step))
-        except RuntimeError:
-            self.follow(compensating(step))
+        return self._driver.follow(plan)
 
     def keep(self, plan: Plan[None]) -> Job:
-        """Follow a plan in the background, where nothing else may hold it up: renewals."""
-        return self._worker("coord-keeper").start(plan)
+        """Follow a plan in the background, until it ends or the coordinator is closed."""
+        return self._background.keep(plan)
 
-    def watch(self, plan: Plan[None]) -> Job:
-        """Follow a plan in the background, where callbacks may take their time."""
-        return self._worker("coord-watcher").start(plan)
-
-    def _worker(self, name: str) -> Worker:
-        # By process: after a fork the parent's threads are not here.
-        place = name, os.getpid()
-        worker = self._workers.get(place)
-        if worker is None:
-            worker = self._workers.setdefault(place, Worker(self._runner, name))
-        return worker
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed: its leases are lost."""
+        return self._background.is_closed
 
     def close(self) -> None:
         """Finish what is in flight, end the background work, and close all connections. May be called again.
 
-        Leaders resign: ``lease.lost`` is set, and closing waits up to 2 s for their work to end.
+        Leaders resign: ``lease.lost`` is set, and closing waits up to 2 s for their work to end. No other lease is
+        released: ``lost`` is set, and their TTLs end them. Waits up to ``timeout`` + ``patience`` for a cancelled claim
+        or a failed release that is still being taken back, and up to 2 s for a callback that runs.
         """
         self._close_attached()
         end = self.clock.monotonic() + GRACE
         for each in self._working_terms(threading.get_ident()):
             self.clock.wait(each.ended, max(0.0, end - self.clock.monotonic()))
-        for (_, process), worker in list(self._workers.items()):
-            if process == os.getpid():
-                worker.close()
-        self._workers.clear()
+        if self._is_view:
+            return
+        self._background.close()
         self._runner.close()
 
 
 # --- awaited -------------------------------------------------------------------------------------
-
-
-class _LoopEvent(Event):
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._rung = asyncio.Event()
-        self._is_set = False
-
-    def set(self) -> bool:
-        """Wake the task that waits for it; False when its loop is closed."""
-        try:
-            # A loop that stands still must not collect a callback for every notice.
-            if self._loop.is_closed() or not self._is_set:
-                self._is_set = True
-                self._loop.call_soon_threadsafe(self._rung.set)
-        except RuntimeError:
-            return False
-        return True
-
-    async def rest(self, seconds: float | None) -> bool:
-        """Wait for the event; False when it was not set in time."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._rung.wait()
-        except TimeoutError:
-            return False
-        self._is_set = False
-        self._rung.clear()
-        return True
 
 
 class AsyncCoordinator(ExecutesOnceAsync, _Running[Async]):
@@ -496,8 +389,9 @@ class AsyncCoordinator(ExecutesOnceAsync, _Running[Async]):
     def __init__(self, runner: AsyncRunner, *, prefix: str = "coord:", ttl: Seconds | None = 3600) -> None:
         super().__init__(runner, prefix, ttl)
         self._runner = runner
-        self._kept: set[asyncio.Task[None]] = set()
-        self._compensations: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(runner, self._notifier, self.clock)
+        self._driver = AsyncDriver(runner, self._notifier, self.clock, self._tasks)
+        self._is_view = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.prefix!r} on {self._runner!r}>"
@@ -530,7 +424,12 @@ class AsyncCoordinator(ExecutesOnceAsync, _Running[Async]):
         given = {name: value for name, value in (("timeout", timeout), ("patience", patience)) if value is not None}
         view = AsyncCoordinator(self._runner.with_options(**given), prefix=self.prefix)
         view.ttl_ms = view.calls.ttl_ms = self.ttl_ms
+        view._tasks, view._is_view = self._tasks, True
+        view._driver = AsyncDriver(view._runner, self._notifier, view.clock, self._tasks)
         return view
+
+    def _notifier(self) -> Notifier:
+        return self._runner.notifier
 
     async def make(self, call: Call[T]) -> T:
         """Make a call; await its result; the same as ``run``."""
@@ -575,84 +474,31 @@ class AsyncCoordinator(ExecutesOnceAsync, _Running[Async]):
         """Return the leader of that name: one of many runs the work. ``ttl``: seconds of its lease."""
         return AsyncLeader(self, name, ttl)
 
-    async def follow(self, plan: Plan[T]) -> T:
+    def follow(self, plan: Plan[T]) -> Coroutine[Any, Any, T]:
         """Follow a plan to its end; see ``coord.plan``."""
-        result: Any = None
-        failed: BaseException | None = None
-        while True:
-            try:
-                step = plan.send(result) if failed is None else plan.throw(failed)
-            except StopIteration as end:
-                return cast("T", end.value)
-            try:
-                # Most steps are calls.
-                result = await (self.call(*step) if isinstance(step, Call) else self._take(step))
-                failed = None
-            except BaseException as error:
-                failed = error
-
-    async def _take(self, step: Act) -> Any:
-        """Take a step of a plan that is no call, and return its result."""
-        match step:
-            case WithTimeout():
-                (answer,) = await self._runner.run_many([step.call], step.seconds)
-                if isinstance(answer, Exception):
-                    raise answer
-                return answer
-            case Batch():
-                return await self._runner.run_many(step.calls, step.seconds)
-            case Sleep():
-                return await asyncio.sleep(step.seconds)
-            case Subscribe():
-                event = _LoopEvent()
-                event.waiter = self._runner.notifier.subscribe(
-                    step.channel, event.set, in_turn=step.in_turn, group=step.group
-                )
-                return event
-            case Wait():
-                return await cast("_LoopEvent", step.event).rest(step.seconds)
-            case Invoke() | Run():
-                return await step.run_async()
-            case Spawn():
-                return self.keep(step.plan)
-            case Compensate():
-                return self._begin(compensating(step), self._compensations)
+        return self._driver.follow(plan)
 
     def keep(self, plan: Plan[None]) -> Job:
         """Follow a plan in a task of its own, until it ends or the coordinator is closed."""
-        return self._begin(plan, self._kept)
+        return self._tasks.keep(plan)
 
-    def _begin(self, plan: Plan[None], among: set[asyncio.Task[None]]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(self._follow_alone(plan))
-        among.add(task)
-        task.add_done_callback(among.discard)
-        return task
-
-    async def _follow_alone(self, plan: Plan[None]) -> None:
-        """Follow a plan that nobody awaits."""
-        try:
-            await self.follow(plan)
-        except Exception:
-            report(plan)
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed: its leases are lost."""
+        return self._tasks.is_closed
 
     async def aclose(self) -> None:
         """Finish what is in flight, end the background work, and close all connections. May be called again.
 
-        Leaders resign: their work is cancelled, and closing waits up to 2 s for it to end.
+        Leaders resign: their work is cancelled, and closing waits up to 2 s for it to end. No other lease is released:
+        ``lost`` is set, and their TTLs end them. Waits up to ``timeout`` + ``patience`` for a cancelled claim or a
+        failed release that is still being taken back.
         """
         self._close_attached()
         end = self.clock.monotonic() + GRACE
         for each in self._working_terms(asyncio.current_task()):
             await self.clock.wait_async(each.ended, max(0.0, end - self.clock.monotonic()))
-        # A callback that closes goes on, and ends by itself.
-        closing = asyncio.current_task()
-        for task in self._kept:
-            if task is not closing:
-                task.cancel()
-        if self._compensations:
-            await asyncio.wait(self._compensations, timeout=GRACE)
-        for task in self._compensations:
-            task.cancel()
-        while waiting := (self._kept | self._compensations) - {closing}:
-            await asyncio.wait(waiting)
+        if self._is_view:
+            return
+        await self._tasks.close(self.call_seconds)
         await self._runner.aclose()

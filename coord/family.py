@@ -46,6 +46,8 @@ class Runs(InMode[M], Keys):
     publish = "PUBLISH"
     clock: Clock = SYSTEM
     """Where plans read the time, and let it pass."""
+    call_seconds = 15.0
+    """Seconds that a call may take, its repetitions included: ``timeout`` + ``patience``."""
     nonce: Callable[[], str]
     call: Callable[..., Any]
     """``call(script, keys, argv, read)`` makes a call in this mode; ``read`` turns its reply into the result."""

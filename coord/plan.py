@@ -206,6 +206,10 @@ class Job(Protocol):
         """Stop following it."""
         ...
 
+    def done(self) -> bool:
+        """Return whether it has ended."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Compensate:

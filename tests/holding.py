@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,6 +33,44 @@ def renew_every(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
         return Sleep(min(pause, seconds) if late else pause, late)
 
     monkeypatch.setattr(keeping, "Sleep", shorter)
+
+
+def in_background(c: Any, change: Callable[[Any], None]) -> None:
+    """Change the backend of the background of a coordinator, which has followed nothing there yet."""
+    awaited = c._runner.awaited
+
+    def changed() -> Any:
+        runner = awaited()
+        change(runner)
+        return runner
+
+    c._runner.awaited = changed
+
+
+def first_failure(c: Any) -> threading.Event:
+    """Return an event that is set when a background call of a coordinator has failed."""
+    failed = threading.Event()
+
+    def watch(runner: Any) -> None:
+        call, run_many = runner.call, runner.run_many
+
+        async def watched(*words: Any) -> Any:
+            try:
+                return await call(*words)
+            except Exception:
+                failed.set()
+                raise
+
+        async def many_watched(calls: Any, within: float | None = None) -> list[Any]:
+            answers: list[Any] = await run_many(calls, within)
+            if any(isinstance(answer, Exception) for answer in answers):
+                failed.set()
+            return answers
+
+        runner.call, runner.run_many = watched, many_watched
+
+    in_background(c, watch)
+    return failed
 
 
 def count_renewals(lease: Any, times: int) -> threading.Event:

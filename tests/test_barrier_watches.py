@@ -12,6 +12,7 @@ import threading
 from typing import Any
 
 import pytest
+from holding import first_failure
 from live import SOON, Live, run, until, until_async, waiters
 
 import coord
@@ -41,7 +42,7 @@ def test_of_all_who_watch_one_is_called(live: Live) -> None:
 
 def _until_ended(watches: list[Any]) -> None:
     for watch in watches:
-        until(lambda watch=watch: watch not in watch.worker._jobs, "the end of a watch")
+        until(watch.done, "the end of a watch")
 
 
 def test_a_callback_runs_on_the_watcher_thread(live: Live) -> None:
@@ -71,11 +72,10 @@ def test_a_callback_runs_on_the_loop_that_registered_it(live: Live) -> None:
         async with live.connect_async() as c:
             b = c.barrier("b")
             await b.open(parties=1)
-            await b.watch(callback)
-            await b.watch(called.put_nowait)
+            watches = [await b.watch(callback), await b.watch(called.put_nowait)]
             await b.arrive("anna")
             first = await asyncio.wait_for(called.get(), SOON)
-            await until_async(lambda: not c._kept, "the end of both watches")
+            await until_async(lambda: all(watch.done() for watch in watches), "the end of both watches")
             assert called.empty()
             assert first == ("complete", asyncio.get_running_loop()) or first.state == "complete"
 
@@ -224,7 +224,7 @@ def test_a_watch_that_is_cancelled_inside_its_callback_ends(live: Live, caplog: 
             await c.barrier("b").arrive("anna")
             await begun.wait()
             watch.cancel()
-            await until_async(lambda: not c._kept, "the end of the watch")
+            await until_async(watch.done, "the end of the watch")
 
     with caplog.at_level(logging.ERROR, "coord"):
         run(main())
@@ -301,32 +301,18 @@ def test_a_watch_that_is_cancelled_calls_nobody(live: Live) -> None:
 
 
 @pytest.mark.slow
-def test_a_watch_outlives_a_server_that_goes_away(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_watch_outlives_a_server_that_goes_away(engine: Engine) -> None:
     """While it cannot be reached the watch goes on; it is told of a deadline that has passed meanwhile."""
-    monkeypatch.setattr("coord.worker._LONGEST", 0.3)
     called: list[str] = []
     with Server(engine) as server, coord.connect(server.url, patience=0.3) as c:
         c.barrier("b").open(parties=1, deadline=3)
-        looked = _first_failure(c)
+        looked = first_failure(c)
         c.barrier("b").watch(on_timeout=lambda status: called.append(status.state))
         server.signal(signal.SIGSTOP)
         assert looked.wait(SOON)
         server.signal(signal.SIGCONT)
         until(lambda: called, "the callback")
     assert called == ["expired"]
-
-
-def _first_failure(c: coord.Coordinator) -> threading.Event:
-    failed, run_many = threading.Event(), c._runner.run_many
-
-    def watched(calls: Any, within: float | None = None) -> list[Any]:
-        answers = run_many(calls, within)
-        if any(isinstance(answer, Exception) for answer in answers):
-            failed.set()
-        return answers
-
-    c._runner.run_many = watched  # type: ignore[method-assign]  # a look at what goes by
-    return failed
 
 
 def test_a_watched_barrier_that_is_gone_is_logged(
@@ -356,7 +342,7 @@ def _watch(url: str, ready: Any, called: Any) -> None:
 
         watch = c.barrier("b").watch(callback)
         ready.release()
-        until(lambda: watch not in watch.worker._jobs, "the end of the watch")
+        until(watch.done, "the end of the watch")
 
 
 @pytest.mark.slow

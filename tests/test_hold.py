@@ -243,7 +243,7 @@ def no_thread(name: str) -> Generator[None]:
 def test_a_keeper_that_cannot_be_started_leaves_nothing_behind(live: Live) -> None:
     """The hold is refused, and its claim taken back at once; the next hold is renewed as ever."""
     with live.connect() as c:
-        with no_thread("coord-keeper"), pytest.raises(RuntimeError, match="can't start new thread"):
+        with no_thread("coord-background"), pytest.raises(RuntimeError, match="can't start new thread"):
             c.hold("job", ttl=3600).__enter__()
         assert c.holder("job") is None
         with c.hold("job", ttl=TTL) as lease:
@@ -253,7 +253,7 @@ def test_a_keeper_that_cannot_be_started_leaves_nothing_behind(live: Live) -> No
 @pytest.mark.slow
 def test_a_coordinator_without_a_keeper_can_be_closed(live: Live) -> None:
     """Nothing waits for a thread that never was."""
-    with live.connect() as c, no_thread("coord-keeper"):
+    with live.connect() as c, no_thread("coord-background"):
         lease = c.claim("job", ttl=1.5)
         assert lease is not None
         # It is not watched; so it looks when it is asked.

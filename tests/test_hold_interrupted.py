@@ -210,9 +210,8 @@ def test_interrupted_between_command_and_reply_nothing_stays_held(engine: Engine
             until(lambda: c.holder("job") is None, "the release")
 
 
-def test_closing_at_once_takes_back_what_was_interrupted(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closing_at_once_takes_back_what_was_interrupted(engine: Engine) -> None:
     """A program that ends on Ctrl-C closes its coordinator; the claim is taken back before that is done."""
-    monkeypatch.setattr("coord.worker.GRACE", SOON)
     with Server(engine) as server:
 
         def interrupt() -> None:

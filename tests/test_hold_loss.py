@@ -6,14 +6,13 @@ import asyncio
 import gc
 import signal
 import threading
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from time import monotonic
 from typing import Any
 
 import pytest
 from backends import Backend
-from holding import JOB, LATE, TTL, UNHURRIED, count_renewals, told_of_the_loss
+from holding import JOB, LATE, TTL, UNHURRIED, count_renewals, in_background, told_of_the_loss
 from live import SOON, Live, run, until, until_async
 
 import coord
@@ -197,31 +196,43 @@ def test_a_stranger_at_the_key_ends_no_other_lease(live_server: Live) -> None:
         assert not other.lost.is_set()
 
 
-@contextmanager
-def failing_in_the_background(c: coord.Coordinator) -> Generator[None]:
-    """What is asked in the background meets a fault that nobody foresaw."""
+def failing_in_the_background(c: coord.Coordinator) -> threading.Event:
+    """Return an event: once it is set, background calls meet a fault that nobody foresaw."""
+    begun = threading.Event()
 
-    def failing(calls: Any, within: float | None = None) -> list[Any]:
-        return [ZeroDivisionError("unforeseen") for _ in calls]
+    def fail(runner: Any) -> None:
+        run_many = runner.run_many
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(c._runner, "run_many", failing)
-        yield
+        async def failing(calls: Any, within: float | None = None) -> list[Any]:
+            answers: list[Any] = await run_many(calls, within)
+            return [ZeroDivisionError("unforeseen") for _ in calls] if begun.is_set() else answers
+
+        runner.run_many = failing
+
+    in_background(c, fail)
+    return begun
 
 
 @pytest.mark.usefixtures("brisk")
 def test_a_renewal_that_cannot_be_made_at_all_is_logged(live: Live, caplog: pytest.LogCaptureFixture) -> None:
     """Work in the background that fails for a reason nobody foresaw says once what it was, and why it ended."""
-    with live.connect() as c, c.hold("job", ttl=TTL), failing_in_the_background(c):
-        until(lambda: caplog.records, "the log line")
+    with live.connect() as c:
+        failing = failing_in_the_background(c)
+        with c.hold("job", ttl=TTL):
+            failing.set()
+            until(lambda: caplog.records, "the log line")
     assert_logged_once(caplog)
 
 
 @pytest.mark.usefixtures("brisk")
 def test_a_lease_that_nobody_renews_any_more_is_lost_in_time(live: Live, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever ended its renewals: the loss is told at its deadline, also to who does nothing but wait for it."""
-    with live.connect() as c, told_of_the_loss(), c.hold("job", ttl=0.5) as lease, failing_in_the_background(c):
-        assert held_of(lease).lost.event(threading.Event).wait(SOON)
+    with live.connect() as c:
+        failing = failing_in_the_background(c)
+        with told_of_the_loss(), c.hold("job", ttl=0.5) as lease:
+            failing.set()
+            assert held_of(lease).lost.event(threading.Event).wait(SOON)
+            failing.clear()
     assert_logged_once(caplog)
 
 

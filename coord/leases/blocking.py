@@ -59,15 +59,16 @@ class Lease(BaseLease):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Release the lease. Raises ``LeaseLost`` if it was lost, unless the block raised another exception."""
-        held = self._held
-        if held.made_in != os.getpid():
-            # A child of a fork leaves its parent's lease alone.
-            return
+        # The ``try`` comes first: any exception may come between two lines, Ctrl-C or a job library's time limit.
         try:
+            if self._held.made_in != os.getpid():
+                # A child of a fork leaves its parent's lease alone.
+                return
             self.follow(self._leaving(error))
         except CoordError:
             raise
         except BaseException:
+            held = self._held
             held.stop_renewing()
             self.follow(_only(compensation(held.what, held.nonce, held.ttl_ms)))
             raise

@@ -132,10 +132,13 @@ class Held:
 
     @property
     def is_lost(self) -> bool:
-        """Whether the loss is known; the deadline alone makes it so."""
-        if not self.lost.is_set() and not self.released and self.left <= 0:
-            self.unsure = True
-            self.lost.set()
+        """Whether the loss is known; the deadline alone makes it so, and closing the coordinator."""
+        if not self.lost.is_set() and not self.released:
+            if self.left <= 0:
+                self.unsure = True
+                self.lost.set()
+            elif self.ops.is_closed:
+                self.lost.set()
         return self.lost.is_set()
 
     @property
@@ -158,8 +161,15 @@ class Held:
 
     def start_renewing(self, background: Callable[[Held], Plan[None]]) -> None:
         """Follow a plan in the background until the lease is over."""
-        self.job = self.ops.keep(background(self))
+        self.job = self.ops.keep(self._watched(background(self)))
         self._background, self._process = background, os.getpid()
+
+    def _watched(self, plan: Plan[None]) -> Plan[None]:
+        try:
+            yield from plan
+        finally:
+            if self.ops.is_closed and not self.is_over:
+                self.lost.set()
 
     def stop_renewing(self) -> None:
         """End the plan in the background."""

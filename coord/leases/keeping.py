@@ -6,16 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from coord.errors import CoordError
+from coord.errors import Closed, CoordError, OutcomeUnknown, Unavailable
 from coord.leases.held import Held, until_over
 from coord.leases.leasable import Leasable, loss
 from coord.names import Seconds, milliseconds
 from coord.plan import Compensate, Plan, Sleep, ask, ask_within, report
 
 __all__ = ["compensation", "ensuring", "keep_renewed", "keep_renewing", "leaving", "releasing", "renewing"]
-
-_LONG = 15.0
-"""Seconds that one call may take by default, its repetitions included."""
 
 _COMPENSATE = 30.0
 """Seconds for which a lease that nobody will hold is released again and again, if its TTL is not over sooner."""
@@ -114,7 +111,7 @@ def releasing(held: Held) -> Plan[bool]:
     try:
         left = held.left
         # After its deadline the lease is over, whatever the server would answer.
-        release = ask(undo.call) if left > _LONG else ask_within(undo.call, max(0.05, left))
+        release = ask(undo.call) if left > held.ops.call_seconds else ask_within(undo.call, max(0.05, left))
         released: bool = yield from release
     except (CoordError, GeneratorExit):
         raise
@@ -137,8 +134,10 @@ def leaving(held: Held, error: BaseException | None) -> Plan[None]:
     held.stop_renewing()
     try:
         yield from releasing(held)
-    except CoordError:
-        # The error of the block says more; the lease ends by its TTL.
+    except CoordError as failure:
+        if isinstance(failure, (Unavailable, OutcomeUnknown)) and not isinstance(failure, Closed):
+            yield compensation(held.what, held.nonce, held.ttl_ms)
+        # The error of the block says more.
         if error is None:
             raise
     if error is None and held.lost.is_set():

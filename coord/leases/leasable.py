@@ -90,6 +90,12 @@ class Grants(Protocol):
     """The coordinator that grants leases, in either mode."""
 
     clock: Clock
+    call_seconds: float
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the coordinator was closed: then its leases are lost."""
+        ...
 
     def follow(self, plan: Plan[Any], /) -> Any:
         """Follow a plan; return its result, or an awaitable of it."""

@@ -54,6 +54,7 @@ class _Memory:
     distributed = False
     sends_once = True
     remember_ms = 0
+    call_seconds = 2.0
     publish = "PUBLISH"
 
     def __init__(self, space: Keyspace, clock: Clock = SYSTEM) -> None:
@@ -99,6 +100,10 @@ class Memory(_Memory):
     def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
         """Make calls and return an answer or an error for each, in order; they take no time worth limiting."""
         return self._answers(calls)
+
+    def awaited(self) -> AsyncMemory:
+        """Return what makes calls on the same keyspace in an event loop."""
+        return AsyncMemory(self.space, self.clock)
 
     def ping(self) -> float:
         """Return the seconds of one look at the keyspace."""

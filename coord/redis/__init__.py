@@ -24,8 +24,14 @@ N = TypeVar("N", bound=AnyNode)
 def connect(url: str, client: Any, options: Options) -> Redis:
     """Connect to a server or a cluster, by URL or with the settings of a client."""
     dialer, seeds = _dialer(url, client, options, asynchronous=False)
+
+    def awaited() -> AsyncRedis | None:
+        to = dialer.awaited()
+        # Without a handshake: the blocking connections have made it.
+        return None if to is None else AsyncRedis(_router(to, seeds, options, Node, RunningLoop()), options)
+
     router = _router(dialer, seeds, options, lambda to: Pool(to, options.max_connections), BACKGROUND)
-    return Redis(router, options)
+    return Redis(router, options, awaited)
 
 
 async def connect_async(url: str, client: Any, options: Options) -> AsyncRedis:

@@ -97,9 +97,10 @@ class AsyncRedis:
         self.publish = router.publish
         self._router = router
         self._route = router.route
-        self.driver = Driver(options.clock or SYSTEM)
+        self.clock = options.clock or SYSTEM
+        self.driver = Driver(self.clock)
         self._run = self.driver.run
-        self._now = (options.clock or SYSTEM).monotonic
+        self._now = self.clock.monotonic
         self._loop = asyncio.get_running_loop()
         self.room = Room(options.in_flight, self._loop)
         self._is_view = False
@@ -117,6 +118,7 @@ class AsyncRedis:
     def _configure(self, options: Options, timeout: float) -> None:
         self._options = options
         self._timeout = timeout
+        self.call_seconds = timeout + options.patience
         self._slow = SlowPath(self._router, options, timeout)
         self.__dict__.pop("call", None)
         if options.observe is not None or timeout != self._router.timeout:

@@ -12,6 +12,7 @@ from coord.errors import ReplyError
 from coord.fork import ForkSafeLock
 from coord.notifier import Notifier
 from coord.options import Options
+from coord.redis.awaited import AsyncRedis
 from coord.redis.callstate import MISREAD, CallState, misread
 from coord.redis.connection import Unsent
 from coord.redis.dialing import LOST
@@ -75,8 +76,13 @@ class Redis:
     distributed = True
     has_slots = True
 
-    def __init__(self, router: Router[Pool], options: Options) -> None:
-        self.driver = Driver(options.clock or SYSTEM)
+    def __init__(
+        self, router: Router[Pool], options: Options, awaited: Callable[[], AsyncRedis | None] = lambda: None
+    ) -> None:
+        self.awaited = awaited
+        """Return what makes calls on the same servers in an event loop; None: it cannot."""
+        self.clock = options.clock or SYSTEM
+        self.driver = Driver(self.clock)
         self._run = self.driver.run
         try:
             self._run(router.open())
@@ -88,7 +94,7 @@ class Redis:
         self.publish = router.publish
         self._router = router
         self._route = router.route
-        self._now = (options.clock or SYSTEM).monotonic
+        self._now = self.clock.monotonic
         # Without ids a call cannot be repeated: check each idle connection before use.
         self._trusted = TRUSTED_SECONDS if options.remember else -1.0
         self._is_view = False
@@ -102,6 +108,7 @@ class Redis:
     def _configure(self, options: Options, timeout: float) -> None:
         self._options = options
         self._timeout = timeout
+        self.call_seconds = timeout + options.patience
         self._slow = SlowPath(self._router, options, timeout)
         self.__dict__.pop("call", None)
         if options.observe is not None:

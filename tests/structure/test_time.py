@@ -21,7 +21,6 @@ ALLOWED = {
     "coord.testing.linearizable",
     "coord.testing.servers",
     "coord.testing.topologies",
-    "coord.worker",
 }
 """Modules that still do. Delete here those that no longer do; none is added."""
 
