@@ -60,11 +60,13 @@ def forget(ops: Calls, name: str, owner: str | None = None) -> Call[bool]:
 class Claimable:
     """A name that can be claimed; ``kind`` opens its key, so that names of different kinds are apart.
 
+    Each claim of a user has one of its own: ``_by`` tells the lease objects of one owner apart when they release.
     ``announced``: a grant is published, as a release is, for those who watch who holds the name.
     """
 
     def __init__(self, ops: Calls, name: str, kind: str = "claim", *, announced: bool = False) -> None:
         self.ops = ops
+        self._by = ops.nonce()
         self.name = name
         self.channel = ops.key(kind, name)
         self._announce = ops.publish if announced else "none"
@@ -88,7 +90,7 @@ class Claimable:
     def release(self, nonce: str) -> Call[bool]:
         """Release the claim; False when the attempt did not hold it any more. The attempt is refused from then on."""
         keys = self.channel, f"{self.channel}:tombstone:{nonce}"
-        return self.ops.call(RELEASE, keys, (nonce, self.ops.tombstone_ms, self.ops.publish), bool)
+        return self.ops.call(RELEASE, keys, (nonce, self._by, self.ops.tombstone_ms, self.ops.publish), bool)
 
     def holds(self, nonce: str, fence: int) -> Call[bool]:
         """Return whether the claim has this fence at present."""
@@ -231,17 +233,17 @@ def _renew(space: Keyspace, claim: str, nonce: str, ttl_ms: int) -> list[int | s
     return [1, fence]
 
 
-def _release(space: Keyspace, claim: str, tombstone: str, nonce: str, tombstone_ms: int, publish: str) -> int:
+def _release(space: Keyspace, claim: str, tombstone: str, nonce: str, by: str, tombstone_ms: int, publish: str) -> int:
     _, attempt, fence = _holding(space.get(claim))
     if attempt == nonce:
-        space.set(tombstone, "1", px=tombstone_ms)
+        space.set(tombstone, by, px=tombstone_ms)
         space.set(claim, f"||{fence}", px=tombstone_ms)
         space.publish(claim, "free")
         return 1
     answered = space.get(tombstone)
     if answered is not None:
-        return int(answered)
-    space.set(tombstone, "0", px=tombstone_ms)
+        return int(answered == by)
+    space.set(tombstone, "", px=tombstone_ms)
     return 0
 
 

@@ -56,10 +56,14 @@ class PermitHolder:
 
 
 class Permits:
-    """The permits of one weight of a semaphore, as something that can be leased. A lease's nonce is its member."""
+    """The permits of one weight of a semaphore, as something that can be leased. A lease's nonce is its member.
+
+    Each claim of a user has one of its own: ``_by`` tells the permit objects of one owner apart when they release.
+    """
 
     def __init__(self, ops: Calls, name: str, limit: int, weight: int) -> None:
         self.ops = ops
+        self._by = ops.nonce()
         self.name = name
         self.limit = limit
         self.weight = weight
@@ -88,7 +92,7 @@ class Permits:
         ``nonce``: that of an attempt whose answer was lost, or of a grant.
         """
         attempt, granted, _ = nonce.partition("|")
-        argv = (attempt, nonce if granted else "", self.ops.tombstone_ms, self.ops.publish)
+        argv = (attempt, self._by, nonce if granted else "", self.ops.tombstone_ms, self.ops.publish)
         return self.ops.call(RELEASE, (self.channel, f"{self.channel}:tombstone:{attempt}"), argv, bool)
 
     def holds(self, nonce: str, fence: int) -> Call[bool]:
@@ -327,7 +331,14 @@ def _renew(space: Keyspace, semaphore: str, permit: str, ttl_ms: int) -> list[in
 
 
 def _release(
-    space: Keyspace, semaphore: str, tombstone: str, nonce: str, permit: str, tombstone_ms: int, publish: str
+    space: Keyspace,
+    semaphore: str,
+    tombstone: str,
+    nonce: str,
+    by: str,
+    permit: str,
+    tombstone_ms: int,
+    publish: str,
 ) -> int:
     has = space.zmscore(semaphore, "used", permit)
     used = int(_counted(has[0]))
@@ -344,13 +355,13 @@ def _release(
             space.zrem(semaphore, member, f"={owner}")
             space.zadd(semaphore, int(weight) - used, "used")
             outlive(space, semaphore, now + tombstone_ms)
-            space.set(tombstone, "1", px=tombstone_ms)
+            space.set(tombstone, by, px=tombstone_ms)
             space.publish(semaphore, "free")
             return 1
     answer = space.get(tombstone)
     if answer is not None:
-        return int(answer)
-    space.set(tombstone, "0", px=tombstone_ms)
+        return int(answer == by)
+    space.set(tombstone, "", px=tombstone_ms)
     return 0
 
 

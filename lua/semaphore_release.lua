@@ -1,19 +1,22 @@
 -- semaphore_release: give a permit back, if it is still the asker's, and wake waiters.
 --
 -- KEYS   semaphore  zset, expiring: permits by deadline    coord:semaphore:{name}
---        tombstone  string, expiring: 1 or 0  coord:semaphore:{name}:tombstone:<nonce>
+--        tombstone  string, expiring: by  coord:semaphore:{name}:tombstone:<nonce>
 -- ARGV   nonce    name    the attempt that won it, or may yet win it
+--        by       name    which object of that permit releases it
 --        permit   str     its member: nonce|weight|fence|owner; "": it is not known
 --        tombstone_ms  ms    how long the nonce stays refused: longer than any retry
 --        publish  PUBLISH|SPUBLISH    how this server tells its waiters
--- REPLY  1 when the asker held it until now, else 0
+-- REPLY  1 when the asker held it until now, else 0; another object of the permit
+--        that has released it gets 0
 -- ERRORS WRONGTYPE, COORD_CORRUPT
 -- COST   O(log permits), O(permits) when only the nonce is known; five writes and a
 --        notification when released, else two writes
--- REPEAT safe: the tombstone gives the first answer
+-- REPEAT safe: the tombstone gives the same object its first answer
 
 local semaphore, tombstone = KEYS[1], KEYS[2]
-local nonce, permit, tombstone_ms, publish = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local nonce, by, permit = ARGV[1], ARGV[2], ARGV[3]
+local tombstone_ms, publish = ARGV[4], ARGV[5]
 
 -- include: whole
 -- include: now_ms
@@ -42,15 +45,15 @@ for _, member in ipairs(held) do
     redis.call("ZADD", semaphore, string.format("%d", weight - used), "used")
     -- What stays keeps the fence growing.
     outlive(semaphore, now + tombstone_ms)
-    redis.call("SET", tombstone, "1", "PX", tombstone_ms)
+    redis.call("SET", tombstone, by, "PX", tombstone_ms)
     redis.call(publish, semaphore, "free")
     return 1
   end
 end
 local answer = redis.call("GET", tombstone)
 if answer then
-  return tonumber(answer)
+  return answer == by and 1 or 0
 end
 redis.call("DEL", tombstone)
-redis.call("SET", tombstone, "0", "PX", tombstone_ms)
+redis.call("SET", tombstone, "", "PX", tombstone_ms)
 return 0

@@ -147,6 +147,32 @@ def test_a_former_owner_can_neither_renew_nor_release(backend: Backend, c: Any) 
     assert c.holder("job").fence == now.fence
 
 
+@pytest.mark.parametrize("taken", [False, True], ids=["free", "taken by another"])
+def test_a_name_is_released_by_one_lease_of_its_owner(c: Any, taken: bool) -> None:
+    """An owner that asked twice has two objects for one lease: one releases it, the other is told that it is lost."""
+    one, two = (c.claim("job", ttl=30, owner="anna") for _ in range(2))
+    assert one.fence == two.fence
+    assert one.release() is True
+    other = c.claim("job", ttl=30, owner="bert") if taken else None
+    assert two.release() is False
+    assert two.lost.is_set()
+    assert one.release() is False, "it was released before"
+    holder = c.holder("job")
+    assert (holder and holder.owner) == (other and "bert")
+
+
+def test_a_repeated_release_gets_its_first_answer_and_another_lease_its_own(c: Any) -> None:
+    """Copies of one release say the same whatever came between; those of the other lease object do too."""
+    calls = c.calls
+    one, two = claims.Claimable(calls, "job"), claims.Claimable(calls, "job")
+    assert c.run(one.ask("anna", "nonce-1", 30_000)).granted
+    releases = [one.release("nonce-1"), two.release("nonce-1")]
+    assert [c.run(each) for each in releases] == [True, False]
+    assert c.claim("job", owner="bert") is not None
+    assert [c.run(each) for each in releases * 2] == [True, False] * 2
+    assert c.holder("job").owner == "bert"
+
+
 def test_a_former_lease_of_the_same_owner_frees_nothing(backend: Backend, c: Any) -> None:
     """The lease counts, not the owner's name: an old one does not end a new one of the same owner."""
     late = c.claim("job", ttl=30, owner="anna")

@@ -50,6 +50,16 @@ def test_the_same_owner_gets_its_permit(c: Any) -> None:
     assert owners(c) == []
 
 
+def test_a_permit_is_released_by_one_object_of_its_owner(c: Any) -> None:
+    """An owner that asked twice has two objects for one permit: one releases it, the other is told that it is lost."""
+    semaphore = c.semaphore("gpu", limit=1)
+    one, two = semaphore.claim(owner="anna"), semaphore.claim(owner="anna")
+    assert one.release() is True
+    assert two.release() is False
+    assert two.lost.is_set()
+    assert semaphore.holders() == []
+
+
 def test_an_ended_permit_is_lost(c: Any, backend: Backend) -> None:
     semaphore = c.semaphore("gpu", limit=1)
     permit = semaphore.claim(ttl=5)

@@ -187,12 +187,12 @@ NO_TOMBSTONE = edited(
 LAST_SLOT = edited(
     RELEASE,
     (
-        'redis.call("SET", tombstone, "1", "PX", tombstone_ms)',
+        'redis.call("SET", tombstone, by, "PX", tombstone_ms)',
         'redis.call("SET", claim .. ":last", nonce, "PX", tombstone_ms)',
     ),
     (
         'local answered = redis.call("GET", tombstone)',
-        'local answered = redis.call("GET", claim .. ":last") == nonce and "1"',
+        'local answered = redis.call("GET", claim .. ":last") == nonce and by',
     ),
 )
 """It remembers the last release alone: another's in between, and the repetition is told otherwise."""
@@ -272,7 +272,7 @@ def _claimed(who: str, began: float, ended: float, fence: int) -> Operation:
 
 
 def _released(who: str, began: float, ended: float, answer: int | None) -> Operation:
-    return Operation(RELEASE, LEAVE[who == "b"], (who, 9, "PUBLISH"), began, ended, answer)
+    return Operation(RELEASE, LEAVE[who == "b"], (who, who, 9, "PUBLISH"), began, ended, answer)
 
 
 @pytest.mark.parametrize(
