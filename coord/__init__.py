@@ -27,6 +27,7 @@ from coord.errors import (
     MissingBarrier,
     MissingRequest,
     OutcomeUnknown,
+    QuotaExceeded,
     ScriptError,
     Unavailable,
     WaitTimeout,
@@ -39,6 +40,7 @@ from coord.leases import AsyncLease, Lease
 from coord.limit import Limit
 from coord.limiter import Limiter, Verdict
 from coord.memory import Keyspace
+from coord.quota import AsyncReservation, QuotaStatus, Reservation
 from coord.requests import StageStatus
 from coord.script import Call, Script
 from coord.semaphore import AsyncPermit, Permit, PermitHolder
@@ -53,6 +55,7 @@ __all__ = [
     "AsyncLease",
     "AsyncMembership",
     "AsyncPermit",
+    "AsyncReservation",
     "BarrierStatus",
     "Bump",
     "Call",
@@ -80,6 +83,9 @@ __all__ = [
     "OutcomeUnknown",
     "Permit",
     "PermitHolder",
+    "QuotaExceeded",
+    "QuotaStatus",
+    "Reservation",
     "Script",
     "ScriptError",
     "StageStatus",

@@ -24,7 +24,12 @@ from coord.limiter import Limiter
 from coord.modes import Async, Build, M, Mode, Sync, op
 from coord.names import Seconds
 from coord.notifier import Notifier
-from coord.plan import Job, Plan, planned
+from coord.plan import (
+    Job,
+    Plan,
+    planned,
+)
+from coord.quota import Quota
 from coord.script import Call, Script
 from coord.semaphore import Semaphore
 from coord.stats import Stats
@@ -205,6 +210,13 @@ class Operations(Runs[M]):
     def execution(self, key: str) -> ExecutionHandle[M]:
         """Return the work of that key, which is run once and whose result is kept."""
         return ExecutionHandle(self, key)
+
+    def quota(self, name: str, *limits: Limit) -> Quota[M]:
+        """Return the quota of that name, under these limits: an amount is admitted by all of them or none.
+
+        Each ``Limit`` counts in fixed windows of its time, for all who use the name; ``burst`` is refused.
+        """
+        return Quota(self, name, *limits)
 
 
 class CallMaker(Operations[Build], Calls):

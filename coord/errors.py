@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from coord.limit import Limit
 
 __all__ = [
     "Closed",
@@ -16,6 +19,7 @@ __all__ = [
     "MissingBarrier",
     "MissingRequest",
     "OutcomeUnknown",
+    "QuotaExceeded",
     "ReplyError",
     "ScriptError",
     "Unavailable",
@@ -58,6 +62,15 @@ class OutcomeUnknown(CoordError):
 
 class LeaseLost(CoordError):
     """The lease ran out or was taken while its holder believed to have it."""
+
+
+class QuotaExceeded(CoordError):
+    """A quota has no room for an amount: ``limit`` refuses it, ``retry_after`` is the seconds until its window ends."""
+
+    def __init__(self, message: str, limit: Limit, retry_after: float) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.retry_after = retry_after
 
 
 class WaitTimeout(CoordError, TimeoutError):

@@ -24,7 +24,7 @@ from coord.errors import CoordError, Corrupt, OutcomeUnknown, ReplyError, Unavai
 from coord.family import Calls, Family, Runs
 from coord.ids import call_id, new_owner_id, nonce, repeats
 from coord.keys import lifetime_ms, window_ms
-from coord.lualib import all_whole, now_us, recall, refuse, remember, whole
+from coord.lualib import all_whole, now_ms, now_us, recall, refuse, remember, whole
 from coord.memory.keyspace import Keyspace
 from coord.modes import Async, Build, M, Sync, op
 from coord.names import (
@@ -109,6 +109,7 @@ __all__ = [
     "milliseconds",
     "new_owner_id",
     "nonce",
+    "now_ms",
     "now_us",
     "op",
     "percent_decode",

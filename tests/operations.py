@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import coord
 
 CLAIM, VERSION, STATS, KV = "coord:claim:{x}", "coord:version:{x}", "coord:stats:{x}:s", "coord:kv:{x}"
+QUOTA = "coord:quota:{x}"
 LIMITER = "coord:limiter:{x}"
 EXECUTION = "coord:execution:{x}"
 BARRIER, REQUEST = "coord:barrier:{x}", "coord:request:{x}"
@@ -35,6 +36,14 @@ def _opened(c: Any) -> Any:
     barrier = c.barrier("x")
     barrier.open(parties=3)
     return barrier
+
+
+def _quota(c: Any) -> Any:
+    return c.quota("x", coord.Limit(9, per=60), coord.Limit(99, per=3600))
+
+
+def _reserved(c: Any) -> Any:
+    return _quota(c).reserve(3, op_id="m")
 
 
 def _limiter(c: Any) -> Any:
@@ -90,6 +99,13 @@ EXAMPLES = (
     Example("Request.requeue", REQUEST, lambda r: r.requeue("embed"), _registered, "hash"),
     Example("Request.is_complete", REQUEST, lambda r: r.is_complete(), _registered, "hash"),
     Example("Request.status", REQUEST, lambda r: r.status(), _registered, "hash"),
+    Example("Quota.spend", QUOTA, lambda q: q.spend(3), _quota, "hash"),
+    Example("Quota.status", QUOTA, lambda q: q.status(), _quota, "hash"),
+    Example("Quota.reserve", QUOTA, lambda q: q.reserve(3).amount, _quota, "hash"),
+    Example("Reservation.settle", QUOTA, lambda r: r.settle(2), _reserved, "hash"),
+    Example("Reservation.renew", f"{QUOTA}:reservation:m", lambda r: r.renew(), _reserved, "hash"),
+    Example("Reservation.ensure_held", f"{QUOTA}:reservation:m", lambda r: r.ensure_held(), _reserved, "hash"),
+    Example("Reservation.cancel", QUOTA, lambda r: r.cancel(), _reserved, "hash"),
     Example("Limiter.hit", LIMITER, lambda r: r.hit(), _limiter, "hash"),
     Example("Limiter.peek", LIMITER, lambda r: r.peek(), _limiter, "hash"),
     Example("Limiter.refund", LIMITER, lambda r: r.refund(), _limiter, "hash"),
@@ -150,7 +166,16 @@ NO_OPERATIONS = {
     "Group.join": "makes a block that joins, sends heartbeats and leaves",
     "Semaphore.hold": "makes a block that claims, renews and releases",
     "Barrier.watch": "waits in the background",
+    "Coordinator.quota": "makes a handle",
     "Limiter.wait": "waits",
+    "Quota.hold": "makes a block that reserves, renews and settles",
+    "Reservation.amount": "is known here",
+    "Reservation.expires_in": "is known here",
+    "Reservation.fence": "is known here",
+    "Reservation.lost": "is known here",
+    "Reservation.name": "is known here",
+    "Reservation.owner": "is known here",
+    "Reservation.release": "is cancel",
     "Request.wait": "waits",
 }
 """What is public and sends nothing of its own, and why."""

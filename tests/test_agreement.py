@@ -319,6 +319,10 @@ def words(*, spublish: bool) -> dict[str, tuple[Any, ...]]:
         "burst_us": (334, 1_000_000, 2_000_000, 5_000_000),
         "wait_ms": (1, 1_000, 30_000, 10**9),
         "burst_part": (0, 1, 2),
+        "amount": (1, 2, 3, 3, 5, 10, 0),
+        "per": (*(1_000, 60_000) * 6, 0),
+        "most": (*(10, 30) * 4, 3, 10**15, 10**15 + 1),
+        "actual": (-1, 0, 3, 20, 10**15, 10**15 + 1),
         "stage": ("x", "ö%3A"),
         "root": ("1", "1", "|"),
         # An attempt has to run when it is completed.

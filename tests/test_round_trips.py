@@ -14,6 +14,7 @@ import coord
 from coord.coordinator import Barrier, Kv, Request, Stats
 from coord.execution import Execution, ExecutionHandle
 from coord.group import Group
+from coord.quota import Quota
 from coord.semaphore import Semaphore
 
 
@@ -40,6 +41,8 @@ def test_every_operation_has_an_example() -> None:
             Execution,
             ExecutionHandle,
             coord.Leader,
+            Quota,
+            coord.Reservation,
         )
         for name in dir(kind)
         if not name.startswith("_")

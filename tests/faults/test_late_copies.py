@@ -51,6 +51,9 @@ def a(world: Backend, late: LateLine) -> Any:
     limiter.penalize(0.001)
     limiter.reset()
     limiter.wait()
+    quota = c.quota("warm", WARM)
+    quota.reserve(1).settle()
+    quota.spend(1)
     barrier, request = c.barrier("warm"), c.request("warm")
     barrier.open(1)
     barrier.arrive("m")
@@ -340,6 +343,41 @@ def test_forget_of_an_execution(a: Any, b: coord.Coordinator, late: LateLine) ->
     b.execution("e").begin().complete("result")
     late.deliver()
     assert b.execution("e").begin().result == "result"
+
+
+def test_quota_reserve(a: Any, b: coord.Coordinator, late: LateLine) -> None:
+    """A late copy of a refused reservation holds nothing, nor one of a reservation that was settled since."""
+    here, there = a.quota("team", WARM), b.quota("team", WARM)
+    held = there.reserve(2)
+    assert held is not None
+    late.arm()
+    assert here.reserve(2) is None
+    held.cancel()
+    late.deliver()
+    assert there.status()[0].held == 0
+
+    late.arm()
+    reservation = here.reserve(2)
+    assert reservation.settle(1) is True
+    late.deliver()
+    assert (there.status()[0].spent, there.status()[0].held) == (1, 0)
+
+
+def test_quota_settle_and_spend(a: Any, b: coord.Coordinator, late: LateLine) -> None:
+    here, there = a.quota("team", WARM), b.quota("team", WARM)
+    reservation = here.reserve(2)
+    late.arm()
+    assert reservation.settle(1) is True
+    late.deliver()
+    assert there.status()[0].spent == 1
+
+    held = there.reserve(1)
+    assert held is not None
+    late.arm()
+    assert here.spend(1) is False
+    held.cancel()
+    late.deliver()
+    assert there.status()[0].spent == 1
 
 
 # --- an outcome that stays unknown ---------------------------------------------------------------

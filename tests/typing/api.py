@@ -82,6 +82,19 @@ def blocking(c: coord.Coordinator) -> None:
     limiter.penalize(timedelta(seconds=30))
     assert_type(limiter.reset(), bool)
     assert_type(limiter.wait(3, timeout=5), None)
+    quota = c.quota("team", coord.Limit(100_000, per=60))
+    reservation = quota.reserve(1_200, ttl=120, op_id="message-1")
+    assert_type(reservation, coord.Reservation | None)
+    if reservation is not None:
+        assert_type(reservation.amount, int)
+        assert_type(reservation.expires_in, float)
+        assert_type(reservation.renew(ttl=60), bool)
+        assert_type(reservation.settle(913), bool)
+        assert_type(reservation.cancel(), bool)
+    with quota.hold(10) as budget:
+        assert_type(budget, coord.Reservation)
+    assert_type(quota.spend(10, op_id="message-1"), bool)
+    assert_type(quota.status(), list[coord.QuotaStatus])
     assert_type(c.calls.limiter("api", coord.Limit(1, per=1)).hit(), coord.Call[coord.Verdict])
 
     assert_type(c.calls.bump("index"), coord.Call[int])
@@ -157,6 +170,17 @@ async def awaited(c: coord.AsyncCoordinator) -> None:
     await limiter.penalize(30)
     assert_type(await limiter.reset(), bool)
     assert_type(await limiter.wait(timeout=5), None)
+    quota = c.quota("team", coord.Limit(100_000, per=60))
+    reservation = await quota.reserve(1_200)
+    assert_type(reservation, coord.AsyncReservation | None)
+    if reservation is not None:
+        assert_type(await reservation.settle(913), bool)
+        assert_type(await reservation.cancel(), bool)
+        assert_type(await reservation.renew(), bool)
+    async with quota.hold(10) as budget:
+        assert_type(budget, coord.AsyncReservation)
+    assert_type(await quota.spend(10), bool)
+    assert_type(await quota.status(), list[coord.QuotaStatus])
 
     assert_type(c.calls.bump("index"), coord.Call[int])
     assert_type(await c.run(c.calls.bump("index")), int)

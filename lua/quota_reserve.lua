@@ -1,0 +1,119 @@
+-- quota_reserve: hold an amount in the present windows, all of them or none.
+--
+-- KEYS   quota        hash, expiring: length to window          coord:quota:{name}
+--        reservation  hash, expiring: its state  coord:quota:{name}:reservation:<id>
+--        held         zset, expiring: what is held until when   coord:quota:{name}:held
+-- ARGV   nonce        name    made for this attempt
+--        amount       count   how much to hold
+--        ttl_ms       ms      how long to hold it from now
+--        grace_ms     ms      how long after that it may still be settled
+--        named        0|1     1: the id is the caller's, and outlives its windows
+--        tombstone_ms  ms     how long to keep a refusal of a repeated call
+--        repeated     0|1     1: an earlier copy of this call may still be executed
+--        per...       count   at least one: the length of a window in milliseconds
+--        most...      count   the most that may be spent and held in it
+-- REPLY  {granted, nonce, amount, settled, refusing, retry_ms}
+--        granted    1 when there is a reservation, else 0
+--        nonce      the attempt that made it, perhaps an earlier one of the same id
+--        amount     what it holds
+--        settled    1 when it was settled before
+--        refusing   which limit refuses longest; 0: none
+--        retry_ms   until its window ends
+-- ERRORS WRONGTYPE, COORD_CORRUPT, COORD_RANGE
+-- COST   O(limits + reservations that lapsed), four writes and one a limit
+-- REPEAT safe: the attempt that made it gets the same answer
+
+local quota, reservation, held = KEYS[1], KEYS[2], KEYS[3]
+local nonce, amount, ttl_ms, grace_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local named, tombstone_ms, repeated = ARGV[5], ARGV[6], ARGV[7]
+
+-- include: now_ms
+-- include: lapsed
+-- include: window
+-- include: reclaim
+-- include: put_window
+-- include: keep_until
+-- include: all_whole
+-- include: extend_hold
+
+local now = now_ms()
+local has = redis.pcall("HMGET", reservation, "state", "nonce", "member", "deadline",
+  "keep", "refusing", "retry_ms")
+if has.err then
+  return has
+end
+local mine = has[2] == nonce
+if has[1] == "refused" and mine then
+  return { 0, "", 0, 0, tonumber(has[6] or 0), tonumber(has[7] or 0) }
+end
+local kept = string.match(has[3] or "", "^(%d+)|")
+if kept and not all_whole(kept, has[4], has[5]) then
+  return redis.error_reply("COORD_CORRUPT this reservation was not written by coord")
+end
+local kind = redis.pcall("ZCARD", held)
+if type(kind) == "table" then
+  return kind
+end
+if kept and has[1] == "held" and tonumber(has[4]) > now then
+  if tonumber(has[4]) < now + ttl_ms then
+    -- Never shorter: another holder of the same id counts on the time it was given.
+    extend_hold(reservation, held, has[3], has[5], now, ttl_ms, grace_ms)
+  end
+  return { 1, has[2], tonumber(kept), 0, 0, 0 }
+end
+if kept and (mine or has[1] == "settled") then
+  return { 1, has[2], tonumber(kept), has[1] == "settled" and 1 or 0, 0, 0 }
+end
+local holds = tonumber(amount)
+if holds < 1 or holds > 1000000000000000 then
+  return redis.error_reply("COORD_RANGE an amount is from 1 to 10^15")
+end
+local freed, wrong = lapsed(held, now)
+if not freed then
+  return wrong
+end
+kind = redis.pcall("HLEN", quota)
+if type(kind) == "table" then
+  return kind
+end
+local rows, refusing, retry_ms, last, windows = {}, 0, 0, 0, {}
+for i = 8, #ARGV, 2 do
+  local length = { per = tonumber(ARGV[i]), most = tonumber(ARGV[i + 1]) }
+  if length.per < 1 or math.max(length.per, length.most) > 1000000000000000 then
+    return redis.error_reply("COORD_RANGE a limit's numbers are at most 10^15")
+  end
+  local row = window(quota, ARGV[i], now, freed)
+  if not row then
+    return redis.error_reply("COORD_CORRUPT this quota was not written by coord")
+  end
+  rows[#rows + 1], windows[#windows + 1] = row, row.name
+  last = math.max(last, row.ends)
+  if row.spent + row.held + holds > length.most and row.ends - now > retry_ms then
+    refusing, retry_ms = #rows, row.ends - now
+  end
+end
+reclaim(quota, held, freed, now)
+if refusing > 0 then
+  if repeated == "1" then
+    redis.call("DEL", reservation)
+    redis.call("HSET", reservation, "state", "refused", "nonce", nonce,
+      "refusing", refusing, "retry_ms", string.format("%.0f", retry_ms))
+    redis.call("PEXPIRE", reservation, tombstone_ms)
+  end
+  return { 0, "", 0, 0, refusing, retry_ms }
+end
+local member = string.format("%.0f|%s|%s", holds, table.concat(windows, ","), nonce)
+redis.call("ZADD", held, string.format("%.0f", now + ttl_ms), member)
+keep_until(held, last * 1000, now * 1000)
+redis.call("DEL", reservation)
+redis.call("HSET", reservation, "state", "held", "nonce", nonce, "member", member,
+  "deadline", string.format("%.0f", now + ttl_ms),
+  "keep", named == "1" and string.format("%.0f", last) or "0",
+  "until", string.format("%.0f", now + ttl_ms + grace_ms))
+redis.call("PEXPIRE", reservation,
+  math.max(ttl_ms + grace_ms, named == "1" and last - now + 1 or 0))
+for _, row in ipairs(rows) do
+  row.held = row.held + holds
+  put_window(quota, row, now)
+end
+return { 1, nonce, holds, 0, 0, 0 }
