@@ -164,6 +164,8 @@ _READERS: dict[str, Kind] = {
         _details_of_semaphore,
         lambda details: f"weight {details['weight']} held",
     ),
+    "limiter": Kind(None, lambda _: {}, lambda _: "in use"),
+    "quota": Kind(None, lambda _: {}, lambda _: "in use"),
     "group": Kind(
         lambda calls, key: calls.group(key.name).members(),
         _details_of_group,
