@@ -14,6 +14,7 @@ PEERS = (
     "pottery",
     "limits",
     "burner-redis",
+    "py-redis-semaphore",
 )
 
 

@@ -15,7 +15,9 @@ from benchmarks.peers import installed
 from benchmarks.plain import NeverCleaned, Plain
 from coord import barriers, claims, kv
 from coord.coordinator import CallMaker
+from coord.group.scripts import beat, join, leave
 from coord.script import Call, all_scripts
+from coord.semaphore import Permits
 
 Pair = tuple[Operation, Operation]
 """The same job with coord, and with dicts and a lock."""
@@ -134,6 +136,9 @@ def _barrier_keys(at: Any) -> tuple[str, str]:
     return key, f"{key}:last"
 
 
+MEMBERS = [(f"{number}", f"nonce-{number}") for number in range(10)]
+"""Ten members of a group, each with the nonce of its membership."""
+
 SCRIPTS: dict[str, Anywhere] = {
     "once": lambda at, i: at.once(f"{i}"),
     "forget": lambda at, i: at.forget(f"{i}"),
@@ -169,15 +174,36 @@ SCRIPTS: dict[str, Anywhere] = {
     "request_pending": lambda at, _: at.request("bench").is_complete(),
     "request_status": lambda at, _: at.request("brief").status(),
     "request_cleanup": lambda at, i: at.request(f"{i}").cleanup(),
+    # Ten at most in each semaphore that is claimed.
+    "semaphore_claim": lambda at, i: Permits(at, f"{i // 10}", 1_000, 1).ask(f"owner-{i}", f"nonce-{i}", 30_000),
+    "semaphore_renew": lambda at, _: Permits(at, "bench", 1_000, 1).renew("nonce|1|1|owner", 30_000),
+    "semaphore_release": lambda at, i: Permits(at, "bench", 1_000, 1).release(f"nonce-{i}|1|1|owner"),
+    "semaphore_held": lambda at, _: Permits(at, "bench", 1_000, 1).holds("nonce|1|1|owner", 1),
+    "semaphore_holders": lambda at, _: at.semaphore("bench", limit=1_000).holders(),
+    "group_join": lambda at, i: join(at, at.key("group", f"{i // 10}"), f"{i}", f"nonce-{i}", "", 30_000),
+    "group_beat": lambda at, _: beat(at, at.key("group", "bench"), 30_000, MEMBERS),
+    "group_leave": lambda at, i: leave(at, at.key("group", "bench"), "0", f"other-{i}"),
+    "group_members": lambda at, _: at.group("bench").members(),
 }
+
+
+def _holds(owner: str) -> Anywhere:
+    return lambda at, _: Permits(at, "bench", 1_000, 1).ask(owner, f"nonce{owner}", 3_600_000)
+
+
+def _joins(member: str, nonce: str) -> Anywhere:
+    return lambda at, _: join(at, at.key("group", "bench"), member, nonce, '{"port":80}', 3_600_000)
+
 
 PREPARATIONS: tuple[Anywhere, ...] = (
     lambda at, _: at.barrier("bench").open(1_000_000_000),
     lambda at, _: at.request("bench").register(),
     lambda at, _: at.request("brief").register(),
     lambda at, _: at.request("brief").add("stage", "root"),
+    *(_holds(f"{number}") for number in range(10)),
+    *(_joins(member, nonce) for member, nonce in MEMBERS),
 )
-"""What the operations need: a barrier that does not complete, and requests."""
+"""What the operations need: a barrier that does not complete, requests, ten permits and ten members."""
 
 
 def beside_fakes(bench: Bench) -> Iterator[Figure]:
