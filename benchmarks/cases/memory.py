@@ -13,7 +13,7 @@ from benchmarks.bench import Bench, Case
 from benchmarks.measure import AsyncOperation, Contender, Figure, Operation, in_one_thread, in_tasks
 from benchmarks.peers import installed
 from benchmarks.plain import NeverCleaned, Plain
-from coord import barriers, claims, kv
+from coord import barriers, claims
 from coord.coordinator import CallMaker
 from coord.group.scripts import beat, join, leave
 from coord.script import Call, all_scripts
@@ -161,7 +161,7 @@ SCRIPTS: dict[str, Anywhere] = {
     "kv_rpush": lambda at, i: at.kv.rpush(f"list-{i % 100}", "value"),
     "kv_lrange": lambda at, _: at.kv.lrange("list", 0, 9),
     "kv_expire": lambda at, _: at.kv.expire("count"),
-    "kv_delete": lambda at, i: kv.delete_one(at.kv, f"{i}"),
+    "kv_delete": lambda at, i: at.kv.delete_one(f"{i}"),
     "barrier_open": lambda at, i: at.barrier(f"{i}").open(3),
     "barrier_arrive": lambda at, i: at.barrier("bench").arrive(f"{i}"),
     "barrier_status": lambda at, _: at.barrier("bench").status(),
