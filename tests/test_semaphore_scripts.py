@@ -117,6 +117,8 @@ def test_a_release_by_nonce_finds_the_permit(c: Any) -> None:
 
 def test_the_key_lives_as_long_as_its_last_permit(c: Any, backend: Backend) -> None:
     """Redisson's keys stay for ever; here also the set of an abandoned semaphore ends."""
+    if backend.line.engine == "fakeredis":
+        pytest.skip("for its deadlines time stands still, and PEXPIREAT means another moment there")
     asked(c, "anna", ttl_ms=5_000)
     grant = asked(c, "ben", ttl_ms=600_000)
     assert backend.left(KEY) == pytest.approx(600, abs=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from live import SOON, Live, Thread, run, until, until_async, waiters
 
 import coord
 
-pytest_plugins = ("live_fixtures", "waiting_fixtures")
+pytest_plugins = ("live_fixtures", "waiting_fixtures", "hold_fixtures")
 
 KEY = "coord:semaphore:{gpu}"
 
@@ -250,26 +251,30 @@ def test_never_more_weight_than_the_limit_in_many_threads(live: Live) -> None:
         assert semaphore.holders() == []
 
 
-def test_renewals_of_many_permits_travel_together(live: Live) -> None:
-    """A process that holds hundreds of permits renews them in batches; none is lost."""
+def test_renewals_of_many_permits_travel_together(live: Live, brisk: None) -> None:
+    """A process that holds hundreds of permits renews them all; none is lost."""
 
     async def main() -> None:
         async with live.connect_async() as c:
             semaphore = c.semaphore("gpu", limit=500)
-            permits = await asyncio.gather(*(semaphore.claim(ttl=3, renew=True) for _ in range(500)))
-            before = {holder.fence: holder.expires_in for holder in await semaphore.holders()}
-            assert len(before) == 500
+            permits = await asyncio.gather(*(semaphore.claim(ttl=600, renew=True) for _ in range(500)))
+            first = await ends(semaphore)
+            assert len(first) == 500
 
             async def renewed() -> bool:
-                now = {holder.fence: holder.expires_in for holder in await semaphore.holders()}
-                return len(now) == 500 and min(now.values()) > 2.0
+                now = await ends(semaphore)
+                return all(now[fence] > end + 0.01 for fence, end in first.items())
 
-            await asyncio.sleep(1.2)
             await until_async(renewed, "the renewals")
             assert not any(permit.lost.is_set() for permit in permits)
             await asyncio.gather(*(permit.release() for permit in permits))
 
     run(main())
+
+
+async def ends(semaphore: Any) -> dict[int, float]:
+    """The moment at which each permit ends, by its fence."""
+    return {holder.fence: monotonic() + holder.expires_in for holder in await semaphore.holders()}
 
 
 # --- processes -----------------------------------------------------------------------------------
