@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections import defaultdict
 
 from coord.group import Member
@@ -50,16 +52,22 @@ class _Memberships:
             self._sim.check(0 <= left <= self.ttl or self._sim.backward_steps, f"{each} has {left} s left")
 
     async def _watch(self, client: Client) -> None:
-        """Watch until the others have ended, and the last state was seen: nobody is there."""
+        """Watch until the others have ended: the last state that is seen is that nobody is there."""
+        seen: list[list[Member]] = []
+        watching = asyncio.create_task(self._follow(client, seen))
+        others = self._sim.clients[1:]
+        while self._ended + sum(not each.alive for each in others) < len(others):
+            await client.sleep(1)
+        await client.sleep(60)
+        self._sim.check(seen and not seen[-1], f"the last state that was seen is {seen[-1:]}")
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+
+    async def _follow(self, client: Client, seen: list[list[Member]]) -> None:
         async for members in client.c.group("workers", ttl=self.ttl).changes():
             self._check(members)
-            gone = self._ended + sum(not each.alive for each in self._sim.clients[1:])
-            if not members and gone >= len(self._sim.clients) - 1 >= 3:
-                break
-            if not members and gone:
-                # Perhaps the last to end had left before: no change would come any more.
-                await client.sleep(60)
-                break
+            seen.append(members)
 
     async def see(self, client: Client) -> None:
         left = await client.c.group("workers", ttl=self.ttl).members()
