@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
+from time import monotonic, monotonic_ns, sleep, time_ns
 from typing import Protocol
 
-__all__ = ["SYSTEM", "Clock", "SystemClock"]
+__all__ = ["SYSTEM", "Clock", "SystemClock", "monotonic_ns", "time_ns"]
 
 
 class Clock(Protocol):
@@ -46,12 +46,12 @@ class Clock(Protocol):
 class SystemClock:
     """The clocks of the operating system."""
 
-    monotonic = staticmethod(time.monotonic)
-    sleep = staticmethod(time.sleep)
+    monotonic = staticmethod(monotonic)
+    sleep = staticmethod(sleep)
 
     def time_us(self) -> int:
         """Return microseconds since the Unix epoch."""
-        return time.time_ns() // 1000
+        return time_ns() // 1000
 
     def wait(self, event: threading.Event, seconds: float | None) -> bool:
         """Block until ``event`` is set or ``seconds`` have passed; return whether it is set."""

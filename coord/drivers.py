@@ -18,6 +18,7 @@ from coord.plan import (
     Event,
     Invoke,
     Job,
+    Now,
     Plan,
     Run,
     Sleep,
@@ -126,8 +127,8 @@ class Driver:
                 return answer
             case Batch():
                 return self._runner.run_many(step.calls, step.seconds)
-            case Sleep():
-                return self._clock.sleep(step.seconds)
+            case Sleep() | Now():
+                return self._pass(step)
             case Subscribe():
                 event = _ThreadEvent()
                 event.waiter = self._runner.notifier.subscribe(
@@ -145,6 +146,11 @@ class Driver:
                 return self._background.keep(step.plan)
             case Compensate():
                 return self._compensate(step)
+
+    def _pass(self, step: Sleep | Now) -> float:
+        if isinstance(step, Sleep):
+            self._clock.sleep(step.seconds)
+        return self._clock.monotonic()
 
     def _compensate(self, step: Compensate) -> None:
         try:
@@ -213,8 +219,8 @@ class AsyncDriver:
                 return await self._call_within(step.call, step.seconds)
             case Batch():
                 return await self._runner.run_many(step.calls, step.seconds)
-            case Sleep():
-                return await self._clock.sleep_async(self._pause(step))
+            case Sleep() | Now():
+                return await self._pass(step)
             case Subscribe():
                 event = _LoopEvent()
                 event.waiter = self._notifier().subscribe(
@@ -239,6 +245,11 @@ class AsyncDriver:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    async def _pass(self, step: Sleep | Now) -> float:
+        if isinstance(step, Sleep):
+            await self._clock.sleep_async(self._pause(step))
+        return self._clock.monotonic()
 
     def _pause(self, step: Sleep) -> float:
         return step.seconds

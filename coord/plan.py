@@ -1,12 +1,12 @@
-"""Plans: what takes more than one step, written once for both worlds.
+"""Plans: operations of more than one step, written once for both modes.
 
-A plan is a generator that yields steps and is given their results. A ``Call`` is made and its result sent back;
-a ``WithTimeout`` is a call that has only so long; a ``Batch`` makes many in one write. A ``Sleep`` lets time pass.
-A ``Subscribe`` takes a place where notices ring a ``Event``, and a ``Wait`` waits for it. A ``Invoke`` runs a callback.
-An ``Compensate`` leaves a call to be made in the background.
+A plan is a generator that yields steps and is sent their results. A ``Call`` is made; a ``WithTimeout`` is a call with a
+time limit; a ``Batch`` is many calls in one write. A ``Sleep`` lets time pass, and ``Now`` reads the clock. A
+``Subscribe`` takes a place on a channel, whose notifications set an ``Event``; a ``Wait`` waits for it. An ``Invoke`` runs
+a callback, a ``Run`` a function of the user. ``Spawn`` and ``Compensate`` start something in the background.
 
-Two drivers follow a plan, one blocking and one awaited. A step that fails, and a cancellation, are thrown into the plan
-at that step, so that its ``finally`` and ``except`` run.
+Drivers follow plans, blocking or in an event loop (``coord.drivers``). A step that fails, and a cancellation, are thrown
+into the plan at that step, so that its ``finally`` and ``except`` run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable
 from contextlib import suppress
 from dataclasses import dataclass
 from inspect import isawaitable
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from coord.errors import CoordError, OutcomeUnknown, Unavailable
@@ -34,6 +33,7 @@ __all__ = [
     "Event",
     "Invoke",
     "Job",
+    "Now",
     "Plan",
     "Run",
     "Sleep",
@@ -85,8 +85,13 @@ class Sleep:
 
 
 @dataclass(frozen=True, slots=True)
+class Now:
+    """Read the clock; the step's result is its seconds, of which only differences mean something."""
+
+
+@dataclass(frozen=True, slots=True)
 class Subscribe:
-    """Take a place on a channel; the step's result is a ``Event``. ``in_turn``: a notice wakes only the first waiter.
+    """Take a place on a channel; the step's result is an ``Event``. ``in_turn``: only the first waiter is woken.
 
     In turn "behind": a place is taken only behind others; where nobody waits, ``event.waiter`` is not queued.
     ``group``: only waiters of the same group take turns.
@@ -99,7 +104,7 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Wait until the bell rings, or this many seconds have passed (None: however long it takes)."""
+    """Wait until the event is set, or this many seconds have passed (None: no limit); the result says which."""
 
     event: Event
     seconds: float | None
@@ -107,13 +112,13 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Invoke:
-    """Run a callback with what it is told; an awaited world awaits it. Whatever it raises is an ``Exception``."""
+    """Run a callback with ``what``; async mode awaits it. Whatever it raises is thrown back as an ``Exception``."""
 
     callback: Callable[[Any], object]
     what: Any
 
     def run(self) -> object:
-        """Run the callback, on a thread of coord: Ctrl-C does not come here, and nobody exits from here."""
+        """Run the callback, on a thread of coord: Ctrl-C does not arrive here, and ``SystemExit`` ends nothing."""
         try:
             return self.callback(self.what)
         except Exception:
@@ -122,7 +127,7 @@ class Invoke:
             raise _raised(error) from error
 
     async def run_async(self) -> object:
-        """Run the callback, in a task that coord has begun."""
+        """Run the callback, in a task that coord has started."""
         try:
             told = self.callback(self.what)
             return await told if isawaitable(told) else told
@@ -234,19 +239,19 @@ class Event:
 
 
 Cancelled = (CancelledError, KeyboardInterrupt, SystemExit)
-"""What ends a plan from outside, whatever its step was about to answer."""
+"""Exceptions that end a plan from outside, whatever its step would have answered."""
 
 _ONE_UNDO = 2.0
-"""Seconds after which an undoing that is not answered is tried again."""
+"""Seconds after which a compensating call that is not answered is tried again."""
 
 
 def _is_cancelled() -> bool:
-    """Whether somebody has cancelled the task that runs."""
+    """Return whether the current task was cancelled."""
     task = current_task()
     return task is not None and task.cancelling() > 0
 
 
-Act = WithTimeout | Batch | Sleep | Subscribe | Wait | Invoke | Run | Spawn | Compensate
+Act = WithTimeout | Batch | Sleep | Now | Subscribe | Wait | Invoke | Run | Spawn | Compensate
 Step = Call[Any] | Act
 Plan = Generator[Step, Any, T]
 
@@ -277,31 +282,34 @@ def subscribe(channel: str, *, in_turn: InTurn = False, group: Hashable = None) 
 
 def compensating(step: Compensate) -> Plan[None]:
     """Make a call until it is answered, or its time is over."""
-    end = monotonic() + step.seconds
+    now: float = yield Now()
+    end = now + step.seconds
     pause = 0.05
     while True:
         try:
-            yield WithTimeout(step.call, max(0.05, min(_ONE_UNDO, end - monotonic())))
+            yield WithTimeout(step.call, max(0.05, min(_ONE_UNDO, end - now)))
         except (Unavailable, OutcomeUnknown):
-            if monotonic() + pause > end:
+            now = yield Now()
+            if now + pause > end:
                 return
             yield Sleep(pause)
+            now += pause
             pause = min(2 * pause, 1.0)
         except CoordError:
-            # It is refused for good: there is nothing left to undo, or no right to.
+            # It is refused for good: there is nothing left to undo, or no permission.
             return
         else:
             return
 
 
 def report(plan: Plan[Any]) -> None:
-    """Log the error that has just ended a plan in the background, where there is nobody to raise it to."""
+    """Log the error that has just ended a plan in the background: it cannot be raised to a caller."""
     name: str = getattr(plan, "__name__", "")
     _log.exception("coord: background work failed: %s", name.strip("_").replace("_", " "))
 
 
 class Follows(Protocol):
-    """A world in which following a plan returns its result."""
+    """Sync mode: following a plan returns its result."""
 
     def follow(self, plan: Plan[T], /) -> T:
         """Follow the plan to its end."""
@@ -309,7 +317,7 @@ class Follows(Protocol):
 
 
 class FollowsAsync(Protocol):
-    """A world in which following a plan returns an awaitable."""
+    """Async mode: following a plan returns an awaitable."""
 
     def follow(self, plan: Plan[T], /) -> Coroutine[Any, Any, T]:
         """Follow the plan; await its end."""
@@ -317,7 +325,7 @@ class FollowsAsync(Protocol):
 
 
 class planned(Generic[P, T]):
-    """A function that makes a plan, as a method that follows it in its world; see ``coord.operation.op``."""
+    """A function that makes a plan, as a method that follows it in its mode; see ``coord.modes.op``."""
 
     def __init__(self, plan: Callable[Concatenate[Any, P], Plan[T]]) -> None:
         self.plan = plan
@@ -338,5 +346,5 @@ class planned(Generic[P, T]):
     @overload
     def __get__(self, ops: FollowsAsync, kind: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
     def __get__(self, ops: Any, kind: type) -> Any:
-        """Only type checkers come here; see ``__set_name__``."""
+        """Type checkers see this method only; see ``__set_name__``."""
         return self.plan

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from time import monotonic_ns
 from typing import Any, TypeVar, cast
 
+from coord.clock import monotonic_ns, time_ns
 from coord.errors import ReplyError, Unavailable
 from coord.fork import register
 from coord.memory.bitmaps import Bitmaps
@@ -55,7 +54,7 @@ class Keyspace(Bitmaps, Hashes, Sets, Lists, SortedSets, Streams):
     def __init__(self, clock: Callable[[], int] | None = None) -> None:
         super().__init__()
         self._clock = monotonic_ns if clock is None else lambda: clock() * 1000
-        self._start_ms = 0 if clock else time.time_ns() // 1_000_000 - monotonic_ns() // 1_000_000
+        self._start_ms = 0 if clock else time_ns() // 1_000_000 - monotonic_ns() // 1_000_000
         # A clock of a test may go anywhere: it is read anew by every call.
         self._may_skip = clock is None
         # Reentrant, so that a call from inside a call is refused instead of waiting for itself.

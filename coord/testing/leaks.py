@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from coord.clock import SYSTEM
 from coord.coordinator import Coordinator
 from coord.memory.runner import Memory
 from coord.names import escape_glob
@@ -75,9 +75,9 @@ def nothing_left_behind() -> Generator[None, None, None]:
     """
     threads, sockets, tasks = set(threading.enumerate()), open_sockets(), _tasks()
     yield
-    end = time.monotonic() + _ENDING_SECONDS
-    while (left := _left(threads, sockets)) and time.monotonic() < end:
-        time.sleep(0.01)
+    end = SYSTEM.monotonic() + _ENDING_SECONDS
+    while (left := _left(threads, sockets)) and SYSTEM.monotonic() < end:
+        SYSTEM.sleep(0.01)
     left += [repr(task) for task in _tasks() - tasks if not task.done()]
     if left:
         raise AssertionError(f"left behind: {', '.join(left)}")

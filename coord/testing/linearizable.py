@@ -21,9 +21,9 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from time import monotonic
 from typing import Any, Literal, TypeVar
 
+from coord.clock import SYSTEM
 from coord.coordinator import AsyncCoordinator, Coordinator
 from coord.errors import OutcomeUnknown, ReplyError
 from coord.ids import with_id
@@ -138,13 +138,13 @@ class _Note:
 
     def __init__(self, history: History, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...]) -> None:
         self._history = history
-        self._operation = Operation(script, keys, argv, monotonic())
+        self._operation = Operation(script, keys, argv, SYSTEM.monotonic())
 
     def reading(self, read: Callable[[Any], T]) -> Callable[[Any], T]:
         """Note the reply when it is read."""
 
         def noted(reply: Any) -> T:
-            self._history.add(replace(self._operation, ended=monotonic(), reply=reply))
+            self._history.add(replace(self._operation, ended=SYSTEM.monotonic(), reply=reply))
             return read(reply)
 
         return noted

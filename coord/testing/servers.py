@@ -18,12 +18,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
+
+from coord.clock import SYSTEM
 
 __all__ = ["Engine", "Server", "engines", "free_port"]
 
@@ -126,14 +127,14 @@ class Server:
         self._process = subprocess.Popen(
             self.command(), env={**os.environ, **self._env}, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
         )
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = SYSTEM.monotonic() + _START_SECONDS
         while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if self._process.poll() is not None or SYSTEM.monotonic() > deadline:
                 log = self.folder / "server.log"
                 said = log.read_text(errors="replace")[-2000:] if log.exists() else "nothing"
                 self.stop()
                 raise RuntimeError(f"{self.engine.program} did not start; it said: {said}")
-            time.sleep(0.01)
+            SYSTEM.sleep(0.01)
 
     def command(self) -> list[str]:
         """The command line that starts it."""

@@ -7,7 +7,6 @@ with Cluster(engines()["redis-8.2"]) as cluster:
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +15,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from coord.clock import SYSTEM
 from coord.testing.servers import Engine, Server
 
 __all__ = ["Cluster", "SentinelServer", "Sentinels", "client", "port_with_bus", "wait_until"]
@@ -27,11 +27,11 @@ _BUS = 10_000
 
 def wait_until(true: Callable[[], bool], what: str, seconds: float = _SETTLE_SECONDS) -> None:
     """Wait until something is true; raise ``TimeoutError`` with what was waited for when it does not become so."""
-    end = time.monotonic() + seconds
+    end = SYSTEM.monotonic() + seconds
     while not _holds(true):
-        if time.monotonic() > end:
+        if SYSTEM.monotonic() > end:
             raise TimeoutError(f"{what}: not within {seconds} s")
-        time.sleep(0.02)
+        SYSTEM.sleep(0.02)
 
 
 def _holds(true: Callable[[], bool]) -> bool:

@@ -13,14 +13,8 @@ READS = {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_c
 MAY = ("coord.clock",)
 
 ALLOWED = {
-    "coord.cli.doctor.line",
-    "coord.memory.keyspace",
-    "coord.plan",
+    # Its timers are those of its event loop, in the loop's own time.
     "coord.redis.subscriber",
-    "coord.testing.leaks",
-    "coord.testing.linearizable",
-    "coord.testing.servers",
-    "coord.testing.topologies",
 }
 """Modules that still do. Delete here those that no longer do; none is added."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from importlib.metadata import PackageNotFoundError, version
 from statistics import median
 from typing import TYPE_CHECKING
 
 from coord.cli.doctor.findings import Finding, ok, problem, unchecked, warning
+from coord.clock import SYSTEM
 from coord.errors import ConfigError, ReplyError
 
 if TYPE_CHECKING:
@@ -38,16 +38,16 @@ def reached(node: Node) -> Finding:
 
 
 def _took_ms(node: Node) -> float:
-    begun = time.perf_counter()
+    begun = SYSTEM.monotonic()
     node.ask("PING")
-    return (time.perf_counter() - begun) * 1000
+    return (SYSTEM.monotonic() - begun) * 1000
 
 
 def clock(node: Node) -> Finding:
     """Compare the clocks, as exactly as one round trip allows."""
-    sent = time.time()
+    sent = SYSTEM.time_us() / 1e6
     reply = node.ask("TIME")
-    come = time.time()
+    come = SYSTEM.time_us() / 1e6
     if isinstance(reply, ReplyError):
         return unchecked("clock", f"this user may not read the time: {reply}", "grant +time")
     ahead = int(reply[0]) + int(reply[1]) / 1e6 - (sent + come) / 2
