@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Coroutine, Iterable
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from coord import barriers, claims, requests, versions
 from coord.background import Background
@@ -24,13 +24,10 @@ from coord.limiter import Limiter
 from coord.modes import Async, Build, M, Mode, Sync, op
 from coord.names import Seconds
 from coord.notifier import Notifier
-from coord.plan import (
-    Job,
-    Plan,
-    planned,
-)
+from coord.plan import Job, Plan, planned
 from coord.quota import Quota
-from coord.script import Call, Script
+from coord.runners import AsyncRunner, Runner
+from coord.script import Call
 from coord.semaphore import Semaphore
 from coord.stats import Stats
 
@@ -47,76 +44,6 @@ T = TypeVar("T")
 
 GRACE = 2.0
 """Seconds that closing gives to the work of leaders."""
-
-
-class Runner(Protocol):
-    """A backend, blocking: it makes calls."""
-
-    distributed: bool
-    remember_ms: int
-    publish: str
-
-    def call(
-        self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T], /
-    ) -> T:
-        """Make a call and return its result."""
-        ...
-
-    def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
-        """Make calls in one write, within so many seconds; an answer or an error each, in order."""
-        ...
-
-    @property
-    def notifier(self) -> Notifier:
-        """Where its notices arrive."""
-        ...
-
-    def close(self) -> None:
-        """Finish what is in flight and let go of everything. May be called again."""
-        ...
-
-    def ping(self) -> float:
-        """Return the seconds of one round trip."""
-        ...
-
-    def with_options(self, **options: Any) -> Self:
-        """Return a view with other options, which shares the connections."""
-        ...
-
-
-class AsyncRunner(Protocol):
-    """A backend, awaited: it makes calls."""
-
-    distributed: bool
-    remember_ms: int
-    publish: str
-
-    def call(
-        self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T], /
-    ) -> Coroutine[Any, Any, T]:
-        """Make a call; await its result."""
-        ...
-
-    def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> Coroutine[Any, Any, list[Any]]:
-        """Make calls in one write, within so many seconds; await an answer or an error each, in order."""
-        ...
-
-    @property
-    def notifier(self) -> Notifier:
-        """Where its notices arrive."""
-        ...
-
-    def aclose(self) -> Coroutine[Any, Any, None]:
-        """Finish what is in flight and let go of everything. May be called again."""
-        ...
-
-    def ping(self) -> Coroutine[Any, Any, float]:
-        """Return the seconds of one round trip."""
-        ...
-
-    def with_options(self, **options: Any) -> Self:
-        """Return a view with other options, which shares the connections."""
-        ...
 
 
 def _all_calls(calls: Iterable[Call[T]]) -> list[Call[T]]:

@@ -259,7 +259,7 @@ class AsyncDriver:
 
 
 class _TaskDriver(AsyncDriver):
-    """Follows plans that nobody awaits: calls that fall due in the same loop tick travel in one batch."""
+    """Follows plans in the background: calls that fall due in the same loop tick travel in one batch."""
 
     def __init__(
         self,

@@ -1,12 +1,12 @@
 """Plans: operations of more than one step, written once for both modes.
 
-A plan is a generator that yields steps and is sent their results. A ``Call`` is made; a ``WithTimeout`` is a call with a
-time limit; a ``Batch`` is many calls in one write. A ``Sleep`` lets time pass, and ``Now`` reads the clock. A
-``Subscribe`` takes a place on a channel, whose notifications set an ``Event``; a ``Wait`` waits for it. An ``Invoke`` runs
-a callback, a ``Run`` a function of the user. ``Spawn`` and ``Compensate`` start something in the background.
+A plan is a generator that yields steps and is sent their results. A ``Call`` is made; a ``WithTimeout`` is a call with
+a time limit; a ``Batch`` is many calls in one write. A ``Sleep`` lets time pass, and ``Now`` reads the clock. A
+``Subscribe`` takes a place on a channel, whose notifications set an ``Event``; a ``Wait`` waits for it. An ``Invoke``
+runs a callback, a ``Run`` a function of the user. ``Spawn`` and ``Compensate`` start something in the background.
 
-Drivers follow plans, blocking or in an event loop (``coord.drivers``). A step that fails, and a cancellation, are thrown
-into the plan at that step, so that its ``finally`` and ``except`` run.
+Drivers follow plans, blocking or in an event loop (``coord.drivers``). A step that fails, and a cancellation, are
+thrown into the plan at that step, so that its ``finally`` and ``except`` run.
 """
 
 from __future__ import annotations

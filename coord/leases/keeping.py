@@ -15,7 +15,7 @@ from coord.plan import Compensate, Plan, Sleep, ask, ask_within, report
 __all__ = ["compensation", "ensuring", "keep_renewed", "keep_renewing", "leaving", "releasing", "renewing"]
 
 _COMPENSATE = 30.0
-"""Seconds for which a lease that nobody will hold is released again and again, if its TTL is not over sooner."""
+"""Seconds for which a lease that has no holder is released again and again, if its TTL is not over sooner."""
 
 
 def compensation(what: Leasable[Any], nonce: str, ttl_ms: int) -> Compensate:
@@ -72,7 +72,7 @@ def keep_renewed(held: Held, user: Callable[[], object]) -> Plan[None]:
 def _renew_until_over(held: Held, user: Callable[[], object]) -> Plan[None]:
     """Renew a lease at a third of its TTL until it is over; repeat in time what failed.
 
-    ``user`` returns None once nobody can release the lease any more.
+    ``user`` returns None once the lease can no longer be released by its user.
     """
     pause = held.third
     while not held.is_over:

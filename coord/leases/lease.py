@@ -88,7 +88,7 @@ def held_of(lease: BaseLease) -> Held:
 
 
 def renew_until_collected(lease: BaseLease) -> None:
-    """Renew a lease in the background until it is over, or nothing refers to it: then nobody can release it."""
+    """Renew a lease in the background until it is over, or nothing refers to it any more."""
     lease._warns = True
     keep_renewing(lease._held, weakref.ref(lease))
 

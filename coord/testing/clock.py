@@ -70,7 +70,7 @@ class Clock:
         return f"<{type(self).__name__} at {self.now_us:,} us>"
 
     def set(self, now_us: int) -> None:
-        """Make it this time; an earlier one is allowed, and wakes nobody: ``monotonic`` never goes back."""
+        """Make it this time; an earlier one is allowed, but ``monotonic`` never goes back."""
         with self._changed:
             target = now_us
             passed = self._passed_us + max(0, now_us - self.now_us)
@@ -87,7 +87,7 @@ class Clock:
         self._changed.notify_all()
 
     def advance(self, *, seconds: float = 0, ms: int = 0, us: int = 0) -> None:
-        """Let time pass at once: whoever sleeps less wakes, and finds the whole time gone."""
+        """Let time pass at once: sleepers wake when all of it has passed, as after a pause of the process."""
         self.set(self.now_us + round(seconds * 1_000_000) + ms * 1_000 + us)
 
     async def pass_time(self, seconds: float) -> None:

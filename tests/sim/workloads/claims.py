@@ -123,8 +123,6 @@ class _Ghosts:
                 if isinstance(left.error, (OutcomeUnknown, Unavailable)):
                     # The release on leaving the block failed, and said so: the TTL ends the lease.
                     self._unreleased.add(name)
-        # A process that ends takes back no more.
-        await client.sleep(60)
 
     async def _hold(self, client: Client, step: Step, name: str) -> None:
         async with client.c.hold(name, ttl=900, wait=3):
