@@ -223,6 +223,8 @@ from coord.testing.servers import Server, engines
 
 server = Server(engines()[sys.argv[1]])
 clock = None if why_not() else VirtualClock()
+if clock:
+    clock.env(server.engine)
 child = os.fork()
 if not child:
     sys.exit()
