@@ -101,3 +101,30 @@ def test_the_url_may_come_first(live_server: Live, capsys: Any) -> None:
         c.bump("http://a/b")
         assert main(["show", live_server.url, "http://a/b"]) == 0
     assert "version http://a/b" in capsys.readouterr().out
+
+
+def test_executions_and_leaders(live_server: Live, capsys: Any) -> None:
+    with live_server.connect() as c:
+        running = c.execution("runs").begin(fingerprint="body", owner="anna")
+        c.execution("done").begin(owner="anna").complete("x" * 5_000)
+        c.execution("failed").begin(owner="anna").fail("ValueError", "no such account")
+        with c.leader("beat").hold() as lease:
+            assert [show(live_server, name) for name in ("runs", "done", "failed", "beat")] == [0] * 4
+    runs, done, failed, beat = _entities(capsys)
+    assert (runs["state"], runs["owner"], runs["fingerprint"]) == ("running", "anna", "body")
+    assert runs["fence"] == str(running.fence)
+    assert (done["state"], done["size"], len(done["result"])) == ("done", "5000", 1_000)
+    assert failed["error"] == "ValueError: no such account"
+    assert beat["fence"] == str(lease.fence)
+
+
+def _entities(capsys: Any) -> list[dict[str, str]]:
+    """Return the details of each entity that was shown."""
+    found: list[dict[str, str]] = []
+    for line in capsys.readouterr().out.splitlines():
+        if line and not line.startswith(" "):
+            found.append({})
+        elif line:
+            name, _, value = line.strip().partition(" ")
+            found[-1][name] = value.strip()
+    return found

@@ -97,6 +97,29 @@ def blocking(c: coord.Coordinator) -> None:
     assert_type(quota.status(), list[coord.QuotaStatus])
     assert_type(c.calls.limiter("api", coord.Limit(1, per=1)).hit(), coord.Call[coord.Verdict])
 
+    begun = c.execution("pay").begin(fingerprint="body", ttl=30)
+    assert_type(begun.complete("receipt"), bool)
+    assert_type(begun.renew(), bool)
+    assert_type(begun.abandon(), bool)
+    assert_type(begun.result, str | None)
+    assert_type(c.execution("pay").status(), coord.ExecutionStatus | None)
+    assert_type(c.execution("pay").forget(), bool)
+    assert_type(c.execute_once("pay", lambda: 1), int)
+
+    @c.idempotent(key=lambda order, amount=0: f"refund:{order}", keep=3600)
+    def refund(order: str, amount: int = 0) -> str:
+        return f"{order} {amount}"
+
+    assert_type(refund("order", amount=5), str)
+
+    leader = c.leader("beat", ttl=15)
+    assert_type(leader.run(lambda lease: lease.fence), int)
+    assert_type(leader.current(), coord.Holder | None)
+    assert_type(next(leader.changes()), coord.Holder | None)
+    with leader.hold(wait=5) as led:
+        assert_type(led, coord.Lease)
+    assert_type(c.calls.leader("beat").current(), coord.Call[coord.Holder | None])
+
     assert_type(c.calls.bump("index"), coord.Call[int])
     assert_type(c.run(c.calls.bump("index")), int)
     assert_type(c.run_many([c.calls.once("a"), c.calls.once("b")]), list[bool | Exception])
@@ -186,6 +209,31 @@ async def awaited(c: coord.AsyncCoordinator) -> None:
     assert_type(await c.run(c.calls.bump("index")), int)
     assert_type(await c.run_many([c.calls.bump("a"), c.calls.bump("b")]), list[int | Exception])
 
+    begun = await c.execution("pay").begin(fingerprint="body", ttl=30)
+    assert_type(await begun.complete("receipt"), bool)
+    assert_type(await c.execution("pay").status(), coord.ExecutionStatus | None)
+
+    async def one() -> int:
+        return 1
+
+    assert_type(await c.execute_once("pay", one), int)
+
+    @c.idempotent(key=lambda order: f"refund:{order}")
+    async def refund(order: str) -> str:
+        return order
+
+    assert_type(await refund("order"), str)
+
+    async def lead(lease: coord.AsyncLease) -> int:
+        return lease.fence
+
+    assert_type(await c.leader("beat").run(lead), int)
+    assert_type(await c.leader("beat").current(), coord.Holder | None)
+    async for holder in c.leader("beat").changes():
+        assert_type(holder, coord.Holder | None)
+    async with c.leader("beat").hold(wait=5) as led:
+        assert_type(led, coord.AsyncLease)
+
 
 def mistakes(c: coord.Coordinator) -> None:
     """What must not pass."""
@@ -206,6 +254,12 @@ def mistakes(c: coord.Coordinator) -> None:
     c.limiter("api", coord.Limit(100))  # type: ignore[call-arg]
     c.limiter("api", coord.Limit(1.5, per=60))  # type: ignore[arg-type]
     c.jobs()  # type: ignore[attr-defined]
+
+    @c.idempotent(key=str)
+    def refund(order: str) -> str:
+        return order
+
+    refund(5)  # type: ignore[arg-type]
 
 
 async def awaited_mistakes(c: coord.AsyncCoordinator) -> None:

@@ -14,6 +14,7 @@ from coord.family import family_of
 if TYPE_CHECKING:
     from coord.barriers import BarrierStatus
     from coord.claims import Holder
+    from coord.execution import ExecutionStatus
     from coord.group import Member
     from coord.requests import StageStatus
     from coord.semaphore import PermitHolder
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "Details", "Kind", "kind_of", "lasting"]
 
 _MOST_VALUES = 100
+_MOST_LETTERS = 1_000
 
 
 def kind_of(entity: EntityKey, type: str) -> Kind:
@@ -49,6 +51,23 @@ def lasting(seconds: float | None) -> str:
 
 def _details_of_claim(holder: Holder | None) -> Details | None:
     return None if holder is None else {"owner": holder.owner, "fence": holder.fence}
+
+
+def _details_of_execution(status: ExecutionStatus | None) -> Details | None:
+    if status is None:
+        return None
+    details = {name: value for name, value in asdict(status).items() if value is not None and name != "expires_in"}
+    if status.error is not None:
+        details["error"] = f"{status.error.type}: {status.error.message}"
+    if status.result is not None:
+        details |= {"result": status.result[:_MOST_LETTERS], "size": len(status.result)}
+    return details
+
+
+def _summary_of_execution(details: Details) -> str:
+    if details["state"] == "running":
+        return f"running by {details['owner']}, fence {details['fence']}"
+    return f"failed: {details['error']}" if "error" in details else f"done, a result of {details['size']:,} characters"
 
 
 def _details_of_version(version: int) -> Details | None:
@@ -152,6 +171,14 @@ _READERS: dict[str, Kind] = {
         lambda calls, key: calls.holder(key.name),
         _details_of_claim,
         lambda details: f"held by {details['owner']}, fence {details['fence']}",
+    ),
+    "leader": Kind(
+        lambda calls, key: calls.leader(key.name).current(),
+        _details_of_claim,
+        lambda details: f"{details['owner']} leads, fence {details['fence']}",
+    ),
+    "execution": Kind(
+        lambda calls, key: calls.execution(key.name).status(), _details_of_execution, _summary_of_execution
     ),
     "once": Kind(None, lambda _: {}, lambda _: "taken"),
     "version": Kind(

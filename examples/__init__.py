@@ -1,0 +1,1 @@
+"""Recipes, and the demo pipeline; they run in the tests."""
