@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from benchmarks.bench import Case
-from benchmarks.cases import awaited, blocking, growth, handover, memory, semaphores, server
+from benchmarks.cases import awaited, blocking, executions, growth, handover, memory, semaphores, server
 
 CASES: tuple[Case, ...] = (
     *memory.CASES,
     *blocking.CASES,
     *awaited.CASES,
+    *executions.CASES,
     *handover.CASES,
     *semaphores.CASES,
     *server.CASES,

@@ -13,7 +13,7 @@ from benchmarks.bench import Bench, Case
 from benchmarks.measure import AsyncOperation, Contender, Figure, Operation, in_one_thread, in_tasks
 from benchmarks.peers import installed
 from benchmarks.plain import NeverCleaned, Plain
-from coord import barriers, claims
+from coord import barriers, claims, execution
 from coord.coordinator import CallMaker
 from coord.group.scripts import beat, join, leave
 from coord.script import Call, all_scripts
@@ -146,6 +146,12 @@ SCRIPTS: dict[str, Anywhere] = {
     "renew": lambda at, _: claims.Claimable(at, "job").renew("nonce", 30_000),
     "release": lambda at, i: claims.Claimable(at, "job").release(f"nonce-{i}"),
     "holder": lambda at, _: at.holder("job"),
+    "execution_begin": lambda at, i: execution.Runnable(at, f"{i}").ask("owner", f"nonce-{i}", 30_000),
+    "execution_renew": lambda at, _: execution.Runnable(at, "bench").renew("nonce", 30_000),
+    "execution_complete": lambda at, i: execution.Runnable(at, f"{i}").complete("nonce", "done", "result", 60_000),
+    "execution_abandon": lambda at, i: execution.Runnable(at, f"{i}").release(f"nonce-{i}"),
+    "execution_status": lambda at, _: at.execution("bench").status(),
+    "execution_forget": lambda at, i: at.execution(f"{i}").forget(),
     "bump": lambda at, _: at.bump("index"),
     "bump_if_current": lambda at, _: at.bump_if_current("index", 1),
     "version": lambda at, _: at.version("index"),
@@ -196,6 +202,7 @@ def _joins(member: str, nonce: str) -> Anywhere:
 
 
 PREPARATIONS: tuple[Anywhere, ...] = (
+    lambda at, _: execution.Runnable(at, "bench").ask("owner", "nonce", 600_000),
     lambda at, _: at.barrier("bench").open(1_000_000_000),
     lambda at, _: at.request("bench").register(),
     lambda at, _: at.request("brief").register(),

@@ -216,5 +216,26 @@ PLANTED = (
         "        self.remove(state)\n        state.lose()\n\n",
         "        self.remove(state)\n\n",
     ),
+    Planted(
+        "a result of an attempt that was overtaken is accepted",
+        "executions.attempts",
+        "execution.py",
+        '    if state == "running" and current == attempt:\n        space.pexpire(execution, keep_ms)\n',
+        '    if state == "running" or state == "done":\n        space.pexpire(execution, keep_ms)\n',
+    ),
+    Planted(
+        "a runner returns its own result although that was refused",
+        "executions.results",
+        "idempotent.py",
+        "    if accepted:\n        held.mark_released()\n",
+        "    if accepted or outcome:\n        held.mark_released()\n",
+        seeds=1000,
+    ),
+    Planted(
+        "the work of a leader goes on after the loss",
+        "leaders.terms",
+        "plan.py",
+        "            is_lost = True\n            task.cancel()\n",
+        "            is_lost = True\n",
+    ),
 )
-"""Every bug that simulation has to find."""

@@ -23,6 +23,7 @@ class _Term:
     client: Client
     lease: AsyncLease
     began: float
+    is_cancelled_on_loss: bool
 
 
 class _Terms:
@@ -43,16 +44,20 @@ class _Terms:
         seconds = step.random.choice((0.0, 0.5, 3.0))
         if step.random.random() < 0.3:
             async with client.c.leader("beat", ttl=_TTL).hold(wait=20) as lease:
-                await self._led(client, lease, seconds)
+                await self._led(_Term(client, lease, self._sim.now, is_cancelled_on_loss=False), seconds)
             return
-        await client.c.leader("beat", ttl=_TTL).run(lambda lease: self._led(client, lease, seconds))
 
-    async def _led(self, client: Client, lease: AsyncLease, seconds: float) -> None:
-        sim, term = self._sim, _Term(client, lease, self._sim.now)
+        async def lead(lease: AsyncLease) -> None:
+            await self._led(_Term(client, lease, self._sim.now, is_cancelled_on_loss=True), seconds)
+
+        await client.c.leader("beat", ttl=_TTL).run(lead)
+
+    async def _led(self, term: _Term, seconds: float) -> None:
+        sim, client, lease = self._sim, term.client, term.lease
         for other in self._at_work:
-            # A process that died, or stands still, cannot stop; a block of hold goes on until it looks.
+            # A process that died, or stands still, cannot stop; a block of hold is not cancelled.
             gone = not other.client.alive or other.client.has_paused_since(other.began)
-            lost = other.lease.expires_in == 0.0
+            lost = other.lease.expires_in == 0.0 and not other.is_cancelled_on_loss
             sim.check(gone or lost or sim.leases_may_end_early, f"{client.name} leads beside {other.client.name}")
         for ended, fence in self._ended:
             grown = lease.fence > fence or ended >= term.began or sim.topology.lost_writes
