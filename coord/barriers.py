@@ -209,6 +209,8 @@ def _json(metadata: Mapping[str, Any] | None) -> str:
         text = json.dumps(metadata, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise type(error)(f"metadata is not what JSON can say: {error}") from None
+    except RecursionError:
+        raise ValueError("metadata is nested too deeply") from None
     if len(text) > _LARGEST_METADATA:
         raise ValueError(f"metadata takes {len(text):,} bytes as JSON: at most {_LARGEST_METADATA:,} fit")
     return text

@@ -57,7 +57,7 @@ def connect(
     opts = _checked(url, client, prefix, ttl, options)
     name = memory_name(url) if client is None else None
     runner = (
-        Memory(*shared_keyspace(name, opts.clock))
+        Memory(*shared_keyspace(name, opts.clock), opts.observe)
         if name is not None
         else redis_backend().connect("" if client is not None else given_url(url), client, opts)
     )
@@ -91,7 +91,8 @@ class Connecting:
         opts = _checked(self._url, self._client, self._prefix, self._ttl, self._options)
         name = memory_name(self._url) if self._client is None else None
         if name is not None:
-            return AsyncCoordinator(AsyncMemory(*shared_keyspace(name, opts.clock)), prefix=self._prefix, ttl=self._ttl)
+            memory = AsyncMemory(*shared_keyspace(name, opts.clock), opts.observe)
+            return AsyncCoordinator(memory, prefix=self._prefix, ttl=self._ttl)
         url = "" if self._client is not None else given_url(self._url)
         runner = await redis_backend().connect_async(url, self._client, opts)
         return AsyncCoordinator(runner, prefix=self._prefix, ttl=self._ttl)

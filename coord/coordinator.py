@@ -165,6 +165,7 @@ class _Running(Operations[M]):
         self._calls.sends_once = self.sends_once = getattr(runner, "sends_once", False)
         self._calls.publish = self.publish = runner.publish
         self._calls.clock = self.clock = getattr(runner, "clock", SYSTEM)
+        self._calls.observe = self.observe = getattr(runner, "observe", None)
         self.call_seconds = getattr(runner, "call_seconds", self.call_seconds)
         self._calls.nonce = self.nonce = getattr(runner, "nonce", self.nonce)
         # The runner's own method: nothing stands between an operation and its backend.

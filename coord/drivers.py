@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar, cast
 from coord.clock import Clock
 from coord.errors import Closed
 from coord.notifier import Notifier
+from coord.observe import Observe, WaitObserved, notify
 from coord.plan import (
     Act,
     Batch,
@@ -84,6 +85,10 @@ class StartsPlans(Protocol):
 # --- blocking ------------------------------------------------------------------------------------
 
 
+def _tell_wait(observe: Observe, event: Event, seconds: float, *, woken: bool) -> None:
+    notify(observe, WaitObserved(channel=event.waiter.channel, seconds=seconds, woken=woken))
+
+
 class _ThreadEvent(Event):
     def __init__(self) -> None:
         self.event = threading.Event()
@@ -101,6 +106,7 @@ class Driver:
         self._runner = runner
         self._clock = clock
         self._background = background
+        self._observe: Observe | None = getattr(runner, "observe", None)
 
     def follow(self, plan: Plan[T]) -> T:
         """Follow a plan to its end and return its result."""
@@ -136,10 +142,7 @@ class Driver:
                 )
                 return event
             case Wait():
-                event = cast("_ThreadEvent", step.event)
-                was_set = self._clock.wait(event.event, step.seconds)
-                event.event.clear()
-                return was_set
+                return self._wait(step)
             case Invoke() | Run():
                 return step.run()
             case Spawn():
@@ -151,6 +154,15 @@ class Driver:
         if isinstance(step, Sleep):
             self._clock.sleep(step.seconds)
         return self._clock.monotonic()
+
+    def _wait(self, step: Wait) -> bool:
+        event = cast("_ThreadEvent", step.event)
+        began = self._clock.monotonic()
+        was_set = self._clock.wait(event.event, step.seconds)
+        event.event.clear()
+        if self._observe is not None:
+            _tell_wait(self._observe, event, self._clock.monotonic() - began, woken=was_set)
+        return was_set
 
     def _compensate(self, step: Compensate) -> None:
         try:
@@ -196,6 +208,7 @@ class AsyncDriver:
         self._notifier = notifier
         self._clock = clock
         self._background = background
+        self._observe: Observe | None = getattr(runner, "observe", None)
 
     async def follow(self, plan: Plan[T]) -> T:
         """Follow a plan to its end and return its result."""
@@ -228,17 +241,23 @@ class AsyncDriver:
                 )
                 return event
             case Wait():
-                event = cast("_LoopEvent", step.event)
-                was_set = await self._clock.wait_async(event.event, step.seconds)
-                if was_set:
-                    event.clear()
-                return was_set
+                return await self._wait(step)
             case Invoke() | Run():
                 return await self._invoke(step)
             case Spawn():
                 return self._background.keep(step.plan)
             case Compensate():
                 return self._background.compensate(step)
+
+    async def _wait(self, step: Wait) -> bool:
+        event = cast("_LoopEvent", step.event)
+        began = self._clock.monotonic()
+        was_set = await self._clock.wait_async(event.event, step.seconds)
+        if was_set:
+            event.clear()
+        if self._observe is not None:
+            _tell_wait(self._observe, event, self._clock.monotonic() - began, woken=was_set)
+        return was_set
 
     async def _call_within(self, call: Call[Any], seconds: float) -> Any:
         (answer,) = await self._runner.run_many([call], seconds)

@@ -16,6 +16,7 @@ from coord.ids import nonce
 from coord.keys import Keys
 from coord.modes import Build, InMode, M, Mode, Sync
 from coord.names import Seconds
+from coord.observe import Observe
 from coord.script import Call, Script
 
 __all__ = ["Calls", "Closes", "Family", "Runs", "family_of"]
@@ -44,6 +45,7 @@ class Runs(InMode[M], Keys):
 
     mode: type[Mode] = Sync
     publish = "PUBLISH"
+    observe: Observe | None = None
     clock: Clock = SYSTEM
     """Where plans read the time, and let it pass."""
     call_seconds = 15.0

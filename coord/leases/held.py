@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from coord.clock import Clock
 from coord.fork import ForkSafeLock
 from coord.leases.leasable import Granted, Grants, Leasable
+from coord.observe import LossObserved, Observe, notify
 from coord.plan import Job, Plan, Sleep
 
 __all__ = ["Held", "Loss", "LostEvent", "Renewal", "until_over"]
@@ -59,10 +60,11 @@ class Renewal:
 class Loss:
     """Whether a lease is known to be lost; its event is made when it is first asked for."""
 
-    __slots__ = ("_event", "_known")
+    __slots__ = ("_event", "_known", "_tell")
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[], None] | None = None) -> None:
         self._known = False
+        self._tell = tell
         self._event: LostEvent | None = None
 
     def is_set(self) -> bool:
@@ -71,9 +73,11 @@ class Loss:
 
     def set(self) -> None:
         """Record the loss and set the event."""
-        self._known = True
+        was_known, self._known = self._known, True
         if self._event is not None:
             self._event.set()
+        if self._tell is not None and not was_known:
+            self._tell()
 
     def event(self, new: Callable[[], LostEvent]) -> LostEvent:
         """Return the event that is set once the loss is known."""
@@ -104,7 +108,8 @@ class Held:
         self.ttl_ms = ttl_ms
         self.third = ttl_ms / 3000
         self.deadline = _counts_until(started, ttl_ms)
-        self.lost = Loss()
+        self._observe: Observe | None = getattr(ops, "observe", None)
+        self.lost = Loss(self._tell_loss if self._observe is not None else None)
         self.is_releasing = False
         self.released = False
         self.made_in = os.getpid()
@@ -119,6 +124,10 @@ class Held:
     def __repr__(self) -> str:
         state = "released" if self.released else "lost" if self.is_lost else f"{self.expires_in:.3f} s left"
         return f"{self.what.name!r} of {self.owner!r}, fence {self.fence}, {state}"
+
+    def _tell_loss(self) -> None:
+        if self._observe is not None:
+            notify(self._observe, LossObserved(name=self.what.name, owner=self.owner, fence=self.fence))
 
     @property
     def left(self) -> float:

@@ -8,10 +8,11 @@ from itertools import count
 from typing import Any, Self, TypeVar
 
 from coord.clock import SYSTEM, Clock
-from coord.errors import ConfigError
+from coord.errors import ConfigError, CoordError, Unavailable
 from coord.fork import ForkSafeLock
 from coord.memory.keyspace import Keyspace
 from coord.notifier import Notifier
+from coord.observe import CallObserved, Observe, Outcome, notify
 from coord.options import Options
 from coord.script import Call, Script
 
@@ -57,10 +58,13 @@ class _Memory:
     call_seconds = 2.0
     publish = "PUBLISH"
 
-    def __init__(self, space: Keyspace, clock: Clock = SYSTEM) -> None:
+    def __init__(self, space: Keyspace, clock: Clock = SYSTEM, observe: Observe | None = None) -> None:
         self.space = space
         self.clock = clock
+        self.observe = observe
         self.nonce = _nonce
+        # Without ``observe`` nothing stands between an operation and its keyspace.
+        self._answer: Callable[..., Any] = space.answer if observe is None else self._observed
 
     def __repr__(self) -> str:
         return f"memory, {len(self.space):,} keys"
@@ -69,6 +73,26 @@ class _Memory:
         """Return the backend itself: time-outs only concern servers. ``ConfigError`` for what a server refuses."""
         Options(**options)
         return self
+
+    def _observed(
+        self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]
+    ) -> T:
+        """Make a call that is observed."""
+        began = self.clock.monotonic()
+        outcome: Outcome = "done"
+        try:
+            return self.space.answer(script, keys, argv, read)
+        except Unavailable:
+            outcome = "unavailable"
+            raise
+        except (CoordError, TypeError, ValueError):
+            outcome = "refused"
+            raise
+        finally:
+            if self.observe is not None:
+                seconds = self.clock.monotonic() - began
+                event = CallObserved(script=script.name, node="memory", outcome=outcome, seconds=seconds, tries=1)
+                notify(self.observe, event)
 
     def _ping(self) -> float:
         began = self.clock.monotonic()
@@ -84,7 +108,7 @@ class _Memory:
         answers: list[Any] = []
         for call in calls:
             try:
-                answers.append(self.space.answer(*call))
+                answers.append(self._answer(*call))
             except Exception as error:
                 answers.append(error)
         return answers
@@ -93,9 +117,9 @@ class _Memory:
 class Memory(_Memory):
     """Makes calls in this process."""
 
-    def __init__(self, space: Keyspace, clock: Clock = SYSTEM) -> None:
-        super().__init__(space, clock)
-        self.call = space.answer
+    def __init__(self, space: Keyspace, clock: Clock = SYSTEM, observe: Observe | None = None) -> None:
+        super().__init__(space, clock, observe)
+        self.call = self._answer
 
     def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
         """Make calls and return an answer or an error for each, in order; they take no time worth limiting."""
@@ -103,7 +127,7 @@ class Memory(_Memory):
 
     def awaited(self) -> AsyncMemory:
         """Return what makes calls on the same keyspace in an event loop."""
-        return AsyncMemory(self.space, self.clock)
+        return AsyncMemory(self.space, self.clock, self.observe)
 
     def ping(self) -> float:
         """Return the seconds of one look at the keyspace."""
@@ -126,7 +150,8 @@ class AsyncMemory(_Memory):
         if not self._calls % _CALLS_IN_A_ROW:
             # A loop that asks again and again lets others have a turn, as it would on a server.
             await asyncio.sleep(0)
-        return self.space.answer(script, keys, argv, read)
+        result: T = self._answer(script, keys, argv, read)
+        return result
 
     async def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
         """Make calls and return an answer or an error for each, in order; they take no time worth limiting."""

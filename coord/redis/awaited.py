@@ -121,6 +121,7 @@ class AsyncRedis:
         self.call_seconds = timeout + options.patience
         self._slow = SlowPath(self._router, options, timeout)
         self.__dict__.pop("call", None)
+        self.observe = options.observe
         if options.observe is not None or timeout != self._router.timeout:
             self.call = self._limited  # type: ignore[method-assign]  # without these options calls pay nothing for them
 

@@ -111,6 +111,7 @@ class Redis:
         self.call_seconds = timeout + options.patience
         self._slow = SlowPath(self._router, options, timeout)
         self.__dict__.pop("call", None)
+        self.observe = options.observe
         if options.observe is not None:
             self.call = self._observed  # type: ignore[method-assign]  # without ``observe`` calls pay nothing for it
 
