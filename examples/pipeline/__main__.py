@@ -38,7 +38,8 @@ def _compare(load: Load, url: str, place: str, *, naive_too: bool) -> int:
     with coord.connect(url, prefix=prefix) as c:
         in_processes = c.is_distributed
     print(screen.introduction(load, place, in_processes=in_processes), flush=True)
-    titles = {"With coord: once, bump, is_stale, claim with its fence, statistics, requests, a barrier": True}
+    parts = "once, bump, is_stale, claim, statistics, requests, a barrier, a semaphore, a rate limit"
+    titles = {f"With coord: {parts}": True}
     if naive_too:
         titles[f"Naive: get, check, set on a dict and a lock in each {'process' if in_processes else 'thread'}"] = False
     runs = []

@@ -7,10 +7,10 @@ know the outcome of an update by its id.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
-from examples.pipeline.load import LEASE, WORK, Load, Reach, Update
+from coord import Limit
+from examples.pipeline.load import BURST, LEASE, MODELS, PERMIT, Load, Reach, Update
 
 if TYPE_CHECKING:
     from coord import Coordinator
@@ -29,18 +29,19 @@ def produce(c: Coordinator, env: Environment, load: Load, number: int) -> None:
     """Enqueue every update under a new version of its document, and wait until all of them are settled.
 
     A document is a request, and its updates are the work of that request. A settled document arrives at the barrier
-    of all documents, and exactly one arrival completes it.
+    of all documents, and exactly one arrival completes it. A rate limit paces all producers together.
     """
+    pace = c.limiter("updates", Limit(load.rate, per=1, burst=BURST))
     stats, bursts = c.stats("pipeline"), load.bursts(number)
     for document, revisions in bursts:
         request = c.request(document)
         request.register()
+        pace.wait(cost=len(revisions))
         for revision in revisions:
             update = Update(document, revision, c.bump(document), revision == load.updates)
             stats.merge(_RUN, enqueued=1, op_id=f"enqueued {update.id}")
             request.add("updates", update.id)
             env.put(update)
-        time.sleep(load.pause * len(revisions))
     for document in dict.fromkeys(document for document, _ in bursts):
         stages = c.request(document).wait(_LONGEST)
         stats.merge(_RUN, awaited=stages["updates"].processed, op_id=f"awaited {document}")
@@ -89,7 +90,8 @@ def _settle(c: Coordinator, env: Environment, reach: Reach, update: Update, fenc
         return "worked"
     if c.is_stale(update.document, update.version):
         return "superseded"
-    time.sleep(WORK)
+    with c.semaphore("model", limit=MODELS).hold(ttl=PERMIT):
+        env.call_model()
     reach("working", update)
     if not env.write(update.document, update.revision, fence):
         return None

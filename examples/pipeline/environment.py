@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-from examples.pipeline.load import PRODUCERS, REDELIVERY, Load, Update
+from examples.pipeline.load import MODELS, PRODUCERS, REDELIVERY, WORK, Load, Update
 
 COUNTS = ("enqueued", "delivered", "deduped", "worked", "superseded")
 
@@ -36,6 +36,7 @@ class Snapshot:
     lost: int  # documents whose newest revision is not what the store ended with
     doubled: int  # writes of a revision that the store already had
     refused: int  # writes with an old fence
+    at_once: int  # the most calls of the model at one moment
     reports: int  # workers that were given the statistics
     states: dict[str, str]
     failures: list[str]
@@ -54,7 +55,8 @@ class Snapshot:
     def holds(self) -> bool:
         """Whether nothing was lost or doubled, everything was waited for, and all counts are true."""
         waited = (self.counted["awaited"], self.counted["completed"]) == (self.truth["enqueued"], 1)
-        return waited and (self.miscounted, self.lost, self.doubled, self.reports) == (0, 0, 0, 1)
+        spared = self.at_once <= MODELS
+        return waited and spared and (self.miscounted, self.lost, self.doubled, self.reports) == (0, 0, 0, 1)
 
 
 class Environment:
@@ -72,6 +74,7 @@ class Environment:
         self._due: list[tuple[float, int, Update, int]] = []
         self._given: dict[int, tuple[float, Delivery]] = {}
         self._entries = self._enqueued = self._delivered = self._refused = 0
+        self._calls = self._at_once = 0
         self._attempts: set[tuple[str, int]] = set()
         self._settled: set[str] = set()
         self._fences: dict[str, int] = {}
@@ -165,6 +168,17 @@ class Environment:
         self._fences[document] = fence
         return True
 
+    # --- the model
+
+    def call_model(self) -> None:
+        """Work on an update."""
+        with self._changed:
+            self._calls += 1
+            self._at_once = max(self._at_once, self._calls)
+        time.sleep(WORK)
+        with self._changed:
+            self._calls -= 1
+
     # --- the workers' states
 
     def start(self, name: str) -> None:
@@ -211,6 +225,7 @@ class Environment:
                 lost=len(newest) - newest.count([self._load.updates]),
                 doubled=writes - worked,
                 refused=self._refused,
+                at_once=self._at_once,
                 reports=len(self._reports),
                 states=dict(self._states),
                 failures=list(self._failures),

@@ -9,9 +9,13 @@ from typing import NamedTuple
 
 PRODUCERS = 2
 WORK = 0.004
-"""Seconds of simulated work on an update."""
+"""Seconds that a model works on an update."""
+MODELS = 3
+"""The calls that the model takes at once."""
 LEASE = 0.7
 """Seconds for which a worker claims a document."""
+PERMIT = 10.0
+"""Seconds after which a call of the model no longer counts if its worker is gone."""
 REDELIVERY = 1.0
 """Seconds after which the queue gives an unacknowledged update to another worker."""
 STALL = 1.8
@@ -21,7 +25,7 @@ KEEP = 120.0
 
 _PAUSE = 0.005
 _WRITING = 2.5
-_BURST = 3
+BURST = 3
 
 
 class Update(NamedTuple):
@@ -73,20 +77,23 @@ class Load:
         """Seconds between two updates of a producer; shorter for large loads, so that they take no longer."""
         return min(_PAUSE, _WRITING * PRODUCERS / self.total)
 
+    @property
+    def rate(self) -> int:
+        """The updates that all producers together may enqueue in a second."""
+        return round(PRODUCERS / self.pause)
+
     def names(self) -> list[str]:
         """Return the names of all documents."""
         return [f"doc-{number:03}" for number in range(self.documents)]
 
     def bursts(self, producer: int) -> list[tuple[str, range]]:
         """Return the revisions that a producer saves in quick succession. Each document has one producer."""
-        starts = range(1, self.updates + 1, _BURST)
+        starts = range(1, self.updates + 1, BURST)
         order = [name for name in self.names()[producer::PRODUCERS] for _ in starts]
         self.dice(f"producer {producer}").shuffle(order)
         left = {name: iter(starts) for name in order}
         return [
-            (name, range(start, min(start + _BURST, self.updates + 1)))
-            for name in order
-            for start in [next(left[name])]
+            (name, range(start, min(start + BURST, self.updates + 1))) for name in order for start in [next(left[name])]
         ]
 
     def faults(self) -> dict[str, Fault]:

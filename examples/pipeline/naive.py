@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from examples.pipeline.environment import COUNTS
-from examples.pipeline.load import KEEP, LEASE, WORK, Load, Reach, Update
+from examples.pipeline.load import KEEP, LEASE, MODELS, Load, Reach, Update
 
 if TYPE_CHECKING:
     from examples.pipeline.environment import Delivery, Environment
@@ -24,6 +24,7 @@ class Local:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._values: dict[str, tuple[int, float]] = {}
+        self.model = threading.Semaphore(MODELS)
 
     def get(self, key: str) -> int:
         """Return a number; 0 when there is none."""
@@ -73,7 +74,7 @@ def _handle(state: Local, env: Environment, reach: Reach, delivery: Delivery) ->
         time.sleep(_POLL)
     state.set(f"lock:{update.document}", 1, LEASE)
     _count(state, _settle(state, env, reach, update))
-    # This releases the lock whoever holds it by now.
+    # This releases the lock even if another instance holds it by now.
     state.set(f"lock:{update.document}", 0)
     reach("counted", update)
     env.ack(delivery.receipt)
@@ -84,7 +85,8 @@ def _settle(state: Local, env: Environment, reach: Reach, update: Update) -> str
     if update.version < state.get(f"version:{update.document}"):
         return "superseded"
     state.set(f"version:{update.document}", update.version)
-    time.sleep(WORK)
+    with state.model:
+        env.call_model()
     reach("working", update)
     # After a pause longer than the lock's TTL, this overwrites a newer revision.
     env.write(update.document, update.revision)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from examples.pipeline.environment import COUNTS, Snapshot
-from examples.pipeline.load import LEASE, PRODUCERS, REDELIVERY, STALL, Load
+from examples.pipeline.load import LEASE, MODELS, PRODUCERS, REDELIVERY, STALL, Load
 
 GOOD, BAD, PLAIN = "\x1b[32m", "\x1b[1;31m", "\x1b[0m"
 
@@ -17,7 +17,8 @@ def introduction(load: Load, place: str, *, in_processes: bool) -> str:
     how = "processes, killed by SIGKILL" if in_processes else "threads; a killed one stops and releases nothing"
     return f"""\
 {PRODUCERS} producers enqueue {load.total:,} updates, {load.updates:,} for each of {load.documents:,} documents.
-{load.workers} workers write them to a store, which must hold the newest of each document at the end.
+{load.workers} workers have a model work on each, which takes {MODELS} calls at once, and write the result to a store,
+which must hold the newest of each document at the end.
 The queue delivers out of order, some twice, and again after {REDELIVERY:g} s without acknowledgement.
 {load.workers // 2} workers are killed half-way. One stalls for {STALL:g} s while its claim lasts {LEASE:g} s.
 The workers are {how}.
@@ -89,6 +90,7 @@ def _rows(runs: list[Snapshot]) -> Iterator[tuple[str, ...]]:
     yield "waited for", f"{runs[0].counted['awaited']:,}", f"{runs[0].truth['enqueued']:,}"
     yield "barrier completed", f"{runs[0].counted['completed']:,}", "1"
     for label, field in (
+        (f"calls at once ({MODELS})", "at_once"),
         ("killed workers", "killed"),
         ("writes rejected", "refused"),
         ("lost", "lost"),
