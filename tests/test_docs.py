@@ -72,7 +72,11 @@ def test_the_readme_fits_one_screen() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 45
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+FOLLOWED = "own-operation.md"
+"""A page of files and commands: tests/test_own_operation.py follows it."""
+
+
+@pytest.mark.parametrize("document", [each for each in DOCUMENTS if each.name != FOLLOWED], ids=lambda path: path.name)
 def test_python_snippets_run(document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The snippets of one document share their names, as a reader who types them in order would."""
     python = [each for each in snippets(document) if each.language == "python"]

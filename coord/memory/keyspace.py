@@ -2,7 +2,7 @@
 
 Methods bear the names of Redis's commands and answer what Redis answers a script, so that a twin and its Lua are
 read side by side. Values are ``str``; error replies are raised as ``ReplyError`` with Redis's own texts.
-What the commands mean is told at https://redis.io/docs/latest/commands/, each under its name.
+The commands mean what https://redis.io/docs/latest/commands/ says under their names.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ class Keyspace(Bitmaps, Hashes, Sets, Lists, SortedSets, Streams):
 
     @command(3, NONE)
     def publish(self, channel: str, _message: Word) -> int:
-        """PUBLISH and SPUBLISH: wake who waits on a channel, once the twin has finished. Answers 0: nobody counts."""
+        """PUBLISH and SPUBLISH: wake the waiters of a channel once the twin has finished; always return 0."""
         if channel in self.notifier:
             self._published.append(channel)
         return 0

@@ -35,7 +35,7 @@ def keyspace(name: str = "") -> Keyspace:
 
 
 def shared_keyspace(name: str, clock: Clock | None = None) -> tuple[Keyspace, Clock]:
-    """Return this process's keyspace of that name, and its clock: that of whoever asked first.
+    """Return this process's keyspace of that name, and its clock: that of the first caller.
 
     ``ConfigError`` when another clock is given: one keyspace cannot live in two times.
     """
@@ -50,7 +50,7 @@ def shared_keyspace(name: str, clock: Clock | None = None) -> tuple[Keyspace, Cl
 
 
 class _Memory:
-    """What the two worlds share: a keyspace."""
+    """What both modes share: a keyspace."""
 
     distributed = False
     sends_once = True

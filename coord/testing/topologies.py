@@ -110,7 +110,7 @@ class Cluster:
             for first, last, node, *_ in _rows(ranges):
                 if first <= slot <= last:
                     return next(each for each in self.servers if each.port == node[1])
-        raise LookupError(f"nobody has slot {slot}")
+        raise LookupError(f"no node has slot {slot}")
 
     def stop(self) -> None:
         """End all nodes. May be called again."""

@@ -152,7 +152,7 @@ class LuaEngine:
         return self._raised is not None
 
     def _stopped(self, error: BaseException) -> tuple[None, bytes]:
-        """Keep what a command raised besides error replies, to be raised once Lua has ended."""
+        """Keep an exception other than an error reply, to be raised once Lua has ended."""
         self._raised = error
         return None, b"stopped"
 

@@ -90,9 +90,16 @@ def _of_call(tree: Tree, header: Header, node: Node, seen: frozenset[int]) -> se
     return {word for each in args for word in sources(tree, header, each, seen)}
 
 
+_WHOLE = ("whole", "all_whole")
+"""Functions of coord's Lua library that are true only of numbers that a Lua number holds exactly."""
+
+
 def limited(tree: Tree, header: Header) -> set[str]:
-    """Return the arguments that the script compares with a number: those have a limit."""
+    """Return the arguments that the script compares with a number, or checks with ``whole``: those have a limit."""
     found: set[str] = set()
+    for call in tree.calls:
+        if called(call) in _WHOLE:
+            found |= {word for side in arguments(call) for word in sources(tree, header, side)}
     for node in walk(tree.root):
         if node.type == "binary_expression" and node.children[1].type in COMPARISONS:
             sides = node.named_children[0], node.named_children[-1]
