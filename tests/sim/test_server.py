@@ -37,7 +37,7 @@ def test_a_script_runs_once_it_is_loaded() -> None:
     async def work(client: redis.asyncio.Redis) -> None:
         claim = "coord:claim:{a}"
         keys = (claim, f"{claim}:tombstone:n", f"{claim}:answered:n")
-        arguments: Any = (CLAIM.sha, len(keys), *keys, "me", "n", 1000, 60_000, "0")
+        arguments: Any = (CLAIM.sha, len(keys), *keys, "me", "n", 1000, 60_000, "0", "none")
         await client.script_flush()
         with pytest.raises(redis.exceptions.NoScriptError):
             await client.evalsha(*arguments)
