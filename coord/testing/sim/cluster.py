@@ -8,7 +8,7 @@ from typing import Any
 
 from coord.errors import ReplyError
 from coord.redis.topology import slot
-from coord.testing.sim.copies import capture, put
+from coord.testing.copies import capture, put
 from coord.testing.sim.faults import SERVER
 from coord.testing.sim.server import SimServer, SimSession
 from coord.testing.sim.topology import Topology, strike

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from coord.errors import ReplyError
-from coord.testing.sim.copies import Copied, capture, put
+from coord.testing.copies import Copied, capture, put
 from coord.testing.sim.faults import SERVER
 from coord.testing.sim.server import SimServer, SimSession
 from coord.testing.sim.topology import Topology, strike
