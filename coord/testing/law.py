@@ -73,6 +73,10 @@ class Law:
                 self._needed[key] = max(self._needed.get(key, 0), latest)
         known = [each.operation for each in attempts if each.answered]
         self._exact = sorted({each.moment for each in known if each.moment is not None})
+        self._deadlines = sorted(
+            {each.moment // 1000 + number for each in known if each.moment for number in _numbers(each.reply)}
+        )
+        """When keys end, if the numbers in replies are the milliseconds that were left."""
         self._told = sorted({number for each in known for number in _moments(each.reply)})
 
     def after(self, attempt: Attempt, now: int, until: int | None, state: State) -> Iterator[tuple[int, State]]:
@@ -91,10 +95,20 @@ class Law:
             left += [copied.at_ms - moment // 1000 for _, copied in following if copied.at_ms is not None]
             if following in seen or not self._explains(attempt, reply, moment, state):
                 continue
+            if attempt.is_copy and not self._reaches_others(attempt, reply, state, following):
+                continue
             seen.add(following)
             yield moment, following
             if attempt.is_exact:
                 return
+
+    def _reaches_others(self, attempt: Attempt, reply: Any, state: State, following: State) -> bool:
+        """Whether a copy changed more than what is kept for the next copy, or that is what the next one answered."""
+        own = attempt.operation.keys[1:]
+        if _near(reply, attempt.operation.reply, None):
+            return True
+        one, other = ([entry for entry in each if entry[0] not in own] for each in (state, following))
+        return one != other
 
     def _candidates(
         self, attempt: Attempt, begins: int, ends: int | None, state: State, left: list[int]
@@ -130,6 +144,11 @@ class Law:
         yield from _between(self._told, begins, ends)
         # What it leaves may live until just before, or just after, a moment at which another operation looked.
         for milliseconds in dict.fromkeys(left):
+            for ends_at in _between(self._deadlines, begins // 1000 + milliseconds, None)[:_MOST_MOMENTS]:
+                moment = (ends_at - milliseconds) * 1000
+                if not _until(moment, ends):
+                    break
+                yield max(moment, begins)
             span = milliseconds * 1000
             for looked in _between(self._exact, begins + span, None if ends is None else ends + span):
                 yield from (at for at in (looked - span - 1000, looked - span) if at > begins and _until(at, ends))

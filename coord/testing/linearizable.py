@@ -30,7 +30,7 @@ __all__ = ["ERROR", "History", "Operation", "Verdict", "check_history", "contrad
 Verdict = Literal["ok", "illegal", "unknown"]
 """``unknown``: the search was given up before it had an answer."""
 
-_STEPS = 2_000_000
+_STEPS = 500_000
 _STEPS_OF_PARTS = 50_000
 
 

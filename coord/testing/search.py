@@ -13,6 +13,9 @@ _Done = tuple[int, int, tuple[int, ...]]
 """How many answered operations from the first on are done, a bit for each one done after those, and open ones done."""
 
 
+_FIRST_STEPS = 1_000
+
+
 class Search:
     """``found``: True when an order was found, False when there is none, None when ``steps`` did not suffice."""
 
@@ -23,9 +26,16 @@ class Search:
         self._long = [number for number, each in enumerate(self._open) if each.earliest != each.latest]
         self._short = [number for number, each in enumerate(self._open) if each.earliest == each.latest]
         self._law = law
-        self._steps = steps
+        self._blamed: set[int] = set()
         self._tried: dict[tuple[_Done, State], int] = {}
-        self.found = self._walk()
+        self.found: bool | None = None
+        most = _FIRST_STEPS
+        while self.found is None and steps > 0:
+            # A walk that takes too long begins again, and tries first what explains the operations that it met in vain.
+            self._steps = min(most, steps)
+            steps, most = steps - self._steps, most * 4
+            self._tried.clear()
+            self.found = self._walk()
 
     def _walk(self) -> bool | None:
         """Go on from the newest state; take the last step back when nothing follows."""
@@ -33,16 +43,19 @@ class Search:
         if not whole:
             return True
         path = [self._following((0, 0, ()), 0, ())]
+        deepest: _Done = (0, 0, ())
         while path:
             for done, now, state in path[-1]:
                 self._steps -= 1
                 if self._steps <= 0:
+                    self._blamed.add(id(self._answered[self._next(deepest)[0][0]].operation))
                     return None
                 if done[0] == whole:
                     return True
                 if now < self._tried.get((done, state), now + 1):
                     self._tried[done, state] = now
                     path.append(self._following(done, now, state))
+                    deepest = max(deepest, done)
                     break
             else:
                 path.pop()
@@ -64,7 +77,8 @@ class Search:
         first, bits, taken = done
         for number in self._open_between(now, until):
             attempt = self._open[number]
-            if attempt.answers_again != likely or taken.count(number) >= attempt.times:
+            is_likely = attempt.answers_again or id(attempt.operation) in self._blamed
+            if is_likely != likely or taken.count(number) >= attempt.times:
                 continue
             for moment, following in self._law.after(attempt, now, until, state):
                 if following != state:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from workloads import WORKLOADS
 
-from coord.testing.sim import TOPOLOGIES, Report, SimulationFailed, replay, simulate
+from coord.testing.sim import ALL, TOPOLOGIES, Faults, Report, SimulationFailed, replay, simulate
 
 __all__ = ["Job", "main", "run"]
 
@@ -35,6 +35,7 @@ class Job:
     topology: str
     first: int
     count: int
+    faults: Faults
 
     @property
     def family(self) -> str:
@@ -56,7 +57,7 @@ def run(job: Job) -> Result:
     """Run the seeds of a job until one fails."""
     seeds = range(job.first, job.first + job.count)
     try:
-        return Result(job, simulate(WORKLOADS[job.workload], seeds, topology=job.topology))
+        return Result(job, simulate(WORKLOADS[job.workload], seeds, faults=job.faults, topology=job.topology))
     except SimulationFailed as failed:
         again = (
             f"again: python tests/sim --only {job.workload} --topology {job.topology} --first {failed.seed} --seeds 1"
@@ -64,14 +65,14 @@ def run(job: Job) -> Result:
         return Result(job, failed.report, f"{failed}\n{again}\n", failed.seed)
 
 
-def _jobs(chosen: Sequence[str], topologies: Sequence[str], seeds: int, first: int) -> list[Job]:
+def _jobs(chosen: Sequence[str], topologies: Sequence[str], seeds: int, first: int, faults: Faults) -> list[Job]:
     """Share the seeds out evenly among families, then among their workloads and the topologies."""
     jobs: list[Job] = []
     sizes = Counter(name.partition(".")[0] for name in chosen)
     for name in chosen:
         each = max(1, -(-seeds // (len(sizes) * sizes[name.partition(".")[0]] * len(topologies))))
         jobs += [
-            Job(name, topology, first + start, min(_CHUNK, each - start))
+            Job(name, topology, first + start, min(_CHUNK, each - start), faults)
             for topology in topologies
             for start in range(0, each, _CHUNK)
         ]
@@ -100,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed (default: 0)")
     parser.add_argument("--only", action="append", metavar="FAMILY[.WORKLOAD]", help="may be repeated")
     parser.add_argument("--topology", action="append", choices=list(TOPOLOGIES), help="may be repeated")
+    parser.add_argument("--fault", action="append", choices=sorted(ALL), help="only this kind; may be repeated")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     parser.add_argument("--stop", action="store_true", help="stop at the first violation")
     parser.add_argument("--trace", action="store_true", help="print the whole trace of the first seed, and no more")
@@ -112,7 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for entry in replay(WORKLOADS[wanted[0]], chosen.first, topology=topologies[0]):
             print(*entry)
         return 0
-    jobs = _jobs(wanted, topologies, chosen.seeds, chosen.first)
+    faults = Faults.only(*chosen.fault) if chosen.fault else Faults()
+    jobs = _jobs(wanted, topologies, chosen.seeds, chosen.first, faults)
     print(f"{sum(job.count for job in jobs):,} runs of {', '.join(wanted)}; {chosen.jobs} processes", flush=True)
     totals = {job.family: Report() for job in sorted(jobs, key=lambda job: wanted.index(job.workload))}
     failures: list[Result] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["PLANTED", "Planted"]
+__all__ = ["PLANTED", "REVERTED", "Planted"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,10 @@ class Planted:
     new: str
     topology: str = "standalone"
     seeds: int = 400
+    faults: tuple[str, ...] = ()
+    """The kinds of faults that show it; all, when empty."""
+    reverts: str = ""
+    """The mended bug that it brings back: a line of tests/faults/README.md."""
 
 
 PLANTED = (
@@ -239,3 +243,103 @@ PLANTED = (
         "            is_lost = True\n",
     ),
 )
+"""Bugs that each family could have."""
+
+_COPIES = ("request_late", "duplicate", "slow", "reply_lost")
+_LATE = 'a first copy that arrived after its repetition was answered "no" took effect'
+
+REVERTED = (
+    Planted(
+        "a late claim takes effect after its repetition was refused",
+        "claims.ghosts",
+        "claims.py",
+        "    if space.exists(tombstone, answered):\n",
+        "    if space.exists(tombstone):\n",
+        faults=_COPIES,
+        seeds=600,
+        reverts=_LATE,
+    ),
+    Planted(
+        "a late once closes the window that was opened since",
+        "claims.windows",
+        "claims.py",
+        '    if before is not None:\n        return int(before == "1")\n    if held is not None:\n',
+        "    if held is not None:\n",
+        faults=_COPIES,
+        seeds=600,
+        reverts=_LATE,
+    ),
+    Planted(
+        "a late consume takes what its repetition did not find",
+        "stats.pieces",
+        "stats.py",
+        '        if repeated == "1" and remember_ms:\n            space.delete(batch)\n',
+        "        if not repeated:\n            space.delete(batch)\n",
+        faults=_COPIES,
+        seeds=600,
+        reverts=_LATE,
+    ),
+    Planted(
+        "a refusal is not kept for late copies",
+        "kv.lifetimes",
+        "lualib.py",
+        '    if repeated == "1" and remember_ms:\n',
+        "    if not repeated and remember_ms:\n",
+        faults=_COPIES,
+        seeds=600,
+        reverts=_LATE,
+    ),
+    Planted(
+        "an arrival forgets the answer that it gave",
+        "barriers.arrivals",
+        "barriers.py",
+        "        if first == nonce:\n            return reply(1, left, int(left == 0), 1)\n",
+        "        pass\n",
+        reverts="a barrier opened again forgot the answers of the attempt before",
+    ),
+    Planted(
+        "a piece that was done is answered no when the reply was lost",
+        "requests.pieces",
+        "requests.py",
+        '    if state == f"done|{nonce}":\n',
+        '    if state == f"done by {nonce}":\n',
+        reverts="a lost reply of done answered False",
+    ),
+    Planted(
+        "a requeue counts once for each copy",
+        "requests.pieces",
+        "requests.py",
+        '    remember(space, op, sequence, remember_ms, "1")\n    return 1\n\n\ndef _pending',
+        "    return 1\n\n\ndef _pending",
+        faults=_COPIES,
+        seeds=600,
+        reverts=_LATE,
+    ),
+    Planted(
+        "a window that was opened is answered no when the reply was lost",
+        "claims.windows",
+        "claims.py",
+        '    space.delete(once)\n    remember(space, op, sequence, remember_ms, "1")\n',
+        "    space.delete(once)\n",
+        reverts="forget had no operation id",
+    ),
+    Planted(
+        "a deletion forgets its operation id",
+        "kv.lifetimes",
+        "kv.py",
+        '    remember(space, op, sequence, remember_ms, "1")\n    return 1\n\n\nINCR = ',
+        "    return 1\n\n\nINCR = ",
+        reverts="operations that count had no op_id",
+    ),
+    Planted(
+        "the topology is not asked for while the clock stands still",
+        "versions.bumps",
+        "redis/router.py",
+        "        self._refreshed = -math.inf\n",
+        "        self._refreshed = self._now() - _REFRESH_SECONDS\n",
+        topology="cluster",
+        seeds=3,
+        reverts="connecting to a cluster never ended when the clock had not moved",
+    ),
+)
+"""Reverts of bugs that were found and mended."""

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from planted import PLANTED, Planted
+from planted import PLANTED, REVERTED, Planted
 
 SIM = Path(__file__).resolve().parent
 ROOT = SIM.parents[1]
@@ -28,12 +28,13 @@ def patched(planted: Planted, where: Path) -> Path:
     return where
 
 
-@pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
+@pytest.mark.parametrize("planted", [*PLANTED, *REVERTED], ids=lambda planted: planted.name)
 def test_a_planted_bug_is_found(planted: Planted, tmp_path: Path) -> None:
     where = patched(planted, tmp_path)
     ran = subprocess.run(
         [sys.executable, str(SIM), "--jobs=1", "--stop", f"--only={planted.workload}",
-         f"--topology={planted.topology}", f"--seeds={planted.seeds}"],
+         f"--topology={planted.topology}", f"--seeds={planted.seeds}",
+         *(f"--fault={kind}" for kind in planted.faults)],
         cwd=where, env={**os.environ, "PYTHONPATH": str(where)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "violations: 1" in ran.stdout, f"not found within {planted.seeds} seeds\n{ran.stdout}{ran.stderr}"
@@ -42,5 +43,8 @@ def test_a_planted_bug_is_found(planted: Planted, tmp_path: Path) -> None:
 
 
 def test_there_are_enough_of_them() -> None:
+    every = (*PLANTED, *REVERTED)
     assert len(PLANTED) >= 15
-    assert len({planted.name for planted in PLANTED}) == len(PLANTED)
+    assert len(REVERTED) >= 10
+    assert all(planted.reverts for planted in REVERTED)
+    assert len({planted.name for planted in every}) == len(every)
