@@ -85,7 +85,9 @@ def record(c: Coordinator | AsyncCoordinator) -> History:
     history = History()
     runner: Any = c._runner
     recording: Any = _Recording(runner, history) if isinstance(c, Coordinator) else _AsyncRecording(runner, history)
-    c._runner, c.call = recording, recording.call
+    # In place: what runs in the background has the same backend.
+    runner.call, runner.run_many = recording.call, recording.run_many
+    c.call = recording.call
     return history
 
 
@@ -145,21 +147,19 @@ class _Recording:
     """A backend that notes what it is asked and what it answers."""
 
     def __init__(self, runner: Any, history: History) -> None:
-        self._runner = runner
+        self._call, self._run_many = runner.call, runner.run_many
+        self._is_sent: bool = runner.distributed
         self._history = history
         self._timed: dict[Script, Script] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._runner, name)
 
     def _note(self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...]) -> _Note:
         form = self._timed.get(script)
         if form is None:
-            form = self._timed[script] = (timed if self._runner.distributed else _timed_here)(script)
+            form = self._timed[script] = (timed if self._is_sent else _timed_here)(script)
         if script.checks_calls:
             script.check(keys, argv)
         operation = Operation(script, with_id(script, keys, argv), argv, SYSTEM.monotonic())
-        return _Note(self._history, form, ("0", *argv) if self._runner.distributed else argv, operation)
+        return _Note(self._history, form, ("0", *argv) if self._is_sent else argv, operation)
 
     def _notes(self, calls: Iterable[Call[Any]]) -> tuple[list[_Note], list[Call[Any]]]:
         calls = list(calls)
@@ -174,7 +174,7 @@ class _Recording:
         """Make a call and note it."""
         note = self._note(script, keys, argv)
         try:
-            result: T = self._runner.call(note.form, keys, note.argv, note.reading(read))
+            result: T = self._call(note.form, keys, note.argv, note.reading(read))
         except BaseException as error:
             note.failed(error)
             raise
@@ -183,7 +183,7 @@ class _Recording:
     def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
         """Make calls and note them."""
         notes, forms = self._notes(calls)
-        answers: list[Any] = self._runner.run_many(forms, within)
+        answers: list[Any] = self._run_many(forms, within)
         _end(notes, answers)
         return answers
 
@@ -197,7 +197,7 @@ class _AsyncRecording(_Recording):
         """Make a call and note it."""
         note = self._note(script, keys, argv)
         try:
-            result: T = await self._runner.call(note.form, keys, note.argv, note.reading(read))
+            result: T = await self._call(note.form, keys, note.argv, note.reading(read))
         except BaseException as error:
             note.failed(error)
             raise
@@ -209,7 +209,7 @@ class _AsyncRecording(_Recording):
         """Make calls and note them."""
         notes, forms = self._notes(calls)
         try:
-            answers: list[Any] = await self._runner.run_many(forms, within)
+            answers: list[Any] = await self._run_many(forms, within)
         except BaseException as error:
             for note in notes:
                 note.failed(error)
