@@ -6,6 +6,7 @@
 #   make quick-all     the quick tests on every Python that is found
 #   make test-clients  tests of the transport on the oldest redis-py, with uvloop, eager tasks and gevent
 #   make coverage      branches of coord/ and statements of lua/ that the quick tests reach
+#   make agree         scripts and twins, in new random histories           SEED=1234 ONLY=claim
 #   make simulate      every family in simulated worlds, faults included   SEEDS=100000
 #   make imports       draw docs/imports.txt, the picture of who imports whom
 #   make lint          ruff, mypy, pyright
@@ -27,7 +28,7 @@ export PYTHONHASHSEED ?= 0
 # tests/distribution.py says which tests stay together, and which come first.
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --no-loadscope-reorder
 
-.PHONY: quick test test-long quick-all quick-others test-clients on-clients on-gevent coverage simulate imports lint bench demo clean
+.PHONY: quick test test-long quick-all quick-others test-clients on-clients on-gevent coverage agree simulate imports lint bench demo clean
 .DELETE_ON_ERROR:
 
 quick: $(VENV)/.has-test
@@ -84,6 +85,11 @@ coverage: $(VENV)/.has-coverage
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 	$(BIN)/python -m pytest -q tests/test_lua_lines.py
+
+# New histories on every backend; SEED=... repeats those of a failure, ONLY=... are those of one script.
+SEED ?= random
+agree: $(VENV)/.has-test
+	COORD_SEED=$(SEED) COORD_ONLY=$(ONLY) COORD_HISTORIES=$${COORD_HISTORIES:-10000} $(PYTEST) tests/test_agreement.py $(ARGS)
 
 SEEDS ?= 3000
 simulate: $(VENV)/.has-test

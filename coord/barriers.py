@@ -432,7 +432,7 @@ def _arrive(
     if known is None:
         return reply(0, 0, 0, 0)
     _check(parties, arrived, ends, ttl_ms, errors)
-    remaining = int(parties or 0) - int(arrived or 0)
+    remaining = _remaining(parties, arrived, state)
     open = state == "open" and not _is_past(space, ends)
     if place is not None or not open or (attempt and attempt != known):
         return reply(1, remaining, 0, 0)
@@ -445,6 +445,13 @@ def _arrive(
     if not remaining:
         space.publish(barrier, "complete")
     return reply(1, remaining, int(not remaining), 1)
+
+
+def _remaining(parties: str | None, arrived: str | None, state: str | None) -> int:
+    remaining = int(parties or 0) - int(arrived or 0)
+    if not (state == "open") <= remaining <= _MOST_PARTIES:
+        _check(None)
+    return remaining
 
 
 _is_answer = re.compile(r"[0-9],[0-9]+,[0-9],[0-9]").fullmatch

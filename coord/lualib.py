@@ -88,8 +88,8 @@ def later(space: Keyspace, before: str | None) -> str:
 
 
 def whole(text: str) -> bool:
-    """Return whether a text is a whole number, in digits, that a Lua number holds exactly."""
-    return len(text) <= 16 and text.isascii() and text.isdigit() and int(text) < 1 << 53
+    """Return whether a text is a whole number, in digits without leading zeros, that a Lua number holds exactly."""
+    return len(text) <= 16 and _is_integer(text) is not None and 0 <= int(text) < 1 << 53
 
 
 def all_whole(*texts: str | None) -> bool:
@@ -123,7 +123,7 @@ def now_us(space: Keyspace) -> int:
 def keep_error(space: Keyspace, entity: str, counter: str, source: str, message: str) -> None:
     """Count an error under a field, and keep the first hundred messages in fields of their own."""
     count = space.hincrby(entity, counter, 1)
-    if count <= 100:
+    if 1 <= count <= 100:
         space.hset(entity, f"{counter}:{count}", f"{source}\n{message}")
 
 

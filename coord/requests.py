@@ -266,7 +266,7 @@ def _add(space: Keyspace, request: str, answered: str, stage: str, root: str, to
     if ttl_ms is None:
         answer_once(space, answered, repeated, tombstone_ms, "0")
         return 0
-    _check(ttl_ms, pending, stages, of_stage or "0")
+    _check(ttl_ms, pending, stages, "0" if of_stage is None else of_stage)
     if of_stage is None:
         add_stage(space, request, stages or "0", stage)
     space.hset(request, piece, "pending", "pending", str(int(pending or 0) + 1))
@@ -357,7 +357,7 @@ def _status(space: Keyspace, request: str, ended: str, look: str) -> list[Any]:
             _check(None)
         fields = f"p:{stage}", f"f:{stage}", f"d:{stage}", f"q:{stage}"
         waiting, failed, processed, requeued = space.hmget(request, *fields)
-        failed, processed, requeued = failed or "0", processed or "0", requeued or "0"
+        failed, processed, requeued = ("0" if count is None else count for count in (failed, processed, requeued))
         _check(waiting, failed)
         if not (is_int64(processed) and is_int64(requeued)):
             _check(None)

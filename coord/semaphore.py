@@ -303,9 +303,7 @@ def _claim(
             outlive(space, semaphore, 0)
         answer_once(space, answered, repeated, tombstone_ms, "1")
         return [1, permit, since, deadline - now]
-    if space.exists(tombstone, answered):
-        return [0, "", "0", 0]
-    if used + weight > limit:
+    if space.exists(tombstone, answered) or used + weight > limit:
         return refuse()
     fence = later(space, fence)
     permit = f"{nonce}|{weight}|{fence}|{owner}"

@@ -65,10 +65,11 @@ end
 if not has[1] then
   return reply(0, 0, 0, 0)
 end
-if not all_whole(has[2], has[3], has[5], has[6], has[7]) then
+local is_sound = all_whole(has[2], has[3], has[5], has[6], has[7])
+local remaining = is_sound and has[2] - has[3] or -1
+if remaining < (has[4] == "open" and 1 or 0) or remaining > 1000000000 then
   return redis.error_reply("COORD_CORRUPT this barrier was not written by coord")
 end
-local remaining = has[2] - has[3]
 local open = has[4] == "open" and (has[5] == "0" or now_ms() <= tonumber(has[5]))
 if has[8] or not open or attempt ~= "" and attempt ~= has[1] then
   return reply(1, remaining, 0, 0)

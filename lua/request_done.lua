@@ -12,7 +12,8 @@
 --        tombstone_ms  ms   how long an answer is kept: longer than any retry
 --        repeated   0|1     1: an earlier copy of this call may still be executed
 -- REPLY  1 when this call did it, else 0: not added, or done before
--- ERRORS WRONGTYPE, COORD_CORRUPT, ERR increment or decrement would overflow
+-- ERRORS WRONGTYPE, COORD_CORRUPT, ERR hash value is not an integer,
+--        ERR increment or decrement would overflow
 -- COST   O(1), three writes when counted, and a notification when complete
 -- REPEAT safe: the nonce that did it is answered 1 again
 

@@ -8,7 +8,8 @@
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
 --        repeated     0|1     1: an earlier copy of this call may still be executed
 -- REPLY  1 when the request is registered, else 0
--- ERRORS WRONGTYPE, COORD_CORRUPT, ERR increment or decrement would overflow
+-- ERRORS WRONGTYPE, COORD_CORRUPT, ERR hash value is not an integer,
+--        ERR increment or decrement would overflow
 -- COST   O(1), two writes, and one more with an operation id
 -- REPEAT remembered: the first answer again
 

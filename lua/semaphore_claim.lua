@@ -88,10 +88,7 @@ if deadline >= now then
   answer_once(answered, repeated, tombstone_ms, "1")
   return { 1, permit, since, deadline - now }
 end
-if redis.call("EXISTS", tombstone, answered) > 0 then
-  return { 0, "", "0", 0 }
-end
-if used + weight > tonumber(limit) then
+if redis.call("EXISTS", tombstone, answered) > 0 or used + weight > tonumber(limit) then
   return refuse()
 end
 fence = above(fence, time)

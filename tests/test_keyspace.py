@@ -136,16 +136,17 @@ class Plain(ServerSide):
     """A server that is sent commands instead of scripts."""
 
     def ask(self, script: Script, keys: Any, argv: Any) -> None:
-        self._asked = argv
-        self._send(argv, ["EVALSHA", self._dump, 0])
+        self._script, self._asked = script, argv
+        self.send(*argv)
 
     def answer(self) -> Answer:
-        reply, stored = super().answer()
+        reply, stored, _ = super().answer()
         if isinstance(reply, list) and self._asked[0] in IN_NO_ORDER:
             reply = sorted(reply)
         if isinstance(reply, Failed):
             # Redis 6.2 writes it without the quotes of later versions.
-            reply = Failed(re.sub(r"invalid expire time in (\w+)$", r"invalid expire time in '\1' command", reply.text))
+            text = re.sub(r"invalid expire time in (\w+)$", r"invalid expire time in '\1' command", reply.text)
+            reply = reply._replace(text=text)
         return Answer(reply, stored)
 
 

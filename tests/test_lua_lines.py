@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from agreeing import SEED, UNDISTURBED, WORDS
 from lua_lines import logged, marked_scripts
 from reporting import say
-from test_agreement import FIXED, words
 
 from coord.script import all_scripts
 from coord.testing.agreement import LuaSide, check_agreement
@@ -26,7 +26,9 @@ def test_nearly_every_statement_of_the_scripts_runs(tmp_path: Path) -> None:
     scripts, every = marked_scripts(list(all_scripts()), tmp_path)
     clock = Clock()
     with logged() as seen:
-        check_agreement(scripts, [LuaSide(clock)], clock, histories=HISTORIES, words=words(spublish=True), fixed=FIXED)
+        check_agreement(
+            scripts, [LuaSide(clock)], clock, histories=HISTORIES, words=WORDS, seed=SEED, undisturbed=UNDISTURBED
+        )
     say(f"lines of lua/ with a statement: {len(every & seen)} of {len(every)} ran")
     say(f"never ran, in these histories: {', '.join(sorted(every - seen))}")
     assert len(every & seen) >= LEAST * len(every)

@@ -222,6 +222,20 @@ class Keyspace(Bitmaps, Hashes, Sets, Lists, SortedSets, Streams):
             if self._live(key) is not None
         }
 
+    def copy_from(self, other: Keyspace) -> None:
+        """Hold what another keyspace holds, with the same deadlines, and nothing else."""
+        self.call(Keyspace._restore, other.call(Keyspace._copied))
+
+    def _copied(self) -> dict[str, Entry]:
+        return {
+            key: (value if isinstance(value, str) else value.copy(), deadline)
+            for key, (value, deadline) in self._entries.items()
+        }
+
+    def _restore(self, entries: dict[str, Entry]) -> None:
+        self._entries = entries
+        self._register_anew()
+
     def flush(self) -> None:
         """Forget all keys."""
         self.call(Keyspace._flush)

@@ -2,7 +2,7 @@
 -- in fields of their own.
 local function keep_error(entity, counter, source, message)
   local count = redis.call("HINCRBY", entity, counter, 1)
-  if count <= 100 then
+  if count >= 1 and count <= 100 then
     redis.call("HSET", entity, counter .. ":" .. count, source .. "\n" .. message)
   end
 end

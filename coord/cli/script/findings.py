@@ -83,7 +83,7 @@ def _kind(script: Script) -> str:
 
 def _compare(scripts: Iterable[Script]) -> Iterator[Finding]:
     try:
-        from coord.testing.agreement import Disagreement, check_agreement, serving  # noqa: PLC0415  # takes hypothesis
+        from coord.testing.agreement import Disagreement, check_agreement, serving  # noqa: PLC0415  # takes hiredis
         from coord.testing.servers import engines  # noqa: PLC0415  # as above
     except ModuleNotFoundError as error:
         raise ConfigError(f"--agree takes the package {error.name}: pip install 'coord[testing]'") from None

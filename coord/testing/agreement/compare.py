@@ -1,0 +1,122 @@
+"""One call on every side, and what has to be equal afterwards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+
+from coord.errors import CoordError
+from coord.script import Script
+
+if TYPE_CHECKING:
+    from coord.testing.agreement.sides import Agreeing, TwinSide
+
+__all__ = ["Answer", "Disagreement", "Failed", "Stored", "Word", "check"]
+
+Word = str | int
+Stored = dict[str, tuple[str, Any, int]]
+"""Of each key: its type, its value and its PTTL (-1: no deadline)."""
+
+_CORRUPT = "COORD_CORRUPT"
+_ANY_PAIRS = re.compile(r"^-- REPLY +\{\w+, \w+, \.\.\.\}", re.MULTILINE)
+
+
+class Disagreement(AssertionError):  # the result of a test, not an error of its own
+    """A script and its twin differ, or a call is not what the header says; the message says in what."""
+
+
+class Failed(NamedTuple):
+    """An error reply, and the exception that it becomes for the caller."""
+
+    text: str
+    kind: type[CoordError] = CoordError
+
+
+class Answer(NamedTuple):
+    """What a side says after a call: the reply, all it stores now, and the channels that were notified, in order.
+
+    ``notices`` is None where a side cannot observe them.
+    """
+
+    reply: Any
+    stored: Stored
+    notices: tuple[str, ...] | None = None
+
+
+def check(
+    twin: TwinSide, backends: Iterable[Agreeing], script: Script, keys: Sequence[str], argv: Sequence[Word]
+) -> Answer:
+    """Make one call everywhere; return the twin's answer, or raise ``Disagreement``, or what the twin raises."""
+    backends = list(backends)
+    for side in backends:
+        side.ask(script, keys, argv)
+    try:
+        twin.ask(script, keys, argv)
+    except Exception as error:
+        # What was sent is answered: the next call must not read this one's reply.
+        for side in backends:
+            side.answer()
+        error.add_note(f"the twin of {script.file} raised it, keys={list(keys)!r} argv={list(argv)!r}")
+        raise
+    mine = twin.answer()
+    answers = [(side, side.answer()) for side in backends]
+    for side, other in answers:
+        _compare(script, keys, argv, mine, side, other)
+    return mine
+
+
+def _compare(
+    script: Script, keys: Sequence[str], argv: Sequence[Word], twin: Answer, side: Agreeing, other: Answer
+) -> None:
+    mine, theirs = twin.reply, other.reply
+    if _ANY_PAIRS.search(script.source):
+        mine, theirs = _in_pairs(mine), _in_pairs(theirs)
+    differences: list[str] = []
+    if not _same(mine, theirs, side.slack_ms):
+        differences.append(f"the reply: {mine!r:.2000} of the twin, {theirs!r:.2000} of {side.name}")
+    if twin.stored != other.stored:
+        for key in sorted(twin.stored.keys() | other.stored.keys()):
+            here, there = twin.stored.get(key), other.stored.get(key)
+            if here != there and not _nearly(here, there, side.slack_ms):
+                differences.append(f"{key}: {here!r:.2000} of the twin, {there!r:.2000} on {side.name}")
+    if other.notices is not None and twin.notices is not None and twin.notices != other.notices:
+        differences.append(f"the notices: {list(twin.notices)} of the twin, {list(other.notices)} of {side.name}")
+    if differences:
+        call = f"{script.name} keys={list(keys)!r} argv={list(argv)!r:.2000}"
+        raise Disagreement("\n  ".join((f"{script.file} and its twin disagree after {call}", *differences)))
+
+
+def _same(mine: Any, theirs: Any, slack_ms: int) -> bool:
+    if isinstance(mine, Failed):
+        # A server that stops a script puts the script's name and line around its sentence. Where two values are
+        # corrupt, it does not matter which of them is read first.
+        text = _CORRUPT if mine.text.startswith(_CORRUPT) else mine.text.removeprefix("ERR ")
+        return isinstance(theirs, Failed) and text in theirs.text and theirs.kind in (mine.kind, CoordError)
+    if type(mine) is not type(theirs):
+        return False
+    if is_list(mine):
+        return len(mine) == len(theirs) and all(_same(*both, slack_ms) for both in zip(mine, theirs, strict=True))
+    if slack_ms and isinstance(mine, int) and mine > slack_ms:
+        return bool(0 <= mine - theirs <= slack_ms)
+    return bool(mine == theirs)
+
+
+def is_list(reply: Any) -> TypeGuard[list[Any]]:
+    """Return whether a reply is an array."""
+    return isinstance(reply, list)
+
+
+def pairs(flat: list[Any]) -> dict[Any, Any]:
+    """Return keys and values that come in turns as a dict."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _in_pairs(reply: Any) -> Any:
+    return pairs(reply) if is_list(reply) else reply
+
+
+def _nearly(here: tuple[str, Any, int] | None, there: tuple[str, Any, int] | None, slack_ms: int) -> bool:
+    if here is None or there is None or here[:2] != there[:2] or min(here[2], there[2]) < 0:
+        return False
+    return 0 <= here[2] - there[2] <= slack_ms

@@ -1,0 +1,133 @@
+"""Running histories, and showing the shortest one that fails."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+
+from coord.errors import ConfigError
+from coord.script import Script
+from coord.testing.agreement.compare import Disagreement, Word
+from coord.testing.agreement.draws import choices_of
+from coord.testing.agreement.history import Explored, History, Setting, Step, replay
+from coord.testing.agreement.lines import Line, lines_of
+from coord.testing.agreement.outcomes import Outcomes, is_notice
+from coord.testing.agreement.sides import Agreeing
+from coord.testing.agreement.tally import Tally
+from coord.testing.clock import Clock
+
+__all__ = ["check_agreement"]
+
+_MOST_REPLAYS = 400
+_MOST_TIMES = 10
+
+
+def check_agreement(
+    scripts: Iterable[Script],
+    backends: Iterable[Agreeing],
+    clock: Clock,
+    *,
+    histories: int = 200,
+    words: Mapping[str, Sequence[Word]] | None = None,
+    seed: str | int | None = "fixed",
+    shorten: bool = True,
+    only: str = "",
+    least: int = 0,
+    undisturbed: Sequence[str] = (),
+) -> Tally:
+    """Run histories; raise ``Disagreement`` at the first difference, return what was compared otherwise.
+
+    Every side lives in the time of ``clock``. ``histories``: how many in all; each script has an equal part of them.
+    ``words``: pools for arguments, or parts of keys, that need their own. ``seed``: the same histories for the same
+    seed; None draws a new one. ``shorten``: look for the shortest history that fails. ``only``: the histories of the
+    script of this name. ``least``: go on with a script, up to ten times as long, until each of its outcomes and each
+    line of its twin was seen so often; ``Tally.unreached`` names what was not. ``undisturbed``: how keys begin of which
+    a foreign writer changes the type alone.
+
+    ``ConfigError`` for a script without a header or a twin.
+    """
+    compared = list(scripts)
+    for script in compared:
+        if script.header is None or script.twin is None:
+            raise ConfigError(f"{script.file}: without a {'twin' if script.header else 'header'} it cannot be compared")
+    if seed is None:
+        seed = secrets.token_hex(4)
+    setting = _setting(compared, list(backends), clock, words or {})
+    setting.undisturbed = tuple(undisturbed)
+    subjects = [script for script in compared if only in ("", script.name)]
+    for script in subjects:
+        _explore(setting, script, seed, -(-histories // len(subjects)), least, shorten=shorten)
+    return setting.tally
+
+
+def _explore(setting: Setting, script: Script, seed: str | int, histories: int, least: int, *, shorten: bool) -> None:
+    """Run the histories of one script."""
+    explored, tally = Explored(), setting.tally
+    for number in range(max(histories, histories * _MOST_TIMES if least else 0)):
+        if number >= histories:
+            name = script.name
+            if not (least and (tally.unreached(least, only=name) or tally.unreached_lines(least, only=name))):
+                return
+        history = History(setting, script, f"{seed} {script.name} {number}", explored)
+        try:
+            history.run()
+        except Exception as error:
+            _show(setting, history.steps, error, f"seed {seed}, history {number} of {script.name}", shorten=shorten)
+            raise
+
+
+def _setting(
+    scripts: list[Script], backends: list[Agreeing], clock: Clock, words: Mapping[str, Sequence[Word]]
+) -> Setting:
+    lacks = frozenset[str]().union(*(side.lacks for side in backends))
+    outcomes: dict[str, Outcomes] = {}
+    every: dict[Line, str] = {}
+    for script in scripts:
+        assert script.header is not None
+        assert script.twin is not None
+        choices = {
+            argument.word: choices_of(argument, words, lacks)
+            for argument in script.header.fixed
+            if "|" in argument.type and argument.word != "repeated" and not is_notice(argument)
+        }
+        outcomes[script.name] = Outcomes(script.header, choices)
+        every |= dict.fromkeys(lines_of(script.twin), script.name)
+    return Setting(scripts, backends, clock, words, Tally(outcomes, every), outcomes)
+
+
+def _show(setting: Setting, steps: list[Step], error: Exception, where: str, *, shorten: bool) -> None:
+    """Put the shortest history that still fails in the same way into an error."""
+    kind = type(error)
+    if shorten:
+        steps, error_then = _shortest(setting, steps, kind)
+        if error_then is not None and isinstance(error, Disagreement):
+            error.args = error_then.args
+    error.add_note("\n  ".join((f"{where}: {len(steps)} steps", *map(repr, steps))))
+
+
+def _shortest(setting: Setting, steps: list[Step], kind: type[Exception]) -> tuple[list[Step], Exception | None]:
+    found: Exception | None = None
+    left = _MOST_REPLAYS
+    size = len(steps) // 2
+    while size and left > 0:
+        start = 0
+        removed = False
+        while start < len(steps) and left > 0:
+            fewer = steps[:start] + steps[start + size :]
+            left -= 1
+            error = _error_of(setting, fewer) if fewer else None
+            if type(error) is kind:
+                steps, found, removed = fewer, error, True
+            else:
+                start += size
+        if not removed or size > 1:
+            size //= 2
+    return steps, found
+
+
+def _error_of(setting: Setting, steps: Sequence[Step]) -> Exception | None:
+    try:
+        replay(setting, steps)
+    except Exception as error:
+        return error
+    return None

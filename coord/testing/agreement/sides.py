@@ -1,0 +1,144 @@
+"""Sides in this process: the twins, and the Lua run by lupa."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from coord.errors import CoordError, ReplyError
+from coord.memory import Keyspace
+from coord.notifier import Notifier
+from coord.script import Script
+from coord.testing.agreement.compare import Answer, Failed, Stored, Word
+from coord.testing.clock import Clock
+
+__all__ = ["Agreeing", "LuaSide", "TwinSide"]
+
+LONG = 5_000
+"""Lists above this size are compared by their length and their ends."""
+
+
+class Agreeing(Protocol):
+    """A backend that runs the scripts.
+
+    ``unit_us`` is the smallest step of time that it follows exactly; 1: it is exact also at the very moment of a
+    deadline. ``slack_ms`` is by how much less than the twin it may say that a key has left. ``lacks`` has the commands
+    that it does not know; they are not drawn.
+    """
+
+    name: str
+    unit_us: int
+    slack_ms: int
+    lacks: frozenset[str]
+
+    def begin(self) -> None:
+        """Forget all keys: a new history begins."""
+        ...
+
+    def ask(self, script: Script, keys: Sequence[str], argv: Sequence[Word]) -> None:
+        """Begin a call."""
+        ...
+
+    def answer(self) -> Answer:
+        """End the call that was begun."""
+        ...
+
+
+class _Recorder(Notifier):
+    """A notifier that somebody waits on, whatever the channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[str] = []
+
+    def __contains__(self, channel: str) -> bool:
+        return True
+
+    def notify(self, channel: str) -> None:
+        self.heard.append(channel)
+        super().notify(channel)
+
+
+class _InProcess:
+    unit_us = 1
+    slack_ms = 0
+    lacks: frozenset[str] = frozenset()
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._notifier = _Recorder()
+        self.space = self._new_space()
+
+    def _new_space(self) -> Keyspace:
+        clock = self._clock
+        space = Keyspace(lambda: clock.now_us)
+        space.notifier = self._notifier
+        return space
+
+    def _run(self, script: Script, keys: Sequence[str], argv: Sequence[Word]) -> None:
+        self._notifier.heard.clear()
+        self._reply = reply_of(self.space, script, keys, argv)
+
+    def answer(self) -> Answer:
+        """Return what it answered, all keys, and the notices."""
+        return Answer(self._reply, shortened(self.space.dump()), tuple(self._notifier.heard))
+
+
+class TwinSide(_InProcess):
+    """The twins, on a keyspace of their own; all others are compared with it."""
+
+    name = "the twin"
+
+    def begin(self) -> None:
+        """Begin anew, with an empty keyspace."""
+        self.space = self._new_space()
+
+    def ask(self, script: Script, keys: Sequence[str], argv: Sequence[Word]) -> None:
+        """Run the script's twin."""
+        assert script.twin is not None, f"{script.file} has no twin"
+        self._run(script, keys, argv)
+
+
+class LuaSide(_InProcess):
+    """The Lua of the scripts, run by lupa on a keyspace of its own: no server is needed."""
+
+    name = "lupa"
+
+    def __init__(self, clock: Clock) -> None:
+        # One keyspace for all histories: making an interpreter takes longer than a history.
+        super().__init__(clock)
+        self._without_twins: dict[Script, Script] = {}
+
+    def begin(self) -> None:
+        """Forget all keys."""
+        self.space.flush()
+
+    def ask(self, script: Script, keys: Sequence[str], argv: Sequence[Word]) -> None:
+        """Run the script's Lua."""
+        alone = self._without_twins.get(script)
+        if alone is None:
+            alone = self._without_twins[script] = copy.copy(script)
+            alone.twin = None
+        self._run(alone, keys, argv)
+
+
+def reply_of(space: Keyspace, script: Script, keys: Sequence[str], argv: Sequence[Word]) -> Any:
+    """Make a call as an operation does, and return its reply; an error reply as ``Failed``."""
+    try:
+        return space.answer(script, tuple(keys), tuple(argv), _as_it_is)
+    except CoordError as error:
+        if not isinstance(error.__context__, ReplyError):
+            raise
+        return Failed(str(error.__context__), type(error))
+
+
+_as_it_is: Callable[[Any], Any] = lambda reply: reply  # noqa: E731  # a def is no shorter
+
+
+def shortened(stored: Stored) -> Stored:
+    """Return what is stored with long lists replaced by length, first and last value."""
+    for key, (kind, value, left) in stored.items():
+        if kind == "list" and len(value) > LONG:
+            stored[key] = (kind, [len(value), value[0], value[-1]], left)
+    return stored
