@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
-from coord.errors import Unavailable
 from coord.redis.connection import has_input, reply_error
 from coord.redis.dialing import Dialer
 from coord.redis.refusals import refuse
@@ -280,11 +279,10 @@ async def open_connection(dialer: Dialer) -> AsyncConnection:
             await redis_py.disconnect(nowait=True)
         refuse(error, dialer.where)
     transport = getattr(getattr(redis_py, "_writer", None), "transport", None)
-    if transport is None:
-        return cast("AsyncConnection", ClientConnection(redis_py))
-    raw = transport.get_extra_info("socket")
+    raw = None if transport is None else transport.get_extra_info("socket")
     if raw is None:
-        raise Unavailable(f"{dialer.where}: the connection has no socket")
+        # fakeredis has a transport of its own.
+        return cast("AsyncConnection", ClientConnection(redis_py))
     with contextlib.suppress(OSError):
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return PipelinedConnection(redis_py, asyncio.get_running_loop(), dialer)
