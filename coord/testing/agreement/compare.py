@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple, Protocol, TypeGuard
 
 from coord.errors import CoordError
 from coord.script import Script
 
-if TYPE_CHECKING:
-    from coord.testing.agreement.sides import Agreeing, TwinSide
-
-__all__ = ["Answer", "Disagreement", "Failed", "Stored", "Word", "check"]
+__all__ = ["Agreeing", "Answer", "Disagreement", "Failed", "Stored", "Word", "check"]
 
 Word = str | int
 Stored = dict[str, tuple[str, Any, int]]
@@ -44,8 +41,34 @@ class Answer(NamedTuple):
     notices: tuple[str, ...] | None = None
 
 
+class Agreeing(Protocol):
+    """A backend that runs the scripts.
+
+    ``unit_us`` is the smallest step of time that it follows exactly; 1: it is exact also at the very moment of a
+    deadline. ``slack_ms`` is by how much less than the twin it may say that a key has left. ``lacks`` has the commands
+    that it does not know; they are not drawn.
+    """
+
+    name: str
+    unit_us: int
+    slack_ms: int
+    lacks: frozenset[str]
+
+    def begin(self) -> None:
+        """Forget all keys: a new history begins."""
+        ...
+
+    def ask(self, script: Script, keys: Sequence[str], argv: Sequence[Word]) -> None:
+        """Begin a call."""
+        ...
+
+    def answer(self) -> Answer:
+        """End the call that was begun."""
+        ...
+
+
 def check(
-    twin: TwinSide, backends: Iterable[Agreeing], script: Script, keys: Sequence[str], argv: Sequence[Word]
+    twin: Agreeing, backends: Iterable[Agreeing], script: Script, keys: Sequence[str], argv: Sequence[Word]
 ) -> Answer:
     """Make one call everywhere; return the twin's answer, or raise ``Disagreement``, or what the twin raises."""
     backends = list(backends)

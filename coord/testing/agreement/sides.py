@@ -4,45 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from coord.errors import CoordError, ReplyError
 from coord.memory import Keyspace
 from coord.notifier import Notifier
 from coord.script import Script
-from coord.testing.agreement.compare import Answer, Failed, Stored, Word
+from coord.testing.agreement.compare import Agreeing, Answer, Failed, Stored, Word
 from coord.testing.clock import Clock
 
 __all__ = ["Agreeing", "LuaSide", "TwinSide"]
 
 LONG = 5_000
 """Lists above this size are compared by their length and their ends."""
-
-
-class Agreeing(Protocol):
-    """A backend that runs the scripts.
-
-    ``unit_us`` is the smallest step of time that it follows exactly; 1: it is exact also at the very moment of a
-    deadline. ``slack_ms`` is by how much less than the twin it may say that a key has left. ``lacks`` has the commands
-    that it does not know; they are not drawn.
-    """
-
-    name: str
-    unit_us: int
-    slack_ms: int
-    lacks: frozenset[str]
-
-    def begin(self) -> None:
-        """Forget all keys: a new history begins."""
-        ...
-
-    def ask(self, script: Script, keys: Sequence[str], argv: Sequence[Word]) -> None:
-        """Begin a call."""
-        ...
-
-    def answer(self) -> Answer:
-        """End the call that was begun."""
-        ...
 
 
 class _Recorder(Notifier):
