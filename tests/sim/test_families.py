@@ -35,15 +35,7 @@ def was_hard(report: Report) -> bool:
     return sum(report.faults.values()) > report.seeds and report.lost_replies > report.seeds / 2
 
 
-<<<<<<< HEAD
-WITHOUT_WORKLOAD = {
-    *("execution_abandon", "execution_begin", "execution_complete"),
-    *("execution_forget", "execution_renew", "execution_status"),
-    *("limiter_refund", "limiter_reset", "quota_held"),
-}
-=======
 WITHOUT_WORKLOAD = {"limiter_refund", "limiter_reset", "quota_held"}
->>>>>>> 72fd770 (Simulator: name the scripts that no workload runs yet)
 """Scripts that no workload runs yet. Delete here those that one does; none is added."""
 
 

@@ -16,6 +16,7 @@ PUBLIC = {"_asdict", "_replace", "_fields", "_make", "_exit"}
 
 LEFT_IN_COORD = {
     "coord/testing/leaks.py": {"_runner"},
+    "coord/testing/recording.py": {"_runner"},
     # asyncio and redis-py offer no public way to these.
     "coord/testing/sim/loop.py": {"_set_running_loop", "_log_destroy_pending"},
     "coord/redis/asyncconnection.py": {"_writer"},
