@@ -5,7 +5,7 @@ from __future__ import annotations
 from coord import Limit
 from coord.testing.sim import Client, Sim
 
-__all__ = ["hits", "places"]
+__all__ = ["hits", "places", "refunds"]
 
 _FEW = Limit(6, per=100_000_000)
 """Its refill during a simulation is nothing."""
@@ -41,6 +41,33 @@ class _Hits:
 async def hits(sim: Sim) -> None:
     """Each hit is taken once; what is left at the end is what was not taken."""
     them = _Hits(sim)
+    await sim.run(them.work, clients=3)
+    await sim.look(them.see)
+
+
+class _Refunds:
+    """A refund never makes more than full, and a reset makes exactly that."""
+
+    def __init__(self, sim: Sim) -> None:
+        self._sim = sim
+
+    async def work(self, client: Client) -> None:
+        for step in client.steps(4):
+            limiter = client.c.limiter("api", _FEW)
+            await client.attempt(step.random.choice((limiter.hit, limiter.refund, limiter.refund, limiter.reset)))
+            seen = (await client.attempt(limiter.peek)).value
+            self._sim.check(seen is None or seen.remaining <= 6, f"{seen} has more than full")
+            await client.sleep(step.random.uniform(0, 0.5))
+
+    async def see(self, client: Client) -> None:
+        limiter = client.c.limiter("api", _FEW)
+        await limiter.reset()
+        self._sim.check((await limiter.peek()).remaining == 6, "a reset did not make it full")
+
+
+async def refunds(sim: Sim) -> None:
+    """A refund never makes more than full, and a reset makes exactly that."""
+    them = _Refunds(sim)
     await sim.run(them.work, clients=3)
     await sim.look(them.see)
 

@@ -37,6 +37,7 @@ class _Settlements:
             await client.sleep(step.random.uniform(0, 2.0))
             if step.random.random() < 0.3:
                 await client.attempt(reservation.renew)
+                await client.attempt(reservation.ensure_held)
             if step.random.random() < 0.2:
                 await client.attempt(reservation.cancel)
             got = await client.attempt(reservation.settle, bit)
