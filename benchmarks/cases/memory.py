@@ -13,9 +13,14 @@ from benchmarks.bench import Bench, Case
 from benchmarks.measure import AsyncOperation, Contender, Figure, Operation, in_one_thread, in_tasks
 from benchmarks.peers import installed
 from benchmarks.plain import NeverCleaned, Plain
-from coord import barriers, claims, execution
+from coord import Limit, barriers, claims, execution
 from coord.coordinator import CallMaker
 from coord.group.scripts import beat, join, leave
+from coord.limiter import Limiter
+from coord.limiter.booking import Place
+from coord.modes import Build
+from coord.quota import Quota
+from coord.quota.handle import Reserving
 from coord.script import Call, all_scripts
 from coord.semaphore import Permits
 
@@ -139,6 +144,45 @@ def _barrier_keys(at: Any) -> tuple[str, str]:
 MEMBERS = [(f"{number}", f"nonce-{number}") for number in range(10)]
 """Ten members of a group, each with the nonce of its membership."""
 
+
+def _limiter(at: CallMaker) -> Limiter[Build]:
+    return at.limiter("bench", Limit(1_000_000_000, per=1), Limit(1_000_000_000, per=60))
+
+
+def _place(at: CallMaker) -> Place:
+    return Place(at, "bench", at.key("limiter", "bench"), ("1000000000/1000000", "1000000000/60000000"))
+
+
+def _books(at: CallMaker, _: int) -> Call[Any]:
+    # The words of the limits stand behind three others.
+    return _place(at).book(_limiter(at).hit().argv[3:], 60_000)
+
+
+def _quota(at: CallMaker) -> Quota[Build]:
+    return at.quota("bench", Limit(1_000_000_000, per=60), Limit(1_000_000_000, per=3600))
+
+
+def _reserving(at: CallMaker) -> Reserving:
+    return Reserving(_quota(at), at, 1, None)
+
+
+_LIMITS: dict[str, Anywhere] = {
+    "limiter_hit": lambda at, _: _limiter(at).hit(),
+    "limiter_peek": lambda at, _: _limiter(at).peek(),
+    "limiter_refund": lambda at, _: _limiter(at).refund(),
+    "limiter_penalize": lambda at, _: _limiter(at).penalize(1),
+    "limiter_reset": lambda at, _: _limiter(at).reset(),
+    "limiter_book": _books,
+    "limiter_confirm": lambda at, _: _place(at).confirm(),
+    "limiter_unbook": lambda at, _: _place(at).unbook(),
+    "quota_reserve": lambda at, i: _reserving(at).ask("", f"nonce-{i}", 60_000),
+    "quota_renew": lambda at, _: _reserving(at).renew("nonce", 60_000),
+    "quota_settle": lambda at, i: _reserving(at).settle(f"nonce-{i}", "settled", 1),
+    "quota_held": lambda at, _: _reserving(at).holds("nonce", 0),
+    "quota_spend": lambda at, _: _quota(at).spend(1),
+    "quota_status": lambda at, _: _quota(at).status(),
+}
+
 SCRIPTS: dict[str, Anywhere] = {
     "once": lambda at, i: at.once(f"{i}"),
     "forget": lambda at, i: at.forget(f"{i}"),
@@ -181,6 +225,7 @@ SCRIPTS: dict[str, Anywhere] = {
     "request_status": lambda at, _: at.request("brief").status(),
     "request_cleanup": lambda at, i: at.request(f"{i}").cleanup(),
     # Ten at most in each semaphore that is claimed.
+    **_LIMITS,
     "semaphore_claim": lambda at, i: Permits(at, f"{i // 10}", 1_000, 1).ask(f"owner-{i}", f"nonce-{i}", 30_000),
     "semaphore_renew": lambda at, _: Permits(at, "bench", 1_000, 1).renew("nonce|1|1|owner", 30_000),
     "semaphore_release": lambda at, i: Permits(at, "bench", 1_000, 1).release(f"nonce-{i}|1|1|owner"),

@@ -8,6 +8,7 @@ from typing import Any
 
 from coord.extend import (
     LAST_LOOK,
+    Call,
     Compensate,
     Deadline,
     Keyspace,
@@ -44,23 +45,37 @@ class Place:
         self._is_mine = False
         """Whether the place is taken, or may be."""
 
+    def book(self, asking: tuple[str | int, ...], wait_ms: int) -> Call[tuple[bool, float]]:
+        """Take the place, unless its time is further away than that; return whether, and the seconds until then."""
+        argv = (wait_ms, self._ops.tombstone_ms, "0", *asking)
+        call: Call[tuple[bool, float]] = self._ops.calls.call(BOOK, self._keys, argv, _read_place)
+        return call
+
+    def confirm(self) -> Call[float]:
+        """Return the seconds until the place's time, which a penalty may have moved."""
+        call: Call[float] = self._ops.calls.call(CONFIRM, self._keys, (self._ops.tombstone_ms,), _read_wait)
+        return call
+
+    def unbook(self) -> Call[None]:
+        """Return the place, unless more was booked since."""
+        argv = (self._ops.tombstone_ms, *self._fields)
+        call: Call[None] = self._ops.calls.call(UNBOOK, self._keys, argv, as_nothing)
+        return call
+
     def waiting(self, asking: tuple[str | int, ...], deadline: Deadline) -> Plan[None]:
         """Take the place, and wait until its time has come; a penalty may move it meanwhile."""
-        calls, kept_ms = self._ops.calls, self._ops.tombstone_ms
         left = deadline.left
         wait_ms = _TEN_YEARS_MS if left is None else max(1, int(left * 1000))
-        book = calls.call(BOOK, self._keys, (wait_ms, kept_ms, "0", *asking), _read_place)
-        confirm = calls.call(CONFIRM, self._keys, (kept_ms,), _read_wait)
         self._is_mine = True
         try:
-            self._is_mine, wait = yield from ask_by(book, deadline)
+            self._is_mine, wait = yield from ask_by(self.book(asking, wait_ms), deadline)
         except Unavailable:
             self._is_mine = False
             raise
         late = not self._is_mine
         while wait > 0 and not late:
             yield Sleep(wait)
-            wait = yield from ask_by(confirm, deadline)
+            wait = yield from ask_by(self.confirm(), deadline)
             left = deadline.left
             # A penalty may have moved it; what is left of its own time is microseconds.
             late = left is not None and wait > max(left, LAST_LOOK)
@@ -84,8 +99,7 @@ class Place:
             raise
 
     def _return(self) -> Compensate:
-        argv = (self._ops.tombstone_ms, *self._fields)
-        return Compensate(self._ops.calls.call(UNBOOK, self._keys, argv, as_nothing), _UNDO)
+        return Compensate(self.unbook(), _UNDO)
 
 
 @reads

@@ -44,7 +44,7 @@ from coord.leases import (
 from coord.limit import MOST, Limit, checked_amount, checked_limits
 from coord.quota.windows import HELD, RENEW, RESERVE, SETTLE, SPEND, STATUS
 
-__all__ = ["AsyncReservation", "Quota", "QuotaStatus", "Reservation"]
+__all__ = ["AsyncReservation", "Quota", "QuotaStatus", "Reservation", "Reserving"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,13 +35,9 @@ def was_hard(report: Report) -> bool:
     return sum(report.faults.values()) > report.seeds and report.lost_replies > report.seeds / 2
 
 
-WITHOUT_WORKLOAD = {"limiter_refund", "limiter_reset", "quota_held"}
-"""Scripts that no workload runs yet. Delete here those that one does; none is added."""
-
-
 def test_every_script_is_run_by_some_workload() -> None:
     ran: Counter[str] = Counter()
     for workload in WORKLOADS.values():
         ran += simulate(workload, 4, shrink=False).scripts
-    never = sorted({script.name for script in all_scripts()} - set(ran) - WITHOUT_WORKLOAD)
+    never = sorted({script.name for script in all_scripts()} - set(ran))
     assert not never, f"no workload of tests/sim/workloads runs {', '.join(never)}"
