@@ -155,7 +155,7 @@ def _place(at: CallMaker) -> Place:
 
 def _books(at: CallMaker, _: int) -> Call[Any]:
     # The words of the limits stand behind three others.
-    return _place(at).book(_limiter(at).hit().argv[3:], 60_000)
+    return _place(at).book(_limiter(at.calls).hit().argv[3:], 60_000)
 
 
 def _quota(at: CallMaker) -> Quota[Build]:
