@@ -49,6 +49,7 @@ class Grant(NamedTuple):
 
 
 G = TypeVar("G", bound=Granted)
+H = TypeVar("H", bound=Granted)
 
 
 class Leasable(Protocol[G]):
@@ -128,15 +129,16 @@ class LeaseRequest(Generic[G]):
     given_owner: str | None
     wait: Seconds | None = None
 
-    @classmethod
-    def of(cls, what: Leasable[G], ttl: Seconds, wait: Seconds | None = 0, owner: str | None = None) -> LeaseRequest[G]:
+    @staticmethod
+    def of(what: Leasable[H], ttl: Seconds, wait: Seconds | None = 0, owner: str | None = None) -> LeaseRequest[H]:
         """Check the arguments of ``claim`` and ``hold``: ``ValueError`` or ``TypeError`` says which one is wrong."""
         wait_s: float | None
         if wait == 0 and not isinstance(wait, bool):
             wait_s = 0.0
         else:
             wait_s = None if wait is None else milliseconds(wait, "wait") / 1000
-        return cls(what, milliseconds(ttl), wait_s, None if owner is None else check_name(owner, "owner"), wait)
+        given = None if owner is None else check_name(owner, "owner")
+        return LeaseRequest(what, milliseconds(ttl), wait_s, given, wait)
 
     def owner(self) -> str:
         """Return the owner that was given, or a new one."""

@@ -30,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -170,7 +170,7 @@ class Clock:
         return event.is_set()
 
     @contextmanager
-    def _sleeping(self, seconds: float, wake: Callable[[], object]) -> Iterator[None]:
+    def _sleeping(self, seconds: float, wake: Callable[[], object]) -> Generator[None]:
         sleeper = _Sleeper(self._passed_us + max(0, round(seconds * 1_000_000)), wake)
         with self._changed:
             if sleeper.due_us <= self._passed_us:

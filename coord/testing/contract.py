@@ -81,7 +81,7 @@ class BackendContract:
         assert 0 < held.expires_in <= 60
 
     def test_fences_grow_from_grant_to_grant(self, c: Coordinator) -> None:
-        fences = []
+        fences: list[int] = []
         for _ in range(3):
             lease = c.claim("job", ttl=60)
             assert lease is not None
@@ -144,7 +144,8 @@ class BackendContract:
     def test_counts_are_consumed_once(self, c: Coordinator) -> None:
         stats = c.stats("embedding")
         with ThreadPoolExecutor(_THREADS) as pool:
-            list(pool.map(lambda _: stats.merge("r", processed=1, errors=-1), range(100)))
+            for future in [pool.submit(stats.merge, "r", processed=1, errors=-1) for _ in range(100)]:
+                future.result()
         assert stats.peek("r") == {"processed": 100, "errors": -100}
         assert stats.consume("r") == {"processed": 100, "errors": -100}
         assert stats.consume("r") is None
@@ -169,7 +170,7 @@ class BackendContract:
         barrier = c.barrier("batch")
         barrier.open(parties=_THREADS)
         with ThreadPoolExecutor(_THREADS) as pool:
-            arrivals = list(pool.map(lambda number: barrier.arrive(f"part-{number}"), range(_THREADS)))
+            arrivals = list(pool.map(barrier.arrive, [f"part-{number}" for number in range(_THREADS)]))
         assert sum(arrival.completed for arrival in arrivals) == 1
         assert sorted(arrival.remaining for arrival in arrivals) == list(range(_THREADS))
         assert not barrier.arrive("part-0").counted

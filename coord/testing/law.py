@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypeGuard
 
 from coord.errors import ReplyError
 from coord.memory.keyspace import Keyspace
@@ -220,8 +220,12 @@ def _moments(reply: Any) -> Iterator[int]:
     return (number for number in _numbers(reply) if number >= _LEAST_MOMENT)
 
 
+def _is_row(reply: Any) -> TypeGuard[Sequence[Any]]:
+    return isinstance(reply, (list, tuple))
+
+
 def _numbers(reply: Any) -> Iterator[int]:
-    if isinstance(reply, (list, tuple)):
+    if _is_row(reply):
         for item in reply:
             yield from _numbers(item)
     elif isinstance(reply, int):
@@ -232,10 +236,10 @@ def _numbers(reply: Any) -> Iterator[int]:
 
 def _near(one: Any, other: Any, most: int | None, later: Any = None) -> bool:
     """Whether two replies differ at most so much in numbers; with ``later``, only where time changes the reply."""
-    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+    if _is_row(one) and _is_row(other):
         if len(one) != len(other):
             return False
-        compared = later if isinstance(later, (list, tuple)) and len(later) == len(one) else [later] * len(one)
+        compared = later if _is_row(later) and len(later) == len(one) else [later] * len(one)
         return all(_near(*three[:2], most, three[2]) for three in zip(one, other, compared, strict=True))
     if isinstance(one, int) and isinstance(other, int) and one != other:
         return (most is None or abs(one - other) <= most) and (later is None or later != one)

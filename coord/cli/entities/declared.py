@@ -44,30 +44,38 @@ def declared(family: type[Family[Any]]) -> Kind:
 
     def call(calls: CallMaker, entity: EntityKey) -> Call[Any]:
         try:
-            made = getattr(family(calls, entity.name), family.reader)()  # type: ignore[call-arg]  # its own parameters
+            make: Any = family
+            made: Any = getattr(make(calls, entity.name), family.reader)()
         except CoordError:
             raise
         except Exception as error:
             where = f"{family.__module__}.{family.__qualname__}(c, name).{family.reader}()"
             raise ConfigError(f"{where} raised {type(error).__name__}: {error}") from error
-        if not isinstance(made, Call):
+        if not _is_call(made):
             raise ConfigError(f"{family.__qualname__}.{family.reader} is no operation: it returned {made!r}")
-        return made
+        return cast("Call[Any]", made)
 
     return Kind(call, _details, _summary)
+
+
+def _is_call(value: Any) -> bool:
+    return isinstance(value, Call)
 
 
 def _details(value: Any) -> Details | None:
     if value is None:
         return None
-    if is_dataclass(value) and not isinstance(value, type):
-        value = asdict(value)
+    shown: Any = value
+    if is_dataclass(value):
+        shown = asdict(cast("Any", value))
     elif hasattr(value, "_asdict"):
-        value = value._asdict()
-    if not isinstance(value, Mapping):
-        many = isinstance(value, (list, tuple, set, frozenset))
-        value = {"values": list(value)[:_MOST_VALUES], "more": len(value) > _MOST_VALUES} if many else {"value": value}
-    return cast("Details", json.loads(json.dumps(value, default=str)))
+        shown = value._asdict()
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        values = list(cast("Iterable[Any]", value))
+        shown = {"values": values[:_MOST_VALUES], "more": len(values) > _MOST_VALUES}
+    elif not isinstance(value, Mapping):
+        shown = {"value": value}
+    return cast("Details", json.loads(json.dumps(shown, default=str)))
 
 
 def _summary(details: Details) -> str:

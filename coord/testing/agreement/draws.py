@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from coord.names import INT64_MAX, INT64_MIN, percent_encode
 from coord.script import Script
@@ -351,15 +351,13 @@ def _flat(reply: Any) -> list[Any]:
 
 
 def _texts_of(value: Any) -> list[str]:
-    match value:
-        case str():
-            return [value]
-        case dict():
-            found: list[str] = []
-            for field, each in list(value.items())[:100]:
-                found += (field, str(int(each)) if isinstance(each, float) else each)
-            return found
-        case list():
-            return [str(each) for each in value[:20]]
-        case _:
-            return sorted(value)[:20]
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        found: list[str] = []
+        for field, each in list(cast("dict[str, str | float]", value).items())[:100]:
+            found += (field, each if isinstance(each, str) else str(int(each)))
+        return found
+    if is_list(value):
+        return [str(each) for each in value[:20]]
+    return sorted(value)[:20]
