@@ -46,6 +46,7 @@ def test_every_script_agrees_with_its_twin(engine: Engine) -> None:
         say(f"agreement: time was not virtual: {why_not()}")
 
 
+@pytest.mark.slow
 def test_every_outcome_and_every_line_of_a_twin_is_reached() -> None:
     """The shipped Lua, run on a keyspace of this process, agrees too; and nothing that a header declares is missed."""
     clock = Clock()

@@ -313,7 +313,7 @@ def test_the_url_may_come_first(c: coord.Coordinator, live_server: Live, capsys:
 
 def test_a_kind_that_coord_does_not_have_is_named(live_server: Live, capsys: Any) -> None:
     assert main(["ls", live_server.url, "--kind", "claims"]) == 0
-    assert "claims is none of coord's kinds: claim, once," in capsys.readouterr().err
+    assert "claims is none of coord's kinds: claim," in capsys.readouterr().err
 
 
 def test_without_a_command_the_help_is_shown(capsys: Any) -> None:
