@@ -174,8 +174,8 @@ PLANTED = (
         "a permit is granted without looking at its weight",
         "semaphores.permits",
         "semaphore.py",
-        "    if used + weight > limit:\n",
-        "    if used + 1 > limit:\n",
+        "    if space.exists(tombstone, answered) or used + weight > limit:\n",
+        "    if space.exists(tombstone, answered) or used + 1 > limit:\n",
     ),
     Planted(
         "a released permit gives back less than its weight",
@@ -188,8 +188,8 @@ PLANTED = (
         "a permit ignores the tombstone of its nonce",
         "semaphores.ghosts",
         "semaphore.py",
-        "    if space.exists(tombstone, answered):\n",
-        "    if space.exists(answered):\n",
+        "    if space.exists(tombstone, answered) or used + weight > limit:\n",
+        "    if space.exists(answered) or used + weight > limit:\n",
         seeds=1500,
     ),
     Planted(
