@@ -334,7 +334,8 @@ class _Batches:
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
             for _, _, future in some:
-                future.add_done_callback(lambda _, some=some, task=task: _cancel_unwanted(some, task))  # type: ignore[misc]
+                # Defaults bind the values of this round of the loop.
+                future.add_done_callback(lambda _, some=some, task=task: _cancel_unwanted(some, task))  # type: ignore[misc]  # as above
 
     async def _make(self, some: list[tuple[float, Call[Any], asyncio.Future[Any]]]) -> None:
         try:

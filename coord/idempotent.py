@@ -65,7 +65,7 @@ class Once:
 
 
 def executing(ops: Grants, once: Once) -> Plan[Callable[[], Any]]:
-    """Run the function, or wait for whoever runs it; return a function that returns the result or raises the error.
+    """Run the function, or wait for its runner; return a function that returns the result or raises the error.
 
     A generator cannot raise a ``StopIteration`` of the user's function as it is.
     """

@@ -87,7 +87,7 @@ def _fence(found: Holder | None) -> int | None:
 
 
 def _ends_in(found: Holder | None) -> float | None:
-    """Return the seconds until the leader's lease ends unless it is renewed; None when nobody leads, or for good."""
+    """Return the seconds until the leader's lease ends unless it is renewed; None without a leader or an end."""
     return None if found is None or found.expires_in < 0 else found.expires_in + 0.001
 
 

@@ -158,7 +158,7 @@ def _book(
 
 
 def _whole(*texts: str | None) -> None:
-    """Refuse what is no whole number in a place."""
+    """Refuse a place whose numbers are not whole."""
     if not all_whole(*texts):
         raise ReplyError("COORD_CORRUPT this place was not written by coord")
 
