@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 from importlib.metadata import EntryPoint, EntryPoints
@@ -331,6 +332,39 @@ def test_a_url_that_cannot_be_read_says_why_and_shows_no_password(url: str, said
     with pytest.raises(coord.ConfigError, match=said) as told:
         coord.connect(url)
     assert "hunter2" not in str(told.value)
+
+
+PLACES = ("redis://h:1/0", "unix:///run/x", "redis+cluster://h:1", "redis+sentinel://h:1/svc")
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("socket_keepalive_options", "maint_notifications_config", "oss_cluster_maint_notifications_handler"),
+        *("credential_provider", "redis_connect_func", "retry", "parser_class", "event_dispatcher"),
+    ],
+)
+def test_an_option_that_a_url_cannot_hold_is_named(place: str, option: str) -> None:
+    with pytest.raises(coord.ConfigError, match=f"^{option} cannot be set in a URL"):
+        coord.connect(f"{place}?{option}=x")
+
+    async def awaited() -> None:
+        with pytest.raises(coord.ConfigError, match=f"^{option} cannot be set in a URL"):
+            await coord.connect_async(f"{place}?{option}=x")
+
+    asyncio.run(awaited())
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_an_option_that_redis_py_does_not_know_is_named(place: str) -> None:
+    with pytest.raises(coord.ConfigError, match="redis-py does not know: 'pateince'"):
+        coord.connect(f"{place}?db=0&pateince=1")
+
+
+def test_a_password_is_not_shown_as_the_name_of_an_option() -> None:
+    with pytest.raises(coord.ConfigError, match=r"does not know$"):
+        coord.connect("redis://u:42?hunter2=3@127.0.0.1:1/0")
 
 
 def test_a_url_given_as_backend_is_not_shown() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import socket
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,13 +14,16 @@ import pytest
 import redis
 import redis.asyncio
 from backends import Backend, Line, found
-from live import servers
+from live import comes_to_be, servers
 from load import held, in_background
 from tls_front import AUTHORITY, STRANGER, TlsFront
 
 import coord
+from coord.options import Options
+from coord.redis.dialing import from_url
+from coord.redis.opening import open_by_redis_py
 from coord.testing.clock import Clock
-from coord.testing.leaks import assert_no_leaks, nothing_left_behind
+from coord.testing.leaks import assert_no_leaks, nothing_left_behind, open_sockets
 from coord.testing.servers import Engine, Server
 from coord.testing.topologies import SentinelServer, client, port_with_bus, wait_until
 
@@ -113,9 +119,9 @@ def test_a_certificate_file_that_is_missing(world: Backend) -> None:
 
 
 def test_tls_to_a_server_without(world: Backend) -> None:
-    """``rediss://`` to a plain port fails at once."""
+    """``rediss://`` to a plain port, where the server waits for the rest of a command, ends with the time-out."""
     with pytest.raises(coord.Unavailable, match=f"cannot reach the server at 127.0.0.1:{world.place.server.port}"):
-        world.dial(f"rediss://127.0.0.1:{world.place.server.port}/0?ssl_ca_certs={AUTHORITY}", timeout=3)
+        world.dial(f"rediss://127.0.0.1:{world.place.server.port}/0?ssl_ca_certs={AUTHORITY}", timeout=0.2)
 
 
 def test_no_tls_to_a_server_with_it(world: Backend) -> None:
@@ -141,6 +147,49 @@ def use_and_wait_in_vain(c: Any) -> None:
     use(c)
     with c.hold("job", ttl=30), pytest.raises(coord.WaitTimeout), c.hold("job", wait=0.1):
         pass
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Without the garbage collector, which would close what is left open."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_a_server_that_is_silent_after_the_handshake_leaves_no_socket(world: Backend, uncollected: None) -> None:
+    """The end of TLS is an answer of the server too: it is not waited for."""
+    with socket.create_server(("127.0.0.1", 0)) as silent, TlsFront(silent.getsockname()[1]) as front:
+        before = open_sockets()
+        with pytest.raises(coord.Unavailable, match="cannot reach"):
+            world.dial(f"rediss://127.0.0.1:{front.port}/0?ssl_ca_certs={AUTHORITY}", timeout=0.3, patience=0.3)
+        assert front.accepted >= 1
+        assert comes_to_be(lambda: open_sockets() <= before, within=10), "a socket is left open"
+
+
+def test_a_connection_cancelled_as_its_handshake_ends_leaves_no_socket(
+    place: TlsPlace, uncollected: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A waiter that leaves then, and the end of its loop, close the connection all the same."""
+    made, opening = asyncio.StreamReaderProtocol.connection_made, list[asyncio.Task[Any]]()
+
+    def made_and_cancelled(protocol: asyncio.StreamReaderProtocol, transport: asyncio.BaseTransport) -> None:
+        made(protocol, transport)
+        if opening:
+            opening.pop().cancel()
+
+    async def cancelled(url: str) -> None:
+        opening.append(asyncio.create_task(open_by_redis_py(from_url(url, Options(), asynchronous=True))))
+        (outcome,) = await asyncio.gather(*opening, return_exceptions=True)
+        assert isinstance(outcome, asyncio.CancelledError)
+
+    with TlsFront(place.server.port) as place.front:
+        before = open_sockets()
+        monkeypatch.setattr(asyncio.StreamReaderProtocol, "connection_made", made_and_cancelled)
+        asyncio.run(cancelled(place.url))
+        monkeypatch.undo()
+        assert not opening
+        assert comes_to_be(lambda: open_sockets() <= before, within=10), "a socket is left open"
 
 
 class Address:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 
 from coord.redis.connection import has_input, reply_error
 from coord.redis.dialing import Dialer
-from coord.redis.refusals import refuse
+from coord.redis.opening import open_by_redis_py
 from coord.redis.slots import Slots
 from coord.redis.steps import Unsent, Words
 from coord.redis.wire import new_reader, pack
@@ -270,14 +270,7 @@ class ClientConnection:
 
 async def open_connection(dialer: Dialer) -> AsyncConnection:
     """Open a connection, with redis-py in between only where there is no socket."""
-    redis_py = dialer.dial()
-    try:
-        await redis_py.connect()
-    except Exception as error:
-        # redis-py does not check the shape of the replies to its first commands: any error may come.
-        with contextlib.suppress(Exception):
-            await redis_py.disconnect(nowait=True)
-        refuse(error, dialer.where)
+    redis_py = await open_by_redis_py(dialer)
     transport = getattr(getattr(redis_py, "_writer", None), "transport", None)
     raw = None if transport is None else transport.get_extra_info("socket")
     if raw is None:

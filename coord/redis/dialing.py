@@ -5,7 +5,6 @@ A ``Dialer`` keeps the settings of a URL or a client, and opens connections with
 
 from __future__ import annotations
 
-import asyncio
 import re
 import socket
 import weakref
@@ -31,9 +30,9 @@ from coord.clock import SYSTEM
 from coord.errors import ConfigError
 from coord.options import Options
 from coord.redis.topology import Address
+from coord.redis.urloptions import OF_SENTINELS, refuse_objects, unknown_option
 
 __all__ = [
-    "CONNECT_ERRORS",
     "LOST",
     "Dialer",
     "cluster_from_client",
@@ -45,9 +44,6 @@ __all__ = [
 
 LOST = (OSError, redis.ConnectionError, redis.TimeoutError, EOFError)
 """Raised when a connection breaks. It is then unknown whether the call ran."""
-
-CONNECT_ERRORS = (*LOST, redis.RedisError, asyncio.TimeoutError)
-"""Raised when a connection cannot be opened."""
 
 # Settings of a pool and its client, not of the connections that coord opens.
 _NOT_OURS = (
@@ -100,7 +96,7 @@ class Dialer:
         self.max_idle: float = options.max_idle or settings.get("health_check_interval") or _MAX_IDLE
         """Seconds after which an idle connection is not used again."""
         self.clock = options.clock or SYSTEM
-        self._kind = kind
+        self.kind = kind
         self._asynchronous = asynchronous
         self.pool: Any = None
         self._settings: dict[str, Any] = {
@@ -139,7 +135,7 @@ class Dialer:
     @property
     def is_socket(self) -> bool:
         """Whether it opens real connections, and not those of a fake."""
-        return str(self._kind.__module__).startswith("redis.")
+        return str(self.kind.__module__).startswith("redis.")
 
     @property
     def identity(self) -> object:
@@ -149,21 +145,21 @@ class Dialer:
         told = tuple(str(settings[name]) for name in names if settings.get(name) is not None)
         pool = settings.get("connection_pool")
         if pool is None:
-            return self._kind.__name__, *told
+            return self.kind.__name__, *told
         # Services of the same name are many; those that the same sentinels watch are one.
         sentinels = (each.connection_pool.connection_kwargs for each in pool.sentinel_manager.sentinels)
         watched_by = sorted(f"{each.get('host')}:{each.get('port')}" for each in sentinels)
-        return self._kind.__name__, *told, pool.service_name, *watched_by
+        return self.kind.__name__, *told, pool.service_name, *watched_by
 
     def dial(self, within: float | None = None) -> Any:
         """Return a redis-py connection, not yet connected; it gets ``within`` seconds where that is less."""
         if within is None or within >= self.timeout:
-            return self._kind(**self._settings)
+            return self.kind(**self._settings)
         limits: dict[str, Any] = {"socket_timeout": within, "socket_connect_timeout": within}
         pool = self._hurried_sentinels(within)
         if pool is None:
-            return self._kind(**{**self._settings, **limits})
-        connection = self._kind(**{**self._settings, **limits, "connection_pool": pool.proxy})
+            return self.kind(**{**self._settings, **limits})
+        connection = self.kind(**{**self._settings, **limits, "connection_pool": pool.proxy})
         # It knows its pool by a weak reference only.
         connection.pool_of_coord = pool
         return connection
@@ -175,7 +171,7 @@ class Dialer:
             return None
         share = within / (len(pool.sentinel_manager.sentinels) + 1)
         limits = {"socket_timeout": share, "socket_connect_timeout": share}
-        return _own_sentinel(pool, self._kind.__name__, limits)
+        return _own_sentinel(pool, self.kind.__name__, limits)
 
     def awaited(self) -> Dialer | None:
         """Return a dialer that opens asyncio connections to the same server; None if redis-py has no such class.
@@ -184,7 +180,7 @@ class Dialer:
         """
         if self._asynchronous:
             return self if self.is_socket else None
-        kind = getattr(redis.asyncio.connection, self._kind.__name__, None)
+        kind = getattr(redis.asyncio.connection, self.kind.__name__, None)
         sentinels = "connection_pool" in self._settings
         if not self.is_socket or not (kind or sentinels) or self._settings.get("redis_connect_func") is not None:
             return None
@@ -192,10 +188,10 @@ class Dialer:
         dialer._asynchronous = True
         dialer._settings = {**self._settings, "retry": AsyncRetry(NoBackoff(), 0)}
         if sentinels:
-            pool = _own_sentinel(self.pool, self._kind.__name__, asynchronous=True)
+            pool = _own_sentinel(self.pool, self.kind.__name__, asynchronous=True)
             dialer.pool, dialer._settings["connection_pool"] = pool, weakref.proxy(pool)
             kind = pool.connection_class
-        dialer._kind = kind
+        dialer.kind = kind
         taken = _taken_by(kind)
         dialer._settings = {
             name: value for name, value in dialer._settings.items() if name in taken and name != "parser_class"
@@ -211,6 +207,7 @@ class Dialer:
 
 def from_url(url: str, options: Options, *, asynchronous: bool) -> Dialer:
     """Return a dialer for any URL but that of a cluster."""
+    refuse_objects(url)
     scheme, _, rest = url.partition("://")
     if scheme.endswith("+sentinel"):
         return _sentinel_from_url(url, options, asynchronous=asynchronous)
@@ -223,19 +220,19 @@ def from_url(url: str, options: Options, *, asynchronous: bool) -> Dialer:
     except (ValueError, TypeError) as error:
         # The error's text may quote the URL, and the URL may hold a password.
         raise ConfigError(f"cannot read this {scheme}:// URL ({type(error).__name__}): {_hint(scheme)}") from None
-    return _tried(_from_pool(pool, options, asynchronous=asynchronous), scheme)
+    return _tried(_from_pool(pool, options, asynchronous=asynchronous), url)
 
 
 _PLAIN = {"valkey": "redis", "valkeys": "rediss"}
 """Schemes, and the name that redis-py has for each."""
 
 
-def _tried(dialer: Dialer, scheme: str) -> Dialer:
+def _tried(dialer: Dialer, url: str) -> Dialer:
     """Return a dialer from a URL, if redis-py knows all of its options."""
     try:
         dialer.dial()
     except (TypeError, ValueError, redis.RedisError):
-        raise ConfigError(f"this {scheme}:// URL has an option that redis-py does not know") from None
+        raise unknown_option(url, _taken_by(dialer.kind)) from None
     return dialer
 
 
@@ -262,8 +259,9 @@ def _sentinel_from_url(url: str, options: Options, *, asynchronous: bool) -> Dia
         )
         pool = sentinel.master_for(service).connection_pool
     except TypeError:
-        raise ConfigError(f"this {parts.scheme}:// URL has an option that redis-py does not know") from None
-    return _tried(_from_pool(pool, options, asynchronous=asynchronous), parts.scheme)
+        connections: Any = redis.asyncio.connection if asynchronous else redis.connection
+        raise unknown_option(url, _taken_by(connections.SSLConnection)) from None
+    return _tried(_from_pool(pool, options, asynchronous=asynchronous), url)
 
 
 # Seen through Any: redis-py leaves the types of these two open.
@@ -312,6 +310,7 @@ _asking_async: Any = _AskingAsync
 
 def cluster_from_url(url: str, options: Options, *, asynchronous: bool) -> tuple[Dialer, list[Address]]:
     """``redis+cluster://user:password@h:p,h:p/db``: return a dialer, and the nodes to begin with."""
+    refuse_objects(url)
     parts = _Parts(url, 6379, "/db")
     settings = parts.settings(asynchronous=asynchronous)
     if parts.path:
@@ -322,12 +321,10 @@ def cluster_from_url(url: str, options: Options, *, asynchronous: bool) -> tuple
     kind = settings.pop("connection_class", None) or (redis.asyncio.Connection if asynchronous else redis.Connection)
     host, port = parts.addresses[0]
     dialer = Dialer(kind, {**settings, "host": host, "port": port}, options, asynchronous=asynchronous)
-    return _tried(dialer, parts.scheme), parts.addresses
+    return _tried(dialer, url), parts.addresses
 
 
 _HOST = re.compile(r"(?:\[(?P<six>[^\[\]]+)\]|(?P<name>[^:\[\]]+))(?::(?P<port>\d+))?")
-_OF_SENTINELS = "sentinel_"
-"""Prefix of the options that are for the sentinels and not for the server."""
 _connections: Any = redis.connection
 _DECODES_TWICE = _connections.parse_url("redis://?client_name=%2541")["client_name"] == "A"
 """Older redis-py (redis-py issue 4208), down to 5.1, decodes the options of a URL twice."""
@@ -376,12 +373,12 @@ class _Parts:
         return settings if of_sentinels else settings | self._credentials
 
     def _of_servers(self) -> list[tuple[str, str]]:
-        return [(name, value) for name, value in parse_qsl(self._query) if not name.startswith(_OF_SENTINELS)]
+        return [(name, value) for name, value in parse_qsl(self._query) if not name.startswith(OF_SENTINELS)]
 
     def _of_sentinels(self) -> list[tuple[str, str]]:
         shared = {name: value for name, value in parse_qsl(self._query) if name.startswith(_OF_BOTH)}
-        own = {name: value for name, value in parse_qsl(self._query) if name.startswith(_OF_SENTINELS)}
-        return [*(shared | {name.removeprefix(_OF_SENTINELS): value for name, value in own.items()}).items()]
+        own = {name: value for name, value in parse_qsl(self._query) if name.startswith(OF_SENTINELS)}
+        return [*(shared | {name.removeprefix(OF_SENTINELS): value for name, value in own.items()}).items()]
 
 
 def is_cluster(client: Any, *, asynchronous: bool) -> bool:

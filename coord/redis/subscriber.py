@@ -20,8 +20,8 @@ from coord.errors import CoordError, ReplyError
 from coord.fork import ForkSafeLock
 from coord.loops import Home
 from coord.notifier import Notifier
-from coord.redis.dialing import CONNECT_ERRORS, LOST, Dialer
-from coord.redis.refusals import refuse
+from coord.redis.dialing import LOST, Dialer
+from coord.redis.opening import open_by_redis_py
 from coord.redis.wire import new_reader, pack
 
 __all__ = ["Subscriber", "release_subscriber", "subscriber"]
@@ -218,7 +218,7 @@ class Subscriber(Notifier):
 
     async def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
         """Connect, and subscribe to the channels of waiters, until the connection breaks or no waiter is left."""
-        connection = await self._connect(loop)
+        connection = _Connection(await open_by_redis_py(self._dialer), self, loop)
         try:
             with self._lock:
                 self._stirred = stirred = asyncio.Event()
@@ -233,20 +233,6 @@ class Subscriber(Notifier):
                 self._changed.clear()
             self.mark_unsubscribed()
             await connection.close()
-
-    async def _connect(self, loop: asyncio.AbstractEventLoop) -> _Connection:
-        redis_py = self._dialer.dial()
-        try:
-            await redis_py.connect()
-        except BaseException as error:
-            # Also when cancelled half-way; redis-py leaves that open.
-            writer, redis_py._reader, redis_py._writer = redis_py._writer, None, None
-            if writer is not None:
-                writer.transport.abort()
-            if isinstance(error, CONNECT_ERRORS):
-                refuse(error, self._dialer.where)
-            raise
-        return _Connection(redis_py, self, loop)
 
     async def _keep_listening(
         self, loop: asyncio.AbstractEventLoop, connection: _Connection, stirred: asyncio.Event

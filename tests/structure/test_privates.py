@@ -21,6 +21,7 @@ LEFT_IN_COORD = {
     "coord/testing/sim/loop.py": {"_set_running_loop", "_log_destroy_pending"},
     "coord/redis/asyncconnection.py": {"_writer"},
     "coord/redis/connection.py": {"_sock"},
+    "coord/redis/opening.py": {"_connect", "_reader", "_writer"},
     "coord/redis/subscriber.py": {"_writer"},
     "coord/redis/dialing.py": {"_force_master_ip"},
 }
