@@ -31,6 +31,8 @@ Fault = Literal[
     "delay_reply",
     "drop_request",
     "reset_request",
+    "half_request",
+    "late_request",
 ]
 """What can become of a command, or of its reply.
 
@@ -41,6 +43,8 @@ Fault = Literal[
 ``delay_reply``: it ran, and the reply is late, with all that follow it.
 ``drop_request``: it never reaches the server, and nothing more passes on this connection.
 ``reset_request``: it never reaches the server, and the connection is reset.
+``half_request``: half of it reaches the server, and both connections are reset.
+``late_request``: the connection is reset at once, and the command reaches the server ``delay`` seconds later.
 """
 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
@@ -55,6 +59,9 @@ MIXED: Mapping[Fault, float] = {
 }
 """Faults and their weights; the silent ones are rare, because each costs its caller a whole timeout."""
 
+_ANSWER_SECONDS = 1.0
+"""For how long the connection of a late request stays open, so that the server runs it."""
+
 _PUSHING = (b"SUBSCRIBE", b"SSUBSCRIBE", b"PSUBSCRIBE", b"MONITOR")
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -64,7 +71,7 @@ class LossyProxy:
 
     With ``every`` above 0, exactly one of each ``every`` commands has an accident, drawn from ``mix`` by a generator
     that starts at ``seed``. Only commands named in ``suffering`` count for that; None: all.
-    ``delay``: how many seconds late a delayed reply is.
+    ``delay``: how many seconds late a delayed reply or request is.
 
     ``faults`` counts what has happened, by kind. ``commands`` and ``replies`` count what clients sent and the server
     answered, ``connections`` how many were accepted.
@@ -89,6 +96,8 @@ class LossyProxy:
         self._random = random.Random(seed)
         self._armed: deque[tuple[Fault, bytes | None]] = deque()
         self._lines: set[_Line] = set()
+        # A late request is answered within seconds: older ones are closed by then.
+        self._unheard: deque[asyncio.Transport] = deque(maxlen=10_000)
         self._paused = False
         self._begun = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -136,6 +145,10 @@ class LossyProxy:
         """Pass everything on from now on, also what was armed."""
         self._armed.clear()
         self.misbehave(0)
+
+    def lead_to(self, host: str, port: int) -> None:
+        """Lead new connections to another server, as a name does whose address changed; open ones stay."""
+        self._server = host, port
 
     def reset_all(self) -> None:
         """Reset every connection that is open now."""
@@ -186,6 +199,8 @@ class LossyProxy:
         accepting.close()
         for line in list(self._lines):
             line.reset()
+        for server in self._unheard:
+            server.close()
         for task in asyncio.all_tasks(loop):
             task.cancel()
         # Transports close their sockets one tick after they were told.
@@ -213,6 +228,10 @@ class LossyProxy:
         self.connections += 1
         self._lines.add(line)
         return self._paused
+
+    def answer_nobody(self, server: asyncio.Transport) -> None:
+        """Close a connection to the server at the end, if it is still open: its client is gone."""
+        self._unheard.append(server)
 
     def leave(self, line: _Line) -> None:
         """A connection has ended."""
@@ -261,7 +280,7 @@ class _Line(asyncio.Protocol):
             name = _verb(command)
             fate = None if self._pushing else self._proxy.fate(name)
             self._pushing = self._pushing or name in _PUSHING
-            if fate in ("drop_request", "reset_request"):
+            if fate is not None and fate.endswith("_request"):
                 self._pass_on(through)
                 self._strike(fate, command)
                 return
@@ -308,6 +327,11 @@ class _Line(asyncio.Protocol):
                 self._silent = True
             case "reset_reply" | "reset_request":
                 self.reset()
+            case "half_request":
+                self._pass_on([message[: len(message) // 2]])
+                self.reset()
+            case "late_request":
+                self._arrive_later(message)
             case "close_reply":
                 self._client.close()
             case "half_reply":
@@ -319,6 +343,16 @@ class _Line(asyncio.Protocol):
                     self._loop.call_later(self._proxy.delay, self._arrive_late)
                 return False
         return True
+
+    def _arrive_later(self, command: bytes) -> None:
+        """Reset the client, and deliver its command later; the reply reaches no client."""
+        server, self._server = self._server, None
+        self.reset()
+
+        if server is not None:
+            self._proxy.answer_nobody(server)
+            self._loop.call_later(self._proxy.delay, server.write, command)
+            self._loop.call_later(self._proxy.delay + _ANSWER_SECONDS, server.close)
 
     def _deliver(self, data: bytes) -> None:
         if self._late is not None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Any
 
+import pytest
 import redis
 from backends import found, wanted
-from live import SOON
+from live import SOON, until
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -66,3 +69,48 @@ def client_of(server: Server, **settings: Any) -> Any:
     """Return a plain client, by which a test looks at the server past coord, and past the bad line."""
     settings = {"decode_responses": True, "protocol": 2, "retry": Retry(NoBackoff(), 0), **settings}
     return redis.Redis.from_url(server.url, **settings)
+
+
+@contextmanager
+def configured(look: Any, **settings: str | int) -> Iterator[None]:
+    """Have a server behave otherwise while the ``with`` block runs."""
+    names = {name.replace("_", "-"): value for name, value in settings.items()}
+    before = {name: look.config_get(name)[name] for name in names}
+    for name, value in names.items():
+        look.config_set(name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            look.config_set(name, value)
+
+
+@contextmanager
+def busy(server: Server, look: Any) -> Iterator[None]:
+    """Have a script run for ever, until SCRIPT KILL."""
+    slow = "busy-reply-threshold" if look.config_get("busy-reply-threshold") else "lua-time-limit"
+    before = look.config_get(slow)[slow]
+    look.config_set(slow, 30)
+
+    def spin() -> None:
+        with client_of(server, socket_timeout=20) as client, pytest.raises(Exception, match="killed"):
+            client.eval("while true do end", 0)
+
+    def is_busy() -> bool:
+        try:
+            look.ping()
+        except redis.ResponseError as error:
+            return "BUSY" in str(error)
+        return False
+
+    spinning = threading.Thread(target=spin)
+    spinning.start()
+    try:
+        until(is_busy, "the script that runs for ever")
+        yield
+    finally:
+        # It may have been killed already.
+        with suppress(redis.ResponseError):
+            look.script_kill()
+        spinning.join()
+        look.config_set(slow, before)

@@ -9,14 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
-import redis
 from backends import Backend
 from live import until
-from machines import QUICK, client_of, start
+from machines import QUICK, busy, client_of, configured, start
 from operations import EXAMPLES, Example
 from redis.client import NEVER_DECODE
 
@@ -30,20 +28,6 @@ HASTY = {**QUICK, "patience": 0.5}
 def look(any_server: Server) -> Iterator[Any]:
     with client_of(any_server) as client:
         yield client
-
-
-@contextmanager
-def configured(look: Any, **settings: str | int) -> Iterator[None]:
-    """Have a server behave otherwise while the ``with`` block runs."""
-    names = {name.replace("_", "-"): value for name, value in settings.items()}
-    before = {name: look.config_get(name)[name] for name in names}
-    for name, value in names.items():
-        look.config_set(name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            look.config_set(name, value)
 
 
 def test_a_replica(world: Backend, any_server: Server, look: Any) -> None:
@@ -65,37 +49,6 @@ def test_a_replica_that_becomes_the_primary_is_waited_for(world: Backend, any_se
     promote.start()
     assert c.kv.incr("x") == 1
     promote.join()
-
-
-@contextmanager
-def busy(server: Server, look: Any) -> Iterator[None]:
-    """Have a script run for ever, until SCRIPT KILL."""
-    slow = "busy-reply-threshold" if look.config_get("busy-reply-threshold") else "lua-time-limit"
-    before = look.config_get(slow)[slow]
-    look.config_set(slow, 30)
-
-    def spin() -> None:
-        with client_of(server, socket_timeout=20) as client, pytest.raises(Exception, match="killed"):
-            client.eval("while true do end", 0)
-
-    def is_busy() -> bool:
-        try:
-            look.ping()
-        except redis.ResponseError as error:
-            return "BUSY" in str(error)
-        return False
-
-    spinning = threading.Thread(target=spin)
-    spinning.start()
-    try:
-        until(is_busy, "the script that runs for ever")
-        yield
-    finally:
-        # It may have been killed already.
-        with suppress(redis.ResponseError):
-            look.script_kill()
-        spinning.join()
-        look.config_set(slow, before)
 
 
 def test_a_busy_server_is_waited_for_until_patience_ends(world: Backend, any_server: Server, look: Any) -> None:
