@@ -131,10 +131,10 @@ class CallState:
     def unreached(self, error: BaseException) -> None:
         """Note that the call was not sent."""
         self._connection_failed(error)
-        if isinstance(error, CoordError) and not isinstance(error, Unavailable):
-            self._settle(error)
-        elif isinstance(error, Closed):
+        if isinstance(error, Closed):
             self._give_up()
+        elif isinstance(error, CoordError) and not isinstance(error, Unavailable):
+            self._denied(error)
         else:
             self._again(error)
 
@@ -184,9 +184,16 @@ class CallState:
             self._why = f"{lasting}: {LASTING[lasting]}" if lasting else text
             self._give_up()
         elif why := code_among(text, DENIED):
-            self._settle(ConfigError(f"{self.script.name}: {why}: {DENIED[why]} ({text})"))
+            self._denied(ConfigError(f"{self.script.name}: {why}: {DENIED[why]} ({text})"))
         else:
             self._settle(script_failed(self.script, text))
+
+    def _denied(self, error: CoordError) -> None:
+        if self._maybe_ran:
+            # A repetition that is denied says nothing about the first run, and a rotated password may return.
+            self._again(error)
+        else:
+            self._settle(error)
 
     def _redirected(self, text: str, *, once: bool) -> None:
         # Nothing ran: the keys are on another node, or on their way to it.

@@ -19,6 +19,11 @@ from operations import EXAMPLES, Example
 from redis.client import NEVER_DECODE
 
 import coord
+from coord.errors import ReplyError
+from coord.options import Options
+from coord.redis.callstate import CallState
+from coord.script import load
+from coord.testing.proxy import LossyProxy
 from coord.testing.servers import Server, free_port
 
 HASTY = {**QUICK, "patience": 0.5}
@@ -147,6 +152,32 @@ def test_a_password_that_is_missing_or_wrong(world: Backend, any_server: Server,
             assert "wrong-one" not in f"{raised.value!r} {raised.value}"
         assert world.dial(any_server.url.replace("://", "://:hunter2@"), **QUICK).once("x")
         look.config_set("requirepass", "")
+
+
+def test_a_login_refused_after_a_lost_reply_leaves_the_outcome_unknown(
+    world: Backend, one_server: Server, line: LossyProxy
+) -> None:
+    """The call ran: a ConfigError would say that it did not."""
+    c, hasty = world.dial(line.url, **QUICK), world.dial(line.url, **HASTY)
+    c.kv.incr("x")
+    hasty.kv.incr("x")
+    with client_of(one_server) as look, configured(look, requirepass="another"):
+        line.arm("reset_reply")
+        with pytest.raises(coord.OutcomeUnknown, match=r"may have run, no answer came: .* requires a password"):
+            hasty.kv.incr("x")
+        line.arm("reset_reply")
+        restore = threading.Timer(0.3, look.config_set, ("requirepass", ""))
+        restore.start()
+        assert c.kv.incr("x") == 4, "a password that is rotated is waited for"
+        restore.join()
+
+
+@pytest.mark.parametrize("refusal", ["NOPERM this user", "NOAUTH Authentication required.", "WRONGPASS invalid"])
+def test_a_repetition_that_is_denied_says_nothing_about_the_first_run(refusal: str) -> None:
+    state = CallState(load("kv_incr"), ("x", "x:op:1"), (1, 60_000, 0, 1, 1000, 0), Options(patience=0.001))
+    state.lost(ConnectionResetError())
+    until(lambda: state.answered(ReplyError(refusal)) or state.settled)
+    assert isinstance(state.outcome, coord.OutcomeUnknown)
 
 
 def test_a_right_that_is_taken_away_while_connected(world: Backend, any_server: Server, look: Any) -> None:
