@@ -103,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--topology", action="append", choices=list(TOPOLOGIES), help="may be repeated")
     parser.add_argument("--fault", action="append", choices=sorted(ALL), help="only this kind; may be repeated")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--minutes", type=float, help="begin no new runs after that time")
     parser.add_argument("--stop", action="store_true", help="stop at the first violation")
     parser.add_argument("--trace", action="store_true", help="print the whole trace of the first seed, and no more")
     chosen = parser.parse_args(arguments)
@@ -120,6 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     totals = {job.family: Report() for job in sorted(jobs, key=lambda job: wanted.index(job.workload))}
     failures: list[Result] = []
     progress = _Progress(sum(job.count for job in jobs))
+    ends = time.monotonic() + 60 * chosen.minutes if chosen.minutes else None
     with closing(_results(jobs, chosen.jobs)) as results:
         for result in results:
             totals[result.job.family].merge(result.report)
@@ -129,6 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(result.failure, file=sys.stderr, flush=True)
                 if chosen.stop:
                     break
+            if ends is not None and time.monotonic() > ends:
+                break
     _print(totals, failures)
     return 1 if failures else 0
 
