@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 from mutants.child import in_child, plant
@@ -54,13 +55,14 @@ def test_a_fault_stays_in_its_child() -> None:
     """Code is replaced in a fork."""
     place = next(each for each in places(coord.stats.__file__) if each.function == "_merge")
 
-    def run() -> tuple[str, str]:
-        before = coord.stats._merge.__code__
-        return ("killed" if plant(place) and coord.stats._merge.__code__ is not before else "survived"), ""
+    twin: Any = script_named("merge").twin
 
-    before = coord.stats._merge.__code__
+    def run() -> tuple[str, str]:
+        return ("killed" if plant(place) and twin.__code__ is not before else "survived"), ""
+
+    before = twin.__code__
     assert in_child(run, 10) == ("killed", "")
-    assert coord.stats._merge.__code__ is before
+    assert twin.__code__ is before
 
 
 @pytest.mark.parametrize(
