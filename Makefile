@@ -86,10 +86,10 @@ coverage: $(VENV)/.has-coverage
 	$(BIN)/python -m coverage report
 	$(BIN)/python -m pytest -q tests/test_lua_lines.py
 
-# New histories on every backend; SEED=... repeats those of a failure, ONLY=... are those of one script.
+# New histories on every backend; SEED=... repeats those of a failure, ONLY="claim bump" are those of some scripts.
 SEED ?= random
 agree: $(VENV)/.has-test
-	COORD_SEED=$(SEED) COORD_ONLY=$(ONLY) COORD_HISTORIES=$${COORD_HISTORIES:-10000} $(PYTEST) tests/test_agreement.py $(ARGS)
+	COORD_SEED=$(SEED) COORD_ONLY="$(ONLY)" COORD_HISTORIES=$${COORD_HISTORIES:-10000} $(PYTEST) tests/test_agreement.py $(ARGS)
 
 SEEDS ?= 3000
 simulate: $(VENV)/.has-test

@@ -92,6 +92,8 @@ def _running(once: Once, held: Held) -> Plan[Callable[[], Any]]:
     except Exception as error:
         return (yield from _failed(once, held, error))
     except GeneratorExit:
+        # Nothing can be yielded any more: ``or_compensate`` gives the attempt up.
+        held.stop_renewing()
         raise
     except BaseException as error:
         # Before the caller goes on: its process may be about to end.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +15,8 @@ from redis.exceptions import ResponseError
 from coord.errors import ReplyError
 from coord.script import Script, all_scripts
 from coord.testing.agreement import ServerSide
-from coord.testing.clock import Clock
+from coord.testing.clock import Clock, VirtualClock, VirtualServer
+from coord.testing.servers import Engine
 
 HISTORIES = int(os.environ.get("COORD_HISTORIES", "1000"))
 """How many histories each backend is given."""
@@ -23,8 +24,8 @@ SEED: str | int | None = os.environ.get("COORD_SEED", "fixed")
 """The same histories for the same seed; "random" draws a new one, which a failure prints."""
 if SEED == "random":
     SEED = None
-ONLY = os.environ.get("COORD_ONLY", "")
-"""The name of the script whose histories are run; "": of all."""
+ONLY = os.environ.get("COORD_ONLY", "").split()
+"""The names of the scripts whose histories are run; none: of all."""
 
 WORDS: dict[str, tuple[str | int, ...]] = {
     # Stages and roots travel encoded, without control characters.
@@ -67,15 +68,31 @@ def script(name: str) -> Script:
     return next(each for each in all_scripts() if each.name == name)
 
 
-def reachable(found: Sequence[str]) -> list[str]:
-    """Return what histories have to reach, of what they did not."""
-    return [
-        line
-        for line in found
-        if not line.startswith(UNREACHABLE)
-        and not line.partition(" (")[2].startswith(RARE)
-        and not (line.startswith(_UNDISTURBED_SCRIPTS) and "COORD_CORRUPT" in line)
-    ]
+def kinds() -> dict[str, list[str]]:
+    """Return the names of all scripts, by the kind of entity that they work on: ``claim``, ``barrier``, ..."""
+    found: dict[str, list[str]] = {}
+    for each in all_scripts():
+        assert each.header is not None
+        found.setdefault(each.header.keys[0].shape.split(":")[1], []).append(each.name)
+    return found
+
+
+def excused(line: str) -> bool:
+    """Return whether histories may miss this outcome, or this line of a twin."""
+    return (
+        line.startswith(UNREACHABLE)
+        or line.partition(" (")[2].startswith(RARE)
+        or (line.startswith(_UNDISTURBED_SCRIPTS) and "COORD_CORRUPT" in line)
+    )
+
+
+@contextmanager
+def living_together(engines: Iterable[Engine]) -> Iterator[tuple[list[ServerSide], Clock]]:
+    """Start servers that live in one clock, so that each history is drawn once for all of them."""
+    with ExitStack() as stack:
+        clock = stack.enter_context(closing(VirtualClock()))
+        servers = [stack.enter_context(VirtualServer(engine, clock)) for engine in engines]
+        yield [stack.enter_context(closing(ServerSide(server))) for server in servers], clock
 
 
 class _Fake:

@@ -88,5 +88,5 @@ def test_a_fault_is_found(mutant: Mutant) -> None:
     clock = Clock()
     with pytest.raises(Disagreement):
         check_agreement(
-            scripts, [LuaSide(clock)], clock, histories=1000, words=WORDS, only=mutant.script, shorten=False
+            scripts, [LuaSide(clock)], clock, histories=1000, words=WORDS, only=[mutant.script], shorten=False
         )

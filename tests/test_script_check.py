@@ -29,6 +29,7 @@ def check(*files: Path | str) -> int:
     return main(["script", "check", *map(str, files)])
 
 
+@pytest.mark.slow
 def test_what_coord_ships_has_no_fault(capsys: Any) -> None:
     """A folder is all scripts in it, without the libraries in ``lib``; each runs with its twin."""
     assert check(LUA) == 0

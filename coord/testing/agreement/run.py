@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from coord.errors import ConfigError
 from coord.script import Script
@@ -31,18 +31,20 @@ def check_agreement(
     words: Mapping[str, Sequence[Word]] | None = None,
     seed: str | int | None = "fixed",
     shorten: bool = True,
-    only: str = "",
+    only: Collection[str] = (),
     least: int = 0,
+    excused: Callable[[str], bool] = lambda _: False,
     undisturbed: Sequence[str] = (),
 ) -> Tally:
     """Run histories; raise ``Disagreement`` at the first difference, return what was compared otherwise.
 
     Every side lives in the time of ``clock``. ``histories``: how many in all; each script has an equal part of them.
     ``words``: pools for arguments, or parts of keys, that need their own. ``seed``: the same histories for the same
-    seed; None draws a new one. ``shorten``: look for the shortest history that fails. ``only``: the histories of the
-    script of this name. ``least``: go on with a script, up to ten times as long, until each of its outcomes and each
-    line of its twin was seen so often; ``Tally.unreached`` names what was not. ``undisturbed``: how keys begin of which
-    a foreign writer changes the type alone.
+    seed; None draws a new one. ``shorten``: look for the shortest history that fails. ``only``: the names of the
+    scripts whose histories are run; of all, when it is empty. ``least``: go on with a script, up to ten times as long,
+    until each of its outcomes and each line of its twin was seen so often; ``Tally.unreached`` and
+    ``Tally.unreached_lines`` name what was not, and ``excused`` says of a name whether it may be missing.
+    ``undisturbed``: how keys begin of which a foreign writer changes the type alone.
 
     ``ConfigError`` for a script without a header or a twin.
     """
@@ -54,26 +56,31 @@ def check_agreement(
         seed = secrets.token_hex(4)
     setting = _setting(compared, list(backends), clock, words or {})
     setting.undisturbed = tuple(undisturbed)
-    subjects = [script for script in compared if only in ("", script.name)]
+    tally = setting.tally
+
+    def is_missing(name: str) -> bool:
+        missing = (*tally.unreached(least, only=name), *tally.unreached_lines(least, only=name))
+        return not all(map(excused, missing))
+
+    subjects = [script for script in compared if not only or script.name in only]
+    each = -(-histories // len(subjects))
     for script in subjects:
-        _explore(setting, script, seed, -(-histories // len(subjects)), least, shorten=shorten)
-    return setting.tally
+        explored = Explored()
+        for number in range(each * _MOST_TIMES if least else each):
+            if number >= each and not is_missing(script.name):
+                break
+            _run(setting, script, f"{seed} {script.name} {number}", explored, shorten=shorten)
+    return tally
 
 
-def _explore(setting: Setting, script: Script, seed: str | int, histories: int, least: int, *, shorten: bool) -> None:
-    """Run the histories of one script."""
-    explored, tally = Explored(), setting.tally
-    for number in range(max(histories, histories * _MOST_TIMES if least else 0)):
-        if number >= histories:
-            name = script.name
-            if not (least and (tally.unreached(least, only=name) or tally.unreached_lines(least, only=name))):
-                return
-        history = History(setting, script, f"{seed} {script.name} {number}", explored)
-        try:
-            history.run()
-        except Exception as error:
-            _show(setting, history.steps, error, f"seed {seed}, history {number} of {script.name}", shorten=shorten)
-            raise
+def _run(setting: Setting, script: Script, seed: str, explored: Explored, *, shorten: bool) -> None:
+    """Run one history of a script; show what failed."""
+    history = History(setting, script, seed, explored)
+    try:
+        history.run()
+    except Exception as error:
+        _show(setting, history.steps, error, seed, shorten=shorten)
+        raise
 
 
 def _setting(
@@ -95,14 +102,16 @@ def _setting(
     return Setting(scripts, backends, clock, words, Tally(outcomes, every), outcomes)
 
 
-def _show(setting: Setting, steps: list[Step], error: Exception, where: str, *, shorten: bool) -> None:
+def _show(setting: Setting, steps: list[Step], error: Exception, seed: str, *, shorten: bool) -> None:
     """Put the shortest history that still fails in the same way into an error."""
     kind = type(error)
     if shorten:
         steps, error_then = _shortest(setting, steps, kind)
         if error_then is not None and isinstance(error, Disagreement):
             error.args = error_then.args
-    error.add_note("\n  ".join((f"{where}: {len(steps)} steps", *map(repr, steps))))
+    error.add_note(
+        "\n  ".join((f"seed, script and number of the history: {seed}: {len(steps)} steps", *map(repr, steps)))
+    )
 
 
 def _shortest(setting: Setting, steps: list[Step], kind: type[Exception]) -> tuple[list[Step], Exception | None]:
