@@ -12,36 +12,54 @@ from backends import found
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # has no types
 
 SLOWEST = (
-    "test_storm",
-    "test_cluster",
-    "test_cluster_changes",
-    "test_cluster_connecting",
+    "tests/sim/",
     "test_agreement",
+    "test_bounded_waits",
+    "test_lost_replies",
+    "test_storm",
+    "test_histories",
+    "tests/cluster/",
     "test_tls",
-    "test_hold_loss",
-    "test_hold_renewal",
-    "test_hold_interrupted",
     "test_benchmarks",
     "test_crashes",
-    "test_lost_replies",
+    "tests/faults/",
+    "test_own_operation",
+    "test_script_",
+    "test_testing_plugin",
     "test_scenario",
-    "test_barrier_waits",
-    "test_barrier_watches",
+    "test_hold",
+    "test_barrier_wa",
     "test_sentinel",
+    "test_ls",
+    "test_watch",
 )
-"""The files that take longest, in that order."""
+"""What is in the paths of the tests that take longest, in that order."""
+
+ALONE = (
+    "tests/sim/",
+    "tests/test_agreement",
+    "tests/test_benchmarks",
+    "tests/test_script_",
+    "tests/test_testing_plugin",
+)
+"""Tests that share nothing: any process may take the next."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest first, so that no process is left alone with one of them at the end."""
-    rank = {name: number for number, name in enumerate(SLOWEST)}
-    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    return next((number for number, part in enumerate(SLOWEST) if part in item.nodeid), len(SLOWEST))
 
 
 class ByFileAndEngine(LoadScopeScheduling):
     """Run the tests of one file on one engine in one process: they share a server. Those of a cluster share it too."""
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(ALONE):
+            return nodeid
         file, _, test = nodeid.partition("::")
         if "tests/cluster/" in file:
             file = "tests/cluster"

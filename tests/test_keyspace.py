@@ -212,7 +212,7 @@ def registered(space: coord.Keyspace) -> int:
 
 @pytest.mark.slow
 def test_many_windows_that_nobody_asks_for_again_are_swept_away(space: coord.Keyspace, clock: Clock) -> None:
-    """A hundred thousand one-shot claims with a short TTL, 1,000 a second, leave a few seconds' worth of keys and memory."""
+    """A hundred thousand one-shot claims, 1,000 a second, leave a few seconds' worth of keys and memory."""
     twin: Any = ONCE.twin
     most = 0
     for number in range(100_000):
@@ -254,7 +254,7 @@ def test_deleting_and_making_anew_does_not_pile_up(space: coord.Keyspace, clock:
 
 @pytest.mark.slow
 def test_renewing_does_not_pile_up(space: coord.Keyspace, clock: Clock) -> None:
-    """A key that is renewed a hundred thousand times, as a held lease is, stays one key that the sweep knows a few times."""
+    """A key that is renewed a hundred thousand times stays one key that the sweep knows a few times."""
     space.call(coord.Keyspace.set, "k", "v", 30_000)
     for _ in range(100_000):
         clock.advance(us=500)

@@ -1,8 +1,8 @@
 """The promise that the transport is built around, kept in a storm: nothing is lost, and nothing counts twice.
 
 One command in twenty has an accident between here and the server: the connection is reset before or after it ran, its
-reply is eaten, cut in half, or late. Thousands of accumulations later the sums are exact, every caller was told the answer
-of the one run that counted, and no holder was ever told that its own claim is another's.
+reply is eaten, cut in half, or late. Thousands of accumulations later the sums are exact, every caller was told the
+answer of the one run that counted, and no holder was ever told that its own claim is another's.
 
 Then the same sums are made of code that is broken on purpose, and the same verdict has to say so: a check that
 cannot fail shows nothing.
