@@ -22,7 +22,6 @@ local limiter, place = KEYS[1], KEYS[2]
 local wait_ms, tombstone_ms, repeated = ARGV[1], ARGV[2], ARGV[3]
 
 -- include: now_us
--- include: penalty_end
 -- include: judge
 -- include: places
 -- include: moment
@@ -42,47 +41,50 @@ end
 if booked[1] then
   return { 1, math.max(0, booked[1] - now) }
 end
-local penalty, wrong = penalty_end(limiter)
-if not penalty then
-  return wrong
+local fields = { "penalty", "places" }
+for i = 4, #ARGV, 6 do
+  fields[#fields + 1] = ARGV[i]
 end
-local last, delay = places(limiter)
+local rows, penalty, kept = judge(limiter, fields, 4, now)
+if not rows then
+  return penalty
+end
+local last, delay = places(kept)
 if not last then
   return redis.error_reply("COORD_CORRUPT this limiter was not written by coord")
 end
-local rows, wait = {}, math.max(0, penalty - now)
-for i = 4, #ARGV, 6 do
-  local row, err = judge(limiter, i, now)
-  if not row then
-    return err
-  end
-  rows[#rows + 1] = row
+local wait = math.max(0, penalty - now)
+for _, row in ipairs(rows) do
   wait = math.max(wait, row.wait)
 end
 if wait > wait_ms * 1000 then
   if repeated == "1" then
-    redis.call("HSET", place, "state", "returned", "wait", string.format("%.0f", wait))
+    redis.call("HSET", place, "state", "returned", "wait", wait)
     redis.call("PEXPIRE", place, tombstone_ms)
   end
   return { 0, wait }
 end
-local full = now + wait
-redis.call("HSET", place, "at", string.format("%.0f", full), "state", "booked",
-  "places", moment(last, delay))
-redis.call("PEXPIRE", place, tombstone_ms + math.ceil(wait / 1000))
+local full, words = now + wait, {}
+local booking = { "at", full, "state", "booked", "places", moment(last, delay) }
 for _, row in ipairs(rows) do
   local us, part = row.after_us, row.after_part
   -- The cost passes at the time of its place: until then the limit may fill up.
   if row.us < now + wait then
     us, part = now + wait + row.cost_us, row.cost_part
   end
-  local before, after = moment(row.us, row.part), moment(us, part)
-  redis.call("HSET", limiter, row.field, after)
-  redis.call("HSET", place, row.field, before .. "|" .. after)
+  local after = moment(us, part)
+  words[#words + 1] = row.field
+  words[#words + 1] = after
+  booking[#booking + 1] = row.field
+  booking[#booking + 1] = moment(row.us, row.part) .. "|" .. after
   full = math.max(full, us)
 end
 if wait > 0 then
-  redis.call("HSET", limiter, "places", moment(math.max(last, now + wait), delay))
+  words[#words + 1] = "places"
+  words[#words + 1] = moment(math.max(last, now + wait), delay)
 end
+redis.call("HSET", place, unpack(booking, 1, #booking))
+redis.call("PEXPIRE", place, tombstone_ms + math.ceil(wait / 1000))
+redis.call("HSET", limiter, unpack(words, 1, #words))
 keep_until(limiter, full, now)
 return { 1, wait }

@@ -12,28 +12,26 @@ local limiter, place = KEYS[1], KEYS[2]
 local tombstone_ms = ARGV[1]
 
 -- include: now_us
--- include: penalty_end
--- include: places
+-- include: schedule
 
 local now = now_us()
 local booked = redis.pcall("HMGET", place, "at", "places")
 if booked.err then
   return booked
 end
-local penalty, wrong = penalty_end(limiter)
+local penalty, wrong, delay = schedule(limiter)
 if not penalty then
   return wrong
 end
-local _, delay = places(limiter)
-local before = string.match(booked[2] or "", "^%d+|(%d+)$")
-if not delay or booked[1] and not (before and whole(before) and whole(booked[1])) then
+local _, before = places(booked[2])
+if booked[1] and not (booked[2] and before and whole(booked[1])) then
   return redis.error_reply("COORD_CORRUPT this place was not written by coord")
 end
 if not booked[1] then
   return 0
 end
 local wait = booked[1] - now
-if delay > tonumber(before) then
+if delay > before then
   wait = math.max(wait + delay - before, penalty - now)
 end
 if wait <= 0 then

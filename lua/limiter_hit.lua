@@ -26,7 +26,6 @@ local sequence, remember_ms, repeated = ARGV[1], ARGV[2], ARGV[3]
 
 -- include: now_us
 -- include: recall
--- include: penalty_end
 -- include: judge
 -- include: verdict
 -- include: moment
@@ -39,28 +38,30 @@ if answered then
   return answered
 end
 local now = now_us()
-local penalty, wrong = penalty_end(limiter)
-if not penalty then
-  return wrong
-end
-local rows, passes, full = {}, penalty <= now, now
+local fields = { "penalty", "places" }
 for i = 4, #ARGV, 6 do
-  local row, err = judge(limiter, i, now)
-  if not row then
-    return err
-  end
-  rows[#rows + 1] = row
+  fields[#fields + 1] = ARGV[i]
+end
+local rows, penalty = judge(limiter, fields, 4, now)
+if not rows then
+  return penalty
+end
+local passes = penalty <= now
+for _, row in ipairs(rows) do
   passes = passes and row.wait <= 0
-  full = math.max(full, row.after_us)
 end
 local answer = verdict(rows, penalty, now, passes)
 if not passes then
   refuse(op, sequence, remember_ms, repeated, answer)
   return answer
 end
+local words, full = {}, now
 for _, row in ipairs(rows) do
-  redis.call("HSET", limiter, row.field, moment(row.after_us, row.after_part))
+  words[#words + 1] = row.field
+  words[#words + 1] = moment(row.after_us, row.after_part)
+  full = math.max(full, row.after_us)
 end
+redis.call("HSET", limiter, unpack(words, 1, #words))
 keep_until(limiter, full, now)
 remember(op, sequence, remember_ms, answer)
 return answer

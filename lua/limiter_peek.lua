@@ -15,21 +15,16 @@
 local limiter = KEYS[1]
 
 -- include: now_us
--- include: penalty_end
 -- include: judge
 -- include: verdict
 
 local now = now_us()
-local penalty, wrong = penalty_end(limiter)
-if not penalty then
-  return wrong
-end
-local rows = {}
+local fields = { "penalty", "places" }
 for i = 1, #ARGV, 6 do
-  local row, err = judge(limiter, i, now)
-  if not row then
-    return err
-  end
-  rows[#rows + 1] = row
+  fields[#fields + 1] = ARGV[i]
+end
+local rows, penalty = judge(limiter, fields, 1, now)
+if not rows then
+  return penalty
 end
 return verdict(rows, penalty, now, false)

@@ -15,9 +15,8 @@ local penalty_ms, sequence, remember_ms = ARGV[1], ARGV[2], ARGV[3]
 
 -- include: now_us
 -- include: recall
--- include: penalty_end
+-- include: schedule
 -- include: tat
--- include: places
 -- include: moment
 -- include: keep_until
 -- include: remember
@@ -26,17 +25,13 @@ if recall(op, sequence, remember_ms) then
   return 1
 end
 local now = now_us()
-local before, wrong = penalty_end(limiter)
+local before, last, delay = schedule(limiter)
 if not before then
-  return wrong
-end
-local last, delay = places(limiter)
-if not last then
-  return redis.error_reply("COORD_CORRUPT this limiter was not written by coord")
+  return last
 end
 local free = math.max(now, before)
 local penalty = math.max(free, now + penalty_ms * 1000)
-local moved, full = {}, penalty
+local words, full = { "penalty", penalty }, penalty
 if last > now and penalty > free then
   -- The schedule stands still for the penalty, so its order and its distances stay.
   local has = redis.call("HGETALL", limiter)
@@ -47,16 +42,17 @@ if last > now and penalty > free then
         return redis.error_reply("COORD_CORRUPT this limiter was not written by coord")
       end
       if us > now then
-        moved[has[i]] = moment(us + penalty - free, part)
+        words[#words + 1] = has[i]
+        words[#words + 1] = moment(us + penalty - free, part)
         full = math.max(full, us + penalty - free)
       end
     end
   end
-  moved.places = moment(last + penalty - free, delay + penalty - free)
+  words[#words + 1] = "places"
+  words[#words + 1] = moment(last + penalty - free, delay + penalty - free)
 end
-redis.call("HSET", limiter, "penalty", string.format("%.0f", penalty))
-for field, value in pairs(moved) do
-  redis.call("HSET", limiter, field, value)
+for i = 1, #words, 1000 do
+  redis.call("HSET", limiter, unpack(words, i, math.min(i + 999, #words)))
 end
 keep_until(limiter, full, now)
 remember(op, sequence, remember_ms, "1")

@@ -29,37 +29,41 @@ local sequence, remember_ms = ARGV[1], ARGV[2]
 if recall(op, sequence, remember_ms) then
   return 1
 end
-local now, rows, gone = now_us(), {}, {}
+local now, fields, words, gone = now_us(), {}, {}, {}
 local full = now
 for i = 3, #ARGV, 6 do
-  local limit = limit_at(i)
-  if not limit then
+  fields[#fields + 1] = ARGV[i]
+end
+local has = redis.pcall("HMGET", limiter, unpack(fields, 1, #fields))
+if has.err then
+  return has
+end
+for at, field in ipairs(fields) do
+  local amount, cost_us, cost_part = limit_at(6 * at - 3)
+  if not amount then
     return redis.error_reply("COORD_RANGE a limit's number is above 2^50")
   end
-  local kept = redis.pcall("HGET", limiter, limit.field)
-  if type(kept) == "table" then
-    return kept
-  end
-  local us, part = tat(kept, now)
+  local us, part = tat(has[at], now)
   if not us then
     return redis.error_reply("COORD_CORRUPT this limiter was not written by coord")
   end
-  limit.us, limit.part = us - limit.cost_us, part - limit.cost_part
-  if limit.part < 0 then
-    limit.us, limit.part = limit.us - 1, limit.part + limit.amount
+  us, part = us - cost_us, part - cost_part
+  if part < 0 then
+    us, part = us - 1, part + amount
   end
-  if limit.us >= now then
-    rows[#rows + 1] = limit
-    full = math.max(full, limit.us)
-  elseif kept then
-    gone[#gone + 1] = limit.field
+  if us >= now then
+    words[#words + 1] = field
+    words[#words + 1] = moment(us, part)
+    full = math.max(full, us)
+  elseif has[at] then
+    gone[#gone + 1] = field
   end
 end
-for _, field in ipairs(gone) do
-  redis.call("HDEL", limiter, field)
+if #gone > 0 then
+  redis.call("HDEL", limiter, unpack(gone, 1, #gone))
 end
-for _, row in ipairs(rows) do
-  redis.call("HSET", limiter, row.field, moment(row.us, row.part))
+if #words > 0 then
+  redis.call("HSET", limiter, unpack(words, 1, #words))
 end
 keep_until(limiter, full, now)
 remember(op, sequence, remember_ms, "1")

@@ -22,41 +22,43 @@ local function corrupt()
   return redis.error_reply("COORD_CORRUPT this place was not written by coord")
 end
 local now = now_us()
-local booked = redis.pcall("HMGET", place, "state", "at", "places")
+local fields = { "places", unpack(ARGV, 2, #ARGV) }
+local booked = redis.pcall("HMGET", place, "state", "at", unpack(fields, 1, #fields))
 if booked.err then
   return booked
 end
-local kind = redis.pcall("HEXISTS", limiter, "places")
-if type(kind) == "table" then
-  return kind
+local has = redis.pcall("HMGET", limiter, unpack(fields, 1, #fields))
+if has.err then
+  return has
 end
-local rows, gone, last = {}, {}, booked[1] == "booked"
+local words, gone, last = {}, {}, booked[1] == "booked"
 local shift, full = 0, now
 if last then
-  local before, delay = string.match(booked[3] or "", "^(%d+)|(%d+)$")
-  local latest, moved = places(limiter)
-  if not all_whole(before, delay, booked[2]) or not latest then
+  local before, delay = places(booked[3])
+  local latest, moved = places(has[1])
+  if not all_whole(booked[2]) or not booked[3] or not before or not latest then
     return corrupt()
   end
   shift = math.max(0, moved - delay)
   for i = 2, #ARGV, 1 do
     local us, part, after_us, after_part = string.match(
-      redis.call("HGET", place, ARGV[i]) or "", "^(%d+)|(%d+)|(%d+)|(%d+)$"
+      booked[i + 2] or "", "^(%d+)|(%d+)|(%d+)|(%d+)$"
     )
     if not all_whole(us, part, after_us, after_part) then
       return corrupt()
     end
-    last = last and redis.call("HGET", limiter, ARGV[i])
-      == moment(after_us + shift, after_part)
+    last = last and has[i] == moment(after_us + shift, tonumber(after_part))
     if us + shift > now then
-      rows[ARGV[i]] = moment(us + shift, part)
+      words[#words + 1] = ARGV[i]
+      words[#words + 1] = moment(us + shift, tonumber(part))
       full = math.max(full, us + shift)
     else
       gone[#gone + 1] = ARGV[i]
     end
   end
   if before + shift > now then
-    rows.places = moment(before + shift, moved)
+    words[#words + 1] = "places"
+    words[#words + 1] = moment(before + shift, moved)
   else
     gone[#gone + 1] = "places"
   end
@@ -65,11 +67,11 @@ redis.call("DEL", place)
 redis.call("HSET", place, "state", "returned")
 redis.call("PEXPIRE", place, tombstone_ms)
 if last then
-  for _, rate in ipairs(gone) do
-    redis.call("HDEL", limiter, rate)
+  if #gone > 0 then
+    redis.call("HDEL", limiter, unpack(gone, 1, #gone))
   end
-  for field, value in pairs(rows) do
-    redis.call("HSET", limiter, field, value)
+  if #words > 0 then
+    redis.call("HSET", limiter, unpack(words, 1, #words))
   end
   keep_until(limiter, full, now)
 end

@@ -32,9 +32,4 @@ end
 if tonumber(has[4]) <= now then
   return 0
 end
-local kind = redis.pcall("ZCARD", held)
-if type(kind) == "table" then
-  return kind
-end
-extend_hold(reservation, held, has[3], has[5], now, ttl_ms, grace_ms)
-return 1
+return extend_hold(reservation, held, has[3], has[5], now, ttl_ms, grace_ms) or 1

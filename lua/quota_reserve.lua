@@ -20,7 +20,7 @@
 --        refusing   which limit refuses longest; 0: none
 --        retry_ms   until its window ends
 -- ERRORS WRONGTYPE, COORD_CORRUPT, COORD_RANGE
--- COST   O(limits + reservations that lapsed), four writes and one a limit
+-- COST   O(limits + reservations that lapsed), six writes
 -- REPEAT safe: the attempt that made it gets the same answer
 
 local quota, reservation, held = KEYS[1], KEYS[2], KEYS[3]
@@ -29,9 +29,9 @@ local named, tombstone_ms, repeated = ARGV[5], ARGV[6], ARGV[7]
 
 -- include: now_ms
 -- include: lapsed
--- include: window
+-- include: windows
 -- include: reclaim
--- include: put_window
+-- include: put_windows
 -- include: keep_until
 -- include: all_whole
 -- include: extend_hold
@@ -50,14 +50,13 @@ local kept = string.match(has[3] or "", "^(%d+)|")
 if kept and not all_whole(kept, has[4], has[5]) then
   return redis.error_reply("COORD_CORRUPT this reservation was not written by coord")
 end
-local kind = redis.pcall("ZCARD", held)
-if type(kind) == "table" then
-  return kind
-end
 if kept and has[1] == "held" and tonumber(has[4]) > now then
   if tonumber(has[4]) < now + ttl_ms then
     -- Never shorter: another holder of the same id counts on the time it was given.
-    extend_hold(reservation, held, has[3], has[5], now, ttl_ms, grace_ms)
+    local kind = extend_hold(reservation, held, has[3], has[5], now, ttl_ms, grace_ms)
+    if kind then
+      return kind
+    end
   end
   return { 1, has[2], tonumber(kept), 0, 0, 0 }
 end
@@ -72,24 +71,23 @@ local freed, wrong = lapsed(held, now)
 if not freed then
   return wrong
 end
-kind = redis.pcall("HLEN", quota)
-if type(kind) == "table" then
-  return kind
-end
-local rows, refusing, retry_ms, last, windows = {}, 0, 0, 0, {}
+local pers = {}
 for i = 8, #ARGV, 2 do
-  local length = { per = tonumber(ARGV[i]), most = tonumber(ARGV[i + 1]) }
-  if length.per < 1 or math.max(length.per, length.most) > 1000000000000000 then
+  pers[#pers + 1] = ARGV[i]
+end
+local rows, err = windows(quota, pers, now, freed)
+if not rows then
+  return err
+end
+local refusing, retry_ms, last, names = 0, 0, 0, {}
+for i, row in ipairs(rows) do
+  local most = tonumber(ARGV[2 * i + 7])
+  if most > 1000000000000000 then
     return redis.error_reply("COORD_RANGE a limit's numbers are at most 10^15")
   end
-  local row = window(quota, ARGV[i], now, freed)
-  if not row then
-    return redis.error_reply("COORD_CORRUPT this quota was not written by coord")
-  end
-  rows[#rows + 1], windows[#windows + 1] = row, row.name
-  last = math.max(last, row.ends)
-  if row.spent + row.held + holds > length.most and row.ends - now > retry_ms then
-    refusing, retry_ms = #rows, row.ends - now
+  last, names[i] = math.max(last, row.ends), row.name
+  if row.spent + row.held + holds > most and row.ends - now > retry_ms then
+    refusing, retry_ms = i, row.ends - now
   end
 end
 reclaim(quota, held, freed, now)
@@ -97,23 +95,21 @@ if refusing > 0 then
   if repeated == "1" then
     redis.call("DEL", reservation)
     redis.call("HSET", reservation, "state", "refused", "nonce", nonce,
-      "refusing", refusing, "retry_ms", string.format("%.0f", retry_ms))
+      "refusing", refusing, "retry_ms", retry_ms)
     redis.call("PEXPIRE", reservation, tombstone_ms)
   end
   return { 0, "", 0, 0, refusing, retry_ms }
 end
-local member = string.format("%.0f|%s|%s", holds, table.concat(windows, ","), nonce)
-redis.call("ZADD", held, string.format("%.0f", now + ttl_ms), member)
+local member = digits(holds) .. "|" .. table.concat(names, ",") .. "|" .. nonce
+redis.call("ZADD", held, now + ttl_ms, member)
 keep_until(held, last * 1000, now * 1000)
-redis.call("DEL", reservation)
 redis.call("HSET", reservation, "state", "held", "nonce", nonce, "member", member,
-  "deadline", string.format("%.0f", now + ttl_ms),
-  "keep", named == "1" and string.format("%.0f", last) or "0",
-  "until", string.format("%.0f", now + ttl_ms + grace_ms))
+  "deadline", now + ttl_ms, "keep", named == "1" and last or 0,
+  "until", now + ttl_ms + grace_ms)
 redis.call("PEXPIRE", reservation,
   math.max(ttl_ms + grace_ms, named == "1" and last - now + 1 or 0))
 for _, row in ipairs(rows) do
   row.held = row.held + holds
-  put_window(quota, row, now)
 end
+put_windows(quota, rows, now)
 return { 1, nonce, holds, 0, 0, 0 }

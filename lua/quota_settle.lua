@@ -10,7 +10,7 @@
 --        tombstone_ms  ms     how long the answer is kept: longer than any retry
 -- REPLY  1 when this call did it, else 0: it was done before, or is too late
 -- ERRORS WRONGTYPE, COORD_CORRUPT, COORD_OVERFLOW, COORD_RANGE
--- COST   O(limits), three writes and one a limit
+-- COST   O(limits), five writes
 -- REPEAT safe: the call that did it is answered 1 again
 
 local quota, reservation, held = KEYS[1], KEYS[2], KEYS[3]
@@ -19,8 +19,8 @@ local tombstone_ms = ARGV[5]
 
 -- include: now_ms
 -- include: all_whole
--- include: window
--- include: put_window
+-- include: windows
+-- include: put_windows
 
 local now = now_ms()
 local has = redis.pcall("HMGET", reservation, "state", "nonce", "member", "until",
@@ -39,7 +39,7 @@ end
 if has[1] ~= "held" then
   return has[1] == verdict and has[6] == call and 1 or 0
 end
-local amount, windows = string.match(has[3] or "", "^(%d+)|([%d:,]+)|")
+local amount, booked = string.match(has[3] or "", "^(%d+)|(%d+:%d+[%d:,]*)|")
 if not all_whole(amount, has[4], has[5]) then
   return redis.error_reply("COORD_CORRUPT this reservation was not written by coord")
 end
@@ -57,17 +57,20 @@ if verdict == "cancelled" then
   more = 0
 end
 local score = redis.pcall("ZSCORE", held, has[3])
-local kind = redis.pcall("HLEN", quota)
-if type(score) == "table" or type(kind) == "table" then
-  return type(score) == "table" and score or kind
+if type(score) == "table" then
+  return score
+end
+local pers, names = {}, {}
+for per, number in string.gmatch(booked, "(%d+):(%d+)") do
+  pers[#pers + 1], names[#names + 1] = per, per .. ":" .. number
+end
+local present, wrong = windows(quota, pers, now, {})
+if not present then
+  return wrong
 end
 local rows = {}
-for per, number in string.gmatch(windows, "(%d+):(%d+)") do
-  local row = window(quota, per, now, {})
-  if not row then
-    return redis.error_reply("COORD_CORRUPT this quota was not written by coord")
-  end
-  if row.name == per .. ":" .. number then
+for i, row in ipairs(present) do
+  if row.name == names[i] then
     row.spent = row.spent + more
     if row.spent > 9007199254740991 then
       return redis.error_reply("COORD_OVERFLOW the amount spent would pass 2^53")
@@ -81,7 +84,7 @@ end
 redis.call("ZREM", held, has[3])
 redis.call("HSET", reservation, "state", verdict, "call", call)
 redis.call("PEXPIRE", reservation, math.max(tombstone_ms, has[5] - now + 1))
-for _, row in ipairs(rows) do
-  put_window(quota, row, now)
+if #rows > 0 then
+  put_windows(quota, rows, now)
 end
 return 1

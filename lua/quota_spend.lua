@@ -11,7 +11,7 @@
 --        most...      count   the most that may be spent and held in it
 -- REPLY  "1" when it was spent, else "0"
 -- ERRORS WRONGTYPE, COORD_CORRUPT, COORD_RANGE
--- COST   O(limits + reservations that lapsed), one write a limit, and one more with an
+-- COST   O(limits + reservations that lapsed), two writes, and one more with an
 --        operation id
 -- REPEAT remembered: the first answer again
 
@@ -21,9 +21,9 @@ local amount, sequence, remember_ms, repeated = ARGV[1], ARGV[2], ARGV[3], ARGV[
 -- include: now_ms
 -- include: recall
 -- include: lapsed
--- include: window
+-- include: windows
 -- include: reclaim
--- include: put_window
+-- include: put_windows
 -- include: remember
 -- include: refuse
 
@@ -39,22 +39,21 @@ local freed, wrong = lapsed(held, now)
 if not freed then
   return wrong
 end
-local kind = redis.pcall("HLEN", quota)
-if type(kind) == "table" then
-  return kind
-end
-local rows, fits = {}, true
+local pers = {}
 for i = 5, #ARGV, 2 do
-  local length = { per = tonumber(ARGV[i]), most = tonumber(ARGV[i + 1]) }
-  if length.per < 1 or math.max(length.per, length.most) > 1000000000000000 then
+  pers[#pers + 1] = ARGV[i]
+end
+local rows, err = windows(quota, pers, now, freed)
+if not rows then
+  return err
+end
+local fits = true
+for i, row in ipairs(rows) do
+  local most = tonumber(ARGV[2 * i + 4])
+  if most > 1000000000000000 then
     return redis.error_reply("COORD_RANGE a limit's numbers are at most 10^15")
   end
-  local row = window(quota, ARGV[i], now, freed)
-  if not row then
-    return redis.error_reply("COORD_CORRUPT this quota was not written by coord")
-  end
-  rows[#rows + 1] = row
-  fits = fits and row.spent + row.held + more <= length.most
+  fits = fits and row.spent + row.held + more <= most
 end
 reclaim(quota, held, freed, now)
 if not fits then
@@ -63,7 +62,7 @@ if not fits then
 end
 for _, row in ipairs(rows) do
   row.spent = row.spent + more
-  put_window(quota, row, now)
 end
+put_windows(quota, rows, now)
 remember(op, sequence, remember_ms, "1")
 return "1"

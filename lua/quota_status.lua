@@ -13,27 +13,23 @@ local quota, held = KEYS[1], KEYS[2]
 
 -- include: now_ms
 -- include: lapsed
--- include: window
+-- include: windows
 
 local now = now_ms()
 local freed, wrong = lapsed(held, now)
 if not freed then
   return wrong
 end
-local kind = redis.pcall("HLEN", quota)
-if type(kind) == "table" then
-  return kind
+local pers = {}
+for i = 1, #ARGV, 1 do
+  pers[#pers + 1] = ARGV[i]
+end
+local rows, err = windows(quota, pers, now, freed)
+if not rows then
+  return err
 end
 local reply = {}
-for i = 1, #ARGV, 1 do
-  local length = { per = tonumber(ARGV[i]) }
-  if length.per < 1 or length.per > 1000000000000000 then
-    return redis.error_reply("COORD_RANGE a limit's numbers are at most 10^15")
-  end
-  local row = window(quota, ARGV[i], now, freed)
-  if not row then
-    return redis.error_reply("COORD_CORRUPT this quota was not written by coord")
-  end
+for _, row in ipairs(rows) do
   reply[#reply + 1], reply[#reply + 2] = row.spent, row.held
   reply[#reply + 1] = row.ends - now
 end

@@ -26,7 +26,7 @@ from coord.extend import (
     now_us,
     reads,
 )
-from coord.limiter.judging import judge, keep_until, limits_in, moment, penalty_end, places
+from coord.limiter.judging import judge, keep_until, moment, places, schedule
 
 __all__ = ["Place"]
 
@@ -132,9 +132,8 @@ def _book(
         return [0, int(refused or 0)]
     if at is not None:
         return [1, max(0, int(at) - now)]
-    penalty = penalty_end(space, limiter)
-    last, delay = places(space, limiter)
-    rows = [judge(space, limiter, *limit, now) for limit in limits_in(limits)]
+    rows, penalty, kept = judge(space, limiter, limits, now)
+    last, delay = places(kept)
     wait = max(0, penalty - now, *(row.wait for row in rows))
     if wait > wait_ms * 1000:
         if repeated == "1":
@@ -142,17 +141,20 @@ def _book(
             space.pexpire(place, tombstone_ms)
         return [0, wait]
     full = now + wait
-    space.hset(place, "at", str(full), "state", "booked", "places", moment(last, delay))
-    space.pexpire(place, tombstone_ms + -(-wait // 1000))
+    words: list[str] = []
+    booking = ["at", str(full), "state", "booked", "places", moment(last, delay)]
     for row in rows:
-        us, part = row.after
-        if row.before[0] < now + wait:
-            us, part = now + wait + row.cost[0], row.cost[1]
-        space.hset(limiter, row.limit, moment(us, part))
-        space.hset(place, row.limit, f"{moment(*row.before)}|{moment(us, part)}")
+        us, part = row.after_us, row.after_part
+        if row.us < now + wait:
+            us, part = now + wait + row.cost_us, row.cost_part
+        words += row.limit, moment(us, part)
+        booking += row.limit, f"{moment(row.us, row.part)}|{moment(us, part)}"
         full = max(full, us)
     if wait > 0:
-        space.hset(limiter, "places", moment(max(last, now + wait), delay))
+        words += "places", moment(max(last, now + wait), delay)
+    space.hset(place, *booking)
+    space.pexpire(place, tombstone_ms + -(-wait // 1000))
+    space.hset(limiter, *words)
     keep_until(space, limiter, full, now)
     return [1, wait]
 
@@ -166,8 +168,7 @@ def _whole(*texts: str | None) -> None:
 def _confirm(space: Keyspace, limiter: str, place: str, tombstone_ms: int) -> int:
     now = now_us(space)
     at, then = space.hmget(place, "at", "places")
-    penalty = penalty_end(space, limiter)
-    _, delay = places(space, limiter)
+    penalty, _, delay = schedule(space, limiter)
     if at is None:
         return 0
     last, _, before = (then or "").partition("|")
@@ -183,37 +184,37 @@ def _confirm(space: Keyspace, limiter: str, place: str, tombstone_ms: int) -> in
 
 def _unbook(space: Keyspace, limiter: str, place: str, tombstone_ms: int, *rates: str) -> int:
     now = now_us(space)
-    state, at, then = space.hmget(place, "state", "at", "places")
-    space.hexists(limiter, "places")
-    kept: dict[str, str] = {}
+    state, at, then, *booked = space.hmget(place, "state", "at", "places", *rates)
+    latest, *times = space.hmget(limiter, "places", *rates)
+    words: list[str] = []
     gone: list[str] = []
     last, full = state == "booked", now
     if last:
         before, _, delay = (then or "").partition("|")
         _whole(at, before, delay)
-        moved = places(space, limiter)[1]
+        moved = places(latest)[1]
         shift = max(0, moved - int(delay))
-        for rate in rates:
-            us, part, after_us, after_part = [*(space.hget(place, rate) or "").split("|"), "", "", ""][:4]
+        for rate, change, time in zip(rates, booked, times, strict=True):
+            us, part, after_us, after_part = [*(change or "").split("|"), "", "", ""][:4]
             _whole(us, part, after_us, after_part)
-            last = last and space.hget(limiter, rate) == moment(int(after_us) + shift, int(after_part))
+            last = last and time == moment(int(after_us) + shift, int(after_part))
             if int(us) + shift > now:
-                kept[rate] = moment(int(us) + shift, int(part))
+                words += rate, moment(int(us) + shift, int(part))
                 full = max(full, int(us) + shift)
             else:
                 gone.append(rate)
         if int(before) + shift > now:
-            kept["places"] = moment(int(before) + shift, moved)
+            words += "places", moment(int(before) + shift, moved)
         else:
             gone.append("places")
     space.delete(place)
     space.hset(place, "state", "returned")
     space.pexpire(place, tombstone_ms)
     if last:
-        for field in gone:
-            space.hdel(limiter, field)
-        for field, value in kept.items():
-            space.hset(limiter, field, value)
+        if gone:
+            space.hdel(limiter, *gone)
+        if words:
+            space.hset(limiter, *words)
         keep_until(space, limiter, full, now)
     return 1
 

@@ -165,8 +165,10 @@ class Limiter(Family[M]):
         remaining, reset_us = self._most, penalty_us
         for rate, ahead_us, part in zip(self._rates, times[::2], times[1::2], strict=True):
             # Rounded up: what is taken in part is taken.
-            remaining = min(remaining, rate.burst + (-ahead_us * rate.amount - part) // rate.per_us)
-            reset_us = max(reset_us, ahead_us + (part > 0))
+            left = rate.burst + (-ahead_us * rate.amount - part) // rate.per_us
+            remaining = min(remaining, left)
+            if ahead_us >= reset_us:
+                reset_us = ahead_us + (part > 0)
         return Verdict(
             allowed=bool(allowed),
             remaining=0 if penalty_us else max(remaining, 0),

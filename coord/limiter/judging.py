@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
 
 from coord.extend import Keyspace, ReplyError, load, now_us, recall, refuse, remember, whole
@@ -16,13 +16,14 @@ __all__ = [
     "Row",
     "judge",
     "keep_until",
-    "limits_in",
     "moment",
-    "penalty_end",
     "places",
+    "schedule",
 ]
 
 _MOST = 1 << 50
+_EXACT = 1 << 53
+_pair = re.compile(r"(0|[1-9][0-9]{0,15})\|(0|[1-9][0-9]{0,15})").fullmatch
 _LARGEST = 1 << 52
 """Later sums must stay below 2**53 in Lua."""
 
@@ -32,9 +33,12 @@ class Row:
     """What one limit says to a cost: its time before and after it, and how long the cost has to wait."""
 
     limit: str
-    cost: tuple[int, int]
-    before: tuple[int, int]
-    after: tuple[int, int]
+    us: int
+    part: int
+    cost_us: int
+    cost_part: int
+    after_us: int
+    after_part: int
     wait: int
 
 
@@ -44,10 +48,13 @@ def corrupt() -> ReplyError:
 
 def pair(kept: str) -> tuple[int, int]:
     """Return two whole numbers as a limiter keeps them."""
-    left, separator, right = kept.partition("|")
-    if not separator or not whole(left) or not whole(right):
+    found = _pair(kept)
+    if found is None:
         raise corrupt()
-    return int(left), int(right)
+    left, right = int(found[1]), int(found[2])
+    if left >= _EXACT or right >= _EXACT:
+        raise corrupt()
+    return left, right
 
 
 def tat(kept: str | None, now: int) -> tuple[int, int]:
@@ -59,43 +66,63 @@ def tat(kept: str | None, now: int) -> tuple[int, int]:
     return (now, 0) if us < now else (us, part)
 
 
-def limits_in(words: tuple[str | int, ...]) -> Iterator[tuple[str, list[int]]]:
-    """Yield each limit's field and its five numbers; see ``lua/lib/limit_at.lua``."""
-    for i in range(0, len(words), 6):
-        numbers = [int(word) for word in words[i + 1 : i + 6]]
-        if max(numbers) > _MOST:
-            raise ReplyError("COORD_RANGE a limit's number is above 2^50")
-        yield str(words[i]), numbers
+def limit_at(words: tuple[str | int, ...], i: int) -> tuple[int, int, int, int, int]:
+    """Return amount, cost and burst of the limit that begins at a word."""
+    amount, cost_us, cost_part, burst_us, burst_part = map(int, words[i + 1 : i + 6])
+    if max(amount, cost_us, cost_part, burst_us, burst_part) > _MOST:
+        raise ReplyError("COORD_RANGE a limit's number is above 2^50")
+    return amount, cost_us, cost_part, burst_us, burst_part
 
 
-def judge(space: Keyspace, limiter: str, limit: str, numbers: list[int], now: int) -> Row:
-    """Ask one limit for a cost: its time before and after it, and how long it waits."""
-    amount, cost_us, cost_part, burst_us, burst_part = numbers
-    before = tat(space.hget(limiter, limit), now)
-    after_us, after_part = before[0] + cost_us, before[1] + cost_part
-    if after_part >= amount:
-        after_us, after_part = after_us + 1, after_part - amount
-    wait = after_us - burst_us - now + (after_part > burst_part)
-    return Row(limit, (cost_us, cost_part), before, (after_us, after_part), wait)
+def judge(space: Keyspace, limiter: str, words: tuple[str | int, ...], now: int) -> tuple[list[Row], int, str | None]:
+    """Ask several limits for a cost. Return what each says, when the penalty ends, and the field of the places."""
+    fields = list(map(str, words[::6]))
+    penalty, places, *times = space.hmget(limiter, "penalty", "places", *fields)
+    ends = _ends(penalty)
+    rows: list[Row] = []
+    for at, field in enumerate(fields):
+        amount, cost_us, cost_part, burst_us, burst_part = limit_at(words, 6 * at)
+        us, part = tat(times[at], now)
+        after_us, after_part = us + cost_us, part + cost_part
+        if after_part >= amount:
+            after_us, after_part = after_us + 1, after_part - amount
+        wait = after_us - burst_us - now + (after_part > burst_part)
+        rows.append(Row(field, us, part, cost_us, cost_part, after_us, after_part, wait))
+    return rows, ends, places
 
 
-def penalty_end(space: Keyspace, limiter: str) -> int:
-    """Return when the penalty of a limiter ends; 0: none is set."""
-    penalty = space.hget(limiter, "penalty")
-    if penalty is not None and not whole(penalty):
+def _ends(penalty: str | None) -> int:
+    """Return when a penalty ends; 0: none is set."""
+    if penalty is None:
+        return 0
+    if not whole(penalty):
         raise corrupt()
-    return int(penalty or 0)
+    return int(penalty)
+
+
+def places(kept: str | None) -> tuple[int, int]:
+    """Return the latest place that was booked, and by how much penalties have moved all places."""
+    return (0, 0) if kept is None else pair(kept)
+
+
+def schedule(space: Keyspace, limiter: str) -> tuple[int, int, int]:
+    """Return when the penalty ends, the latest place, and by how much penalties have moved all places."""
+    penalty, kept = space.hmget(limiter, "penalty", "places")
+    return _ends(penalty), *places(kept)
 
 
 def verdict(rows: list[Row], penalty: int, now: int, *, passed: bool) -> str:
     penalized = max(0, penalty - now)
-    longest, refusing = max((max(0, row.wait), -i) for i, row in enumerate(rows, 1))
+    longest = refusing = 0
+    for i, row in enumerate(rows, 1):
+        if row.wait > longest:
+            longest, refusing = row.wait, i
     wait = max(longest, penalized)
-    words = [int(not wait), wait, 0 if penalized or not longest else -refusing, penalized]
+    answer = f"0,{wait},{0 if penalized else refusing},{penalized}" if wait else "1,0,0,0"
     for row in rows:
-        us, part = row.after if passed else row.before
-        words += us - now, part
-    return ",".join(map(str, words))
+        us, part = (row.after_us, row.after_part) if passed else (row.us, row.part)
+        answer = f"{answer},{us - now},{part}"
+    return answer
 
 
 def moment(us: int, part: int) -> str:
@@ -116,24 +143,28 @@ def _hit(
     if answered is not None:
         return answered
     now = now_us(space)
-    penalty = penalty_end(space, limiter)
-    rows = [judge(space, limiter, *limit, now) for limit in limits_in(limits)]
-    passes = penalty <= now and all(row.wait <= 0 for row in rows)
+    rows, penalty, _ = judge(space, limiter, limits, now)
+    passes = penalty <= now
+    for row in rows:
+        passes = passes and row.wait <= 0
     answer = verdict(rows, penalty, now, passed=passes)
     if not passes:
         refuse(space, op, sequence, remember_ms, repeated, answer)
         return answer
+    words: list[str] = []
+    full = now
     for row in rows:
-        space.hset(limiter, row.limit, moment(*row.after))
-    keep_until(space, limiter, max(row.after[0] for row in rows), now)
+        words += row.limit, f"{row.after_us}|{row.after_part}"
+        full = max(full, row.after_us)
+    space.hset(limiter, *words)
+    keep_until(space, limiter, full, now)
     remember(space, op, sequence, remember_ms, answer)
     return answer
 
 
 def _peek(space: Keyspace, limiter: str, *limits: str | int) -> str:
     now = now_us(space)
-    penalty = penalty_end(space, limiter)
-    rows = [judge(space, limiter, *limit, now) for limit in limits_in(limits)]
+    rows, penalty, _ = judge(space, limiter, limits, now)
     return verdict(rows, penalty, now, passed=False)
 
 
@@ -141,55 +172,48 @@ def _refund(space: Keyspace, limiter: str, op: str, sequence: int, remember_ms: 
     if recall(space, op, sequence, remember_ms) is not None:
         return 1
     now = now_us(space)
-    rows: list[tuple[str, int, int]] = []
+    full = now
+    words: list[str] = []
     gone: list[str] = []
-    for limit, (amount, cost_us, cost_part, *_) in limits_in(limits):
-        kept = space.hget(limiter, limit)
+    fields = list(map(str, limits[::6]))
+    for at, (field, kept) in enumerate(zip(fields, space.hmget(limiter, *fields), strict=True)):
+        amount, cost_us, cost_part, _, _ = limit_at(limits, 6 * at)
         us, part = tat(kept, now)
         us, part = us - cost_us, part - cost_part
         if part < 0:
             us, part = us - 1, part + amount
         if us >= now:
-            rows.append((limit, us, part))
+            words += field, moment(us, part)
+            full = max(full, us)
         elif kept is not None:
-            gone.append(limit)
-    for limit in gone:
-        space.hdel(limiter, limit)
-    for limit, us, part in rows:
-        space.hset(limiter, limit, moment(us, part))
-    keep_until(space, limiter, max([now, *(us for _, us, _ in rows)]), now)
+            gone.append(field)
+    if gone:
+        space.hdel(limiter, *gone)
+    if words:
+        space.hset(limiter, *words)
+    keep_until(space, limiter, full, now)
     remember(space, op, sequence, remember_ms, "1")
     return 1
-
-
-def places(space: Keyspace, limiter: str) -> tuple[int, int]:
-    """Return the latest place that was booked, and by how much penalties have moved all places."""
-    kept = space.hget(limiter, "places")
-    return (0, 0) if kept is None else pair(kept)
 
 
 def _penalize(space: Keyspace, limiter: str, op: str, penalty_ms: int, sequence: int, remember_ms: int) -> int:
     if recall(space, op, sequence, remember_ms) is not None:
         return 1
     now = now_us(space)
-    before = penalty_end(space, limiter)
-    last, delay = places(space, limiter)
+    before, last, delay = schedule(space, limiter)
     free = max(now, before)
     penalty = max(free, now + penalty_ms * 1000)
-    moved: dict[str, str] = {}
-    full = penalty
+    words, full = ["penalty", str(penalty)], penalty
     if last > now and penalty > free:
         kept = space.hgetall(limiter)
         for field, value in zip(kept[::2], kept[1::2], strict=True):
             if "/" in field:
                 us, part = tat(value, now)
                 if us > now:
-                    moved[field] = moment(us + penalty - free, part)
+                    words += field, moment(us + penalty - free, part)
                     full = max(full, us + penalty - free)
-        moved["places"] = moment(last + penalty - free, delay + penalty - free)
-    space.hset(limiter, "penalty", str(penalty))
-    for field, value in moved.items():
-        space.hset(limiter, field, value)
+        words += "places", moment(last + penalty - free, delay + penalty - free)
+    space.hset(limiter, *words)
     keep_until(space, limiter, full, now)
     remember(space, op, sequence, remember_ms, "1")
     return 1

@@ -13,7 +13,7 @@ __all__ = ["HELD", "RENEW", "RESERVE", "SETTLE", "SPEND", "STATUS"]
 
 _MOST = 10**15
 _EXACT = (1 << 53) - 1
-_member = re.compile(r"([0-9]+)\|([0-9:,]+)\|").match
+_member = re.compile(r"([0-9]+)\|([0-9]+:[0-9]+[0-9:,]*)\|").match
 _window = re.compile(r"([0-9]+)\|([0-9]+)\|([0-9]+)").fullmatch
 _names = re.compile(r"([0-9]+):([0-9]+)").findall
 
@@ -48,44 +48,61 @@ def _lapsed(space: Keyspace, held: str, now: int) -> dict[str, int]:
     return freed
 
 
-def _row(space: Keyspace, quota: str, per: str, now: int, freed: dict[str, int]) -> _Row:
-    number, spent, held = now // int(per), 0, 0
-    kept = space.hget(quota, per)
-    if kept is not None:
-        found = _window(kept)
-        if found is None or not all_whole(*found.groups()):
-            raise _corrupt("quota")
-        if int(found[1]) >= number:
-            number, spent, held = map(int, found.groups())
-    row = _Row(per, number, spent, held, (number + 1) * int(per))
-    row.held = max(0, held - freed.get(row.name, 0))
-    return row
+def _windows(space: Keyspace, quota: str, pers: list[str], now: int, freed: dict[str, int]) -> list[_Row]:
+    rows: list[_Row] = []
+    for per, kept in zip(pers, space.hmget(quota, *pers), strict=True):
+        length = int(per)
+        _check_range(length if length > 0 else _MOST + 1)
+        number, spent, held = now // length, 0, 0
+        if kept is not None:
+            found = _window(kept)
+            if found is None or not all_whole(*found.groups()):
+                raise ReplyError("COORD_CORRUPT a window was not written by coord")
+            if int(found[1]) >= number:
+                number, spent, held = map(int, found.groups())
+        row = _Row(per, number, spent, held, (number + 1) * length)
+        if freed:
+            row.held = max(0, held - freed.get(row.name, 0))
+        rows.append(row)
+    return rows
 
 
-def _put(space: Keyspace, quota: str, row: _Row, now: int) -> None:
-    space.hset(quota, row.per, f"{row.number}|{row.spent}|{row.held}")
-    keep_until(space, quota, row.ends * 1000, now * 1000)
+def _present(
+    space: Keyspace, quota: str, held: str, pers: tuple[str | int, ...], now: int
+) -> tuple[list[_Row], dict[str, int]]:
+    freed = _lapsed(space, held, now)
+    return _windows(space, quota, list(map(str, pers)), now, freed), freed
+
+
+def _fit(rows: list[_Row], amount: int, limits: tuple[str | int, ...]) -> list[bool]:
+    """Return of each window whether it has room for an amount."""
+    fit: list[bool] = []
+    for row, most in zip(rows, map(int, limits[1::2]), strict=True):
+        _check_range(most)
+        fit.append(row.spent + row.held + amount <= most)
+    return fit
+
+
+def _check_range(number: int) -> None:
+    if number > _MOST:
+        raise ReplyError("COORD_RANGE a limit's numbers are at most 10^15")
+
+
+def _put(space: Keyspace, quota: str, rows: list[_Row], now: int) -> None:
+    words = [word for row in rows for word in (row.per, f"{row.number}|{row.spent}|{row.held}")]
+    space.hset(quota, *words)
+    keep_until(space, quota, max(row.ends for row in rows) * 1000, now * 1000)
 
 
 def _reclaim(space: Keyspace, quota: str, held: str, freed: dict[str, int], now: int) -> None:
+    if not freed:
+        return
     for name, amount in freed.items():
         per, _, number = name.partition(":")
         found = _window(space.hget(quota, per) or "")
         if found and found[1] == number and whole(found[3]):
             space.hset(quota, per, f"{number}|{found[2]}|{max(0, int(found[3]) - amount)}")
     space.zremrangebyscore(held, "-inf", now)
-
-
-def _limits(words: tuple[str | int, ...]) -> Iterator[tuple[str, int]]:
-    """Yield each window's length and the most that fits into it."""
-    for per, most in zip(words[::2], words[1::2], strict=True):
-        _check_length(int(per), int(most))
-        yield str(per), int(most)
-
-
-def _check_length(per: int, most: int = 0) -> None:
-    if per < 1 or max(per, most) > _MOST:
-        raise ReplyError("COORD_RANGE a limit's numbers are at most 10^15")
 
 
 def _check_amount(amount: int) -> None:
@@ -115,22 +132,17 @@ def _reserve(
     found = re.match(r"([0-9]+)\|", kept or "")
     if found and not all_whole(found[1], deadline, keep):
         raise _corrupt("reservation")
-    space.zcard(held)
     is_held = bool(found and state == "held" and int(deadline or 0) > now)
     if is_held and int(deadline or 0) < now + ttl_ms:
         _extend(space, reservation, held, kept or "", int(keep or 0), now, ttl_ms, grace_ms)
     if found and (is_held or maker == nonce or state == "settled"):
         return [1, maker or "", int(found[1]), int(state == "settled"), 0, 0]
     _check_amount(amount)
-    freed = _lapsed(space, held, now)
-    space.hlen(quota)
-    rows: list[_Row] = []
+    rows, freed = _present(space, quota, held, limits[::2], now)
     refusing = retry_ms = 0
-    for per, most in _limits(limits):
-        row = _row(space, quota, per, now, freed)
-        rows.append(row)
-        if row.spent + row.held + amount > most and row.ends - now > retry_ms:
-            refusing, retry_ms = len(rows), row.ends - now
+    for number, (row, fits) in enumerate(zip(rows, _fit(rows, amount, limits), strict=True), 1):
+        if not fits and row.ends - now > retry_ms:
+            refusing, retry_ms = number, row.ends - now
     _reclaim(space, quota, held, freed, now)
     if refusing:
         if repeated == "1":
@@ -143,14 +155,13 @@ def _reserve(
     member = f"{amount}|{','.join(row.name for row in rows)}|{nonce}"
     space.zadd(held, str(now + ttl_ms), member)
     keep_until(space, held, last * 1000, now * 1000)
-    space.delete(reservation)
     state_now = {"state": "held", "nonce": nonce, "member": member, "deadline": str(now + ttl_ms)}
     state_now |= {"keep": str(last) if named == "1" else "0", "until": str(now + ttl_ms + grace_ms)}
     space.hset(reservation, *(word for pair in state_now.items() for word in pair))
     space.pexpire(reservation, max(ttl_ms + grace_ms, last - now + 1 if named == "1" else 0))
     for row in rows:
         row.held += amount
-        _put(space, quota, row, now)
+    _put(space, quota, rows, now)
     return [1, nonce, amount, 0, 0, 0]
 
 
@@ -185,21 +196,21 @@ def _settle(
         raise ReplyError("COORD_RANGE an amount is at most 10^15")
     more = 0 if verdict == "cancelled" else int(found[1]) if actual < 0 else actual
     freed = int(found[1]) if space.zscore(held, member) is not None else 0
-    space.hlen(quota)
     rows = list(_booked(space, quota, found[2], now, more, freed))
     space.zrem(held, member)
     space.hset(reservation, "state", verdict, "call", call)
     space.pexpire(reservation, max(tombstone_ms, int(keep or 0) - now + 1))
-    for row in rows:
-        _put(space, quota, row, now)
+    if rows:
+        _put(space, quota, rows, now)
     return 1
 
 
 def _booked(space: Keyspace, quota: str, windows: str, now: int, more: int, freed: int) -> Iterator[_Row]:
     """Yield those of some windows that have not turned, with more spent and less held in them."""
-    for per, number in _names(windows):
-        row = _row(space, quota, per, now, {})
-        if row.number == int(number):
+    names = _names(windows)
+    rows = _windows(space, quota, [per for per, _ in names], now, {})
+    for row, (_, number) in zip(rows, names, strict=True):
+        if str(row.number) == number:
             row.spent += more
             if row.spent > _EXACT:
                 raise ReplyError("COORD_OVERFLOW the amount spent would pass 2^53")
@@ -216,7 +227,6 @@ def _renew(space: Keyspace, reservation: str, held: str, nonce: str, ttl_ms: int
         raise _corrupt("reservation")
     if int(deadline or 0) <= now:
         return 0
-    space.zcard(held)
     _extend(space, reservation, held, member, int(keep or 0), now, ttl_ms, grace_ms)
     return 1
 
@@ -256,33 +266,24 @@ def _spend(
         return answered
     now = now_ms(space)
     _check_amount(amount)
-    freed = _lapsed(space, held, now)
-    space.hlen(quota)
-    rows: list[_Row] = []
-    fits = True
-    for per, most in _limits(limits):
-        row = _row(space, quota, per, now, freed)
-        rows.append(row)
-        fits = fits and row.spent + row.held + amount <= most
+    rows, freed = _present(space, quota, held, limits[::2], now)
+    fits = all(_fit(rows, amount, limits))
     _reclaim(space, quota, held, freed, now)
     if not fits:
         refuse(space, op, sequence, remember_ms, repeated, "0")
         return "0"
     for row in rows:
         row.spent += amount
-        _put(space, quota, row, now)
+    _put(space, quota, rows, now)
     remember(space, op, sequence, remember_ms, "1")
     return "1"
 
 
 def _status(space: Keyspace, quota: str, held: str, *pers: str | int) -> list[int]:
     now = now_ms(space)
-    freed = _lapsed(space, held, now)
-    space.hlen(quota)
+    rows, _ = _present(space, quota, held, pers, now)
     reply: list[int] = []
-    for per in pers:
-        _check_length(int(per))
-        row = _row(space, quota, str(per), now, freed)
+    for row in rows:
         reply += row.spent, row.held, row.ends - now
     return reply
 

@@ -1,4 +1,5 @@
 -- moment: a time as a limiter keeps it.
+-- include: digits
 local function moment(us, part)
-  return string.format("%.0f|%.0f", us, part)
+  return digits(us) .. "|" .. digits(part)
 end

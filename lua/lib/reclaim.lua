@@ -1,6 +1,9 @@
 -- reclaim: take what reservations held whose time is over out of their windows.
 -- include: whole
 local function reclaim(quota, held, freed, now)
+  if not next(freed) then
+    return
+  end
   for name, amount in pairs(freed) do
     local per, number = string.match(name, "^(%d+):(%d+)$")
     local before, spent, was_held = string.match(

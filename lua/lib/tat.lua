@@ -6,12 +6,9 @@ local function tat(kept, now)
     return now, 0
   end
   local us, part = string.match(kept, "^(%d+)|(%d+)$")
-  if not us or not whole(us) or not whole(part) then
-    return nil
-  end
-  us, part = tonumber(us), tonumber(part)
+  us, part = us and whole(us), us and whole(part)
   -- A later sum must stay below 2^53; limiters write nothing as large.
-  if us > 4503599627370496 or part > 1125899906842624 then
+  if not us or not part or us > 4503599627370496 or part > 1125899906842624 then
     return nil
   end
   if us < now then

@@ -1,6 +1,7 @@
--- whole: whether a text is a whole number, in digits without leading zeros, that a Lua
--- number holds exactly.
+-- whole: the whole number that a text is, in digits without leading zeros; false: it is
+-- none, or a Lua number does not hold it exactly.
 local function whole(text)
-  return #text <= 16 and (text == "0" or string.find(text, "^[1-9]%d*$"))
-    and tonumber(text) < 9007199254740992
+  local number = #text <= 16 and (text == "0" or string.find(text, "^[1-9]%d*$"))
+    and tonumber(text)
+  return number and number < 9007199254740992 and number
 end
