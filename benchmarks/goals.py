@@ -75,6 +75,41 @@ def cost_of_ids(figures: Figures) -> float | None:
     return max((min(a.rounds) - min(b.rounds) for a, b in pairs), default=None)
 
 
+def best_peer(*cases: str) -> Measured:
+    """Return how many times as much CPU time as coord the best other contender uses at 100 tasks: the smallest."""
+
+    def measured(figures: Figures) -> float | None:
+        ours = {case: figure for (case, at, who), figure in figures.items() if who == "coord" and at == "100 tasks"}
+        peers = [figure for (case, at, who), figure in figures.items() if who != "coord" and at == "100 tasks"]
+        return min((ratio(each.cpu, ours[each.case].cpu) for each in peers if each.case in cases), default=None)
+
+    return measured
+
+
+def fastest(case: str, *names: str) -> Measured:
+    """Return the microseconds of coord's slowest operation whose name starts with one of these, its fastest round."""
+    return lambda figures: max(
+        (
+            min(each.rounds)
+            for (which, at, who), each in figures.items()
+            if which == case and who == "coord" and at.startswith(names)
+        ),
+        default=None,
+    )
+
+
+def over_the_limit(figures: Figures) -> float | None:
+    """Return how many hits coord let pass of 50."""
+    found = figures.get(("limiter-exact", "of 50", "coord"))
+    return None if found is None else found.median
+
+
+def permit_handover(figures: Figures) -> float | None:
+    """Return the milliseconds from the release of a permit until its waiter has it."""
+    found = figures.get(("semaphore-handover", "on a server", "coord"))
+    return None if found is None else found.median / 1000
+
+
 def milliseconds(figures: Figures) -> float | None:
     """Return the median hand-over in memory."""
     ours = figures.get(("handover", "in memory", "coord"))
@@ -84,6 +119,7 @@ def milliseconds(figures: Figures) -> float | None:
 ONE, EIGHT, SCRIPT = ("blocking-", "1 thread"), ("blocking-", "8 threads"), "redis-py Script"
 ALONE, HUNDRED, THOUSAND = (("async-once", f"{tasks}") for tasks in ("1 task", "100 tasks", "1,000 tasks"))
 AT_MOST, AT_LEAST = False, True
+CATALOGUE = ("limiter_", "quota_", "semaphore_", "execution_", "group_")
 
 GOALS = (
     Goal("blocking, 1 thread: time of a bare socket", 2.2, AT_MOST, most_time(floor.BLOCKING, ONE)),
@@ -103,6 +139,11 @@ GOALS = (
     Goal("in memory: CPU of fakeredis, worst script", 20, AT_LEAST, least_cpu("fakeredis", ("memory-scripts", ""))),
     Goal("hand-over: time of bare sockets", 4, AT_MOST, most_time(floor.BLOCKING, ("handover", "on a server"))),
     Goal("hand-over in memory", 1, AT_MOST, milliseconds, "ms"),
+    Goal("hand-over of a permit", 3, AT_MOST, permit_handover, "ms"),
+    Goal("limiter, 100 tasks: CPU of the best peer", 3, AT_LEAST, best_peer("limiter")),
+    Goal("limiter: hits that pass of 50", 50, AT_MOST, over_the_limit, ""),
+    Goal("limiter, a hit in memory", 8, AT_MOST, fastest("memory-scripts", "limiter_hit"), "us"),
+    Goal("inside the server, slowest of the catalogue", 30, AT_MOST, fastest("server-time", *CATALOGUE), "us"),
 )
 
 

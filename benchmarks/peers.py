@@ -15,6 +15,8 @@ PEERS = (
     "limits",
     "burner-redis",
     "py-redis-semaphore",
+    "throttled-py",
+    "pyrate-limiter",
 )
 
 

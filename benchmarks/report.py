@@ -39,7 +39,7 @@ class Results:
 
 
 def summary(results: Results) -> str:
-    """Return the machine and the goals, in at most 80 columns and 24 lines."""
+    """Return the machine and the goals, in at most 80 columns and 30 lines."""
     here = results.machine
     lines = [f"{here['cpu']}, {here['cores']} cores, load {here['load']}"[:80]]
     lines.append(f"{here['python']}, redis-py {here['redis-py']}, hiredis {here['hiredis']}, {here['server']}"[:80])

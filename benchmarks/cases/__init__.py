@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.bench import Case
-from benchmarks.cases import awaited, blocking, executions, growth, handover, memory, semaphores, server
+from benchmarks.cases import awaited, blocking, catalogue, executions, growth, handover, memory, semaphores, server
 
 CASES: tuple[Case, ...] = (
     *memory.CASES,
@@ -12,6 +12,7 @@ CASES: tuple[Case, ...] = (
     *executions.CASES,
     *handover.CASES,
     *semaphores.CASES,
+    *catalogue.CASES,
     *server.CASES,
     *growth.CASES,
 )

@@ -259,13 +259,18 @@ PREPARATIONS: tuple[Anywhere, ...] = (
 """What the operations need: a barrier that does not complete, requests, ten permits and ten members."""
 
 
+FEW = ("once", "merge", "bump", "kv_incr", "limiter_hit", "group_members")
+"""The scripts of a trial."""
+
+
 def beside_fakes(bench: Bench) -> Iterator[Figure]:
     """Every script: its twin in memory, and its Lua in fakeredis and burner-redis, if they can run it."""
     missing = {script.name for script in all_scripts()} - {*SCRIPTS, "permitted"}
     assert not missing, f"no operation here runs {missing}"
     with ExitStack() as held:
         runs = [run for run in (_fakeredis(), _burner(held)) if run is not None]
-        for name, operation in SCRIPTS.items():
+        for name in bench.some(SCRIPTS, FEW):
+            operation = SCRIPTS[name]
             contenders = [Contender("coord", in_one_thread(_bound(operation, _prepared(_fresh()))))]
             contenders += [contender for run in runs if (contender := run(operation)) is not None]
             yield from bench.in_turn("memory-scripts", name, contenders)

@@ -9,7 +9,7 @@ from typing import Any
 
 import coord
 from benchmarks.bench import PREFIX, Bench, Case
-from benchmarks.cases.memory import PREPARATIONS, SCRIPTS
+from benchmarks.cases.memory import FEW, PREPARATIONS, SCRIPTS
 from benchmarks.measure import Figure
 from coord.script import Call
 
@@ -21,7 +21,8 @@ def time_inside(bench: Bench) -> Iterator[Figure]:
     bench.clear()
     with coord.connect(bench.url, prefix=PREFIX) as on, coord.connect(bench.url, prefix=PREFIX, remember=0) as off:
         _made(on, [prepare(on.calls, 0) for prepare in PREPARATIONS])
-        for name, operation in SCRIPTS.items():
+        for name in bench.some(SCRIPTS, FEW):
+            operation = SCRIPTS[name]
             for who, c in (("coord", on), ("coord, no ids", off)):
                 bench.tell(f"server-time {name}: {who}")
                 rounds = tuple(inside(bench, c, partial(operation, c.calls)) for _ in range(bench.effort.rounds))
@@ -30,6 +31,7 @@ def time_inside(bench: Bench) -> Iterator[Figure]:
 
 def inside(bench: Bench, c: coord.Coordinator, build: Callable[[int], Call[Any]], number: int = CALLS) -> float:
     """Make calls, and return the microseconds of one inside the server."""
+    number = 20 if bench.is_trial else number
     before = evalsha(bench)
     _made(c, [build(i) for i in islice(_numbers, number)])
     after = evalsha(bench)
@@ -70,7 +72,7 @@ ENTITIES: dict[str, Callable[[Any, int], Call[Any]]] = {
 
 def bytes_each(bench: Bench) -> Iterator[Figure]:
     """Bytes of server memory per entity, its place in the key table and its TTL included."""
-    numbers = (1_000, 10_000) if bench.quick else (1_000, 10_000, 100_000)
+    numbers = (1_000,) if bench.is_trial else (1_000, 10_000) if bench.quick else (1_000, 10_000, 100_000)
     for name, build in ENTITIES.items():
         for number in numbers:
             for who, remember in (("coord", 60), ("coord, no ids", 0)):
