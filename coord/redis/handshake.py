@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
-from coord.errors import ConfigError, ReplyError
+from coord.errors import ConfigError, ReplyError, Unavailable
 from coord.ids import nonce
 from coord.options import Options
 from coord.permissions import PERMITTED
@@ -56,7 +56,9 @@ def _permitted(loaded: Any, refused: Any, where: str) -> None:
     if denied(refused):
         raise ConfigError(f"{where} does not let this user run scripts under this prefix: {refused}; {_SEE}")
     if not isinstance(refused, ReplyError):
-        commands = ", ".join(refused)
+        if not isinstance(refused, list) or not all(isinstance(each, str) for each in cast("list[Any]", refused)):
+            raise Unavailable(f"{where} gives an unreadable answer to EVALSHA")
+        commands = ", ".join(cast("list[str]", refused))
     else:
         # The error of a renamed command has no specific code; a busy or loading server answers with other codes.
         lacking = [
