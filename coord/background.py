@@ -12,11 +12,11 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from coord.clock import Clock
-from coord.drivers import AsyncMakesCalls, MakesCalls, Tasks
+from coord.drivers import AsyncMakesCalls, MakesCalls, Tasks, wake_all
 from coord.errors import Closed
 from coord.fork import register
 from coord.loops import BACKGROUND
-from coord.plan import Compensate, Invoke, Plan, Run, compensating
+from coord.plan import Compensate, Event, Invoke, Plan, Run, compensating
 from coord.script import Call, Script
 
 __all__ = ["Background"]
@@ -48,6 +48,7 @@ class Background:
 
     def __init__(self, runner: MakesCalls, clock: Clock, closing_seconds: float) -> None:
         self.is_closed = False
+        self.waiting: set[Event] = set()
         self._runner = runner
         self._clock = clock
         self._closing_seconds = closing_seconds
@@ -112,6 +113,7 @@ class Background:
         with self._lock:
             self.is_closed = True
             place, self._place = self._place, None
+        wake_all(self.waiting)
         if place is not None:
             with contextlib.suppress(RuntimeError):
                 place.close(self._closing_seconds)

@@ -63,6 +63,12 @@ class Changes(Generic[S]):
 
     def next(self) -> Plan[list[S]]:
         """Wait for the next state; a list of it, empty at the end."""
+        try:
+            return (yield from self._next())
+        except Closed:
+            return []
+
+    def _next(self) -> Plan[list[S]]:
         if self._event is None:
             self._event = yield from subscribe(self._channel)
         event = self._event
@@ -85,8 +91,7 @@ class Changes(Generic[S]):
         try:
             state = yield from ask(self._read())
         except Closed:
-            self._closed = True
-            return []
+            raise
         except CoordError as error:
             if not self._failing:
                 _log.warning("coord: changes of %s are not seen for now: %s", self._channel, error)

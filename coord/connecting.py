@@ -92,6 +92,7 @@ class Connecting:
         name = memory_name(self._url) if self._client is None else None
         if name is not None:
             memory = AsyncMemory(*shared_keyspace(name, opts.clock), opts.observe)
+            memory.check_loop()
             return AsyncCoordinator(memory, prefix=self._prefix, ttl=self._ttl)
         url = "" if self._client is not None else given_url(self._url)
         runner = await redis_backend().connect_async(url, self._client, opts)

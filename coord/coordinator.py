@@ -7,6 +7,7 @@ import threading
 from collections.abc import Coroutine, Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from weakref import WeakSet
 
 from coord import barriers, claims, requests, versions
 from coord.background import Background
@@ -154,6 +155,10 @@ class CallMaker(Operations[Build], Calls):
         return LeaderHandle(self, name, ttl)
 
 
+def _anywhere() -> None:
+    """Accept any loop: a backend of the user's own may."""
+
+
 class _Running(Operations[M]):
     """What both coordinators share: a backend, and what is built for it."""
 
@@ -170,11 +175,22 @@ class _Running(Operations[M]):
         self._calls.nonce = self.nonce = getattr(runner, "nonce", self.nonce)
         # The runner's own method: nothing stands between an operation and its backend.
         self.call = runner.call
+        self._views: WeakSet[_Running[Any]] = WeakSet((self,))
+        """Those that share its connections, itself among them."""
         self._kv = Kv(self)
 
     def _working_terms(self, closing: Any) -> list[Term[Any]]:
         """Return the leaders whose work has to end before this thread, or task, goes on with closing."""
         return [each for each in self.attached.values() if isinstance(each, Term) and each.is_waited_for(closing)]
+
+    def _call_anew(self, call: Any) -> None:
+        """Use the method of a backend that was closed: it refuses calls."""
+        for each in self._views:
+            each.call = call
+
+    def _share(self, view: _Running[Any]) -> None:
+        self._views.add(view)
+        view._views = self._views
 
     def _close_attached(self) -> None:
         for each in list(self.attached.values()):
@@ -239,6 +255,7 @@ class Coordinator(ExecutesOnce, _Running[Sync]):
         view = Coordinator(self._runner.with_options(**given), prefix=self.prefix)
         view.ttl_ms = view.calls.ttl_ms = self.ttl_ms
         view._background, view._is_view = self._background, True
+        self._share(view)
         view._driver = Driver(view._runner, view.clock, self._background)
         return view
 
@@ -313,6 +330,7 @@ class Coordinator(ExecutesOnce, _Running[Sync]):
             return
         self._background.close()
         self._runner.close()
+        self._call_anew(self._runner.call)
 
 
 # --- awaited -------------------------------------------------------------------------------------
@@ -365,6 +383,7 @@ class AsyncCoordinator(ExecutesOnceAsync, _Running[Async]):
         view = AsyncCoordinator(self._runner.with_options(**given), prefix=self.prefix)
         view.ttl_ms = view.calls.ttl_ms = self.ttl_ms
         view._tasks, view._is_view = self._tasks, True
+        self._share(view)
         view._driver = AsyncDriver(view._runner, self._notifier, view.clock, self._tasks)
         return view
 
@@ -434,6 +453,8 @@ class AsyncCoordinator(ExecutesOnceAsync, _Running[Async]):
         ``lost`` is set, and their TTLs end them. Waits up to ``timeout`` + ``patience`` for a cancelled claim or a
         failed release that is still being taken back.
         """
+        # Before anything of another loop is awaited.
+        getattr(self._runner, "check_loop", _anywhere)()
         self._close_attached()
         end = self.clock.monotonic() + GRACE
         for each in self._working_terms(asyncio.current_task()):
@@ -442,3 +463,4 @@ class AsyncCoordinator(ExecutesOnceAsync, _Running[Async]):
             return
         await self._tasks.close(self.call_seconds)
         await self._runner.aclose()
+        self._call_anew(self._runner.call)

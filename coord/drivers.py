@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar, cast
 
 from coord.clock import Clock
@@ -32,7 +33,7 @@ from coord.plan import (
 )
 from coord.script import Call, Script
 
-__all__ = ["AsyncDriver", "AsyncMakesCalls", "Driver", "MakesCalls", "StartsPlans", "Tasks"]
+__all__ = ["AsyncDriver", "AsyncMakesCalls", "Driver", "MakesCalls", "StartsPlans", "Tasks", "wake_all"]
 
 T = TypeVar("T")
 
@@ -71,7 +72,10 @@ class AsyncMakesCalls(Protocol):
 
 
 class StartsPlans(Protocol):
-    """What follows plans in the background."""
+    """What follows plans in the background. ``waiting``: the events that closing sets, so that their waiters end."""
+
+    is_closed: bool
+    waiting: set[Event]
 
     def keep(self, plan: Plan[None], /) -> Job:
         """Follow a plan until it ends, or the coordinator is closed."""
@@ -87,6 +91,27 @@ class StartsPlans(Protocol):
 
 def _tell_wait(observe: Observe, event: Event, seconds: float, *, woken: bool) -> None:
     notify(observe, WaitObserved(channel=event.waiter.channel, seconds=seconds, woken=woken))
+
+
+@contextmanager
+def _until_closed(background: StartsPlans, event: Event) -> Generator[None, None, None]:
+    """Wait inside the block; ``Closed`` when the coordinator was closed, meanwhile or before."""
+    background.waiting.add(event)
+    try:
+        # Looked at after the event can be found: closing sets it, or is seen here.
+        if background.is_closed:
+            raise Closed("the coordinator is closed")
+        yield
+        if background.is_closed:
+            raise Closed("the coordinator is closed")
+    finally:
+        background.waiting.discard(event)
+
+
+def wake_all(waiting: set[Event]) -> None:
+    """Set the events of a closed coordinator."""
+    for event in list(waiting):
+        event.set()
 
 
 class _ThreadEvent(Event):
@@ -158,7 +183,8 @@ class Driver:
     def _wait(self, step: Wait) -> bool:
         event = cast("_ThreadEvent", step.event)
         began = self._clock.monotonic()
-        was_set = self._clock.wait(event.event, step.seconds)
+        with _until_closed(self._background, event):
+            was_set = self._clock.wait(event.event, step.seconds)
         event.event.clear()
         if self._observe is not None:
             _tell_wait(self._observe, event, self._clock.monotonic() - began, woken=was_set)
@@ -252,7 +278,8 @@ class AsyncDriver:
     async def _wait(self, step: Wait) -> bool:
         event = cast("_LoopEvent", step.event)
         began = self._clock.monotonic()
-        was_set = await self._clock.wait_async(event.event, step.seconds)
+        with _until_closed(self._background, event):
+            was_set = await self._clock.wait_async(event.event, step.seconds)
         if was_set:
             event.clear()
         if self._observe is not None:
@@ -381,6 +408,7 @@ class Tasks:
         invoke: Callable[[Invoke | Run], Coroutine[Any, Any, Any]] | None = None,
     ) -> None:
         self.is_closed = False
+        self.waiting: set[Event] = set()
         self._driver = _TaskDriver(runner, notifier, clock, self, invoke)
         self._kept: set[asyncio.Task[None]] = set()
         self._compensations: set[asyncio.Task[None]] = set()
@@ -417,6 +445,7 @@ class Tasks:
     async def close(self, seconds: float) -> None:
         """Cancel all plans; those that compensate get up to ``seconds`` to end by themselves. May be called again."""
         self.is_closed = True
+        wake_all(self.waiting)
         # A callback that closes its coordinator goes on, and ends by itself.
         closing = asyncio.current_task()
         for task in self._kept:

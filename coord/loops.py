@@ -13,12 +13,19 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from coord.errors import ConfigError
 from coord.fork import register
 
-__all__ = ["BACKGROUND", "BackgroundLoop", "Home", "RunningLoop"]
+__all__ = ["BACKGROUND", "BackgroundLoop", "Home", "RunningLoop", "check_loop"]
 
 _EXIT_SECONDS = 1.0
 """The most that the exit of the interpreter waits for the background loop."""
+
+
+def check_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Raise ``ConfigError`` in another event loop than the coordinator's."""
+    if asyncio.get_running_loop() is not loop:
+        raise ConfigError("this coordinator belongs to another event loop: make one with connect_async in each loop")
 
 
 class Home(Protocol):

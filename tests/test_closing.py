@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from holding import LATE, TTL, UNHURRIED, count_renewals
-from live import SOON, Live, run, until, until_async
+from live import SOON, Live, Thread, run, until, until_async, waiters
 
 import coord
+from coord.errors import Closed
 from coord.leases import held_of
 from coord.leases.keeping import releasing
 from coord.plan import WithTimeout
@@ -160,3 +163,137 @@ def test_closing_takes_back_what_a_cancelled_task_asked_for(engine: Engine) -> N
         run(main(server))
         with coord.connect(server.url) as c:
             assert c.holder("job") is None
+
+
+# --- use after closing ---------------------------------------------------------------------------
+
+LIMIT = coord.Limit(1, per=60)
+USES: dict[str, Callable[[Any], Any]] = {
+    "kv": lambda c: c.kv.incr("x"),
+    "claim": lambda c: c.claim("x"),
+    "hold": lambda c: c.hold("x", wait=1),
+    "once": lambda c: c.once("x"),
+    "version": lambda c: c.bump("x"),
+    "stats": lambda c: c.stats("s").merge("x", n=1),
+    "barrier": lambda c: c.barrier("b").open(1),
+    "barrier wait": lambda c: c.barrier("b").wait(timeout=1),
+    "request": lambda c: c.request("r").register(),
+    "request wait": lambda c: c.request("r").wait(timeout=1),
+    "semaphore": lambda c: c.semaphore("s", limit=1).claim(),
+    "semaphore hold": lambda c: c.semaphore("s", limit=1).hold(wait=1),
+    "limiter": lambda c: c.limiter("l", LIMIT).hit(),
+    "limiter wait": lambda c: c.limiter("l", LIMIT).wait(timeout=1),
+    "quota": lambda c: c.quota("q", LIMIT).spend(1),
+    "group": lambda c: c.group("g").members(),
+    "join": lambda c: c.group("g").join("me"),
+    "leader": lambda c: c.leader("l").current(),
+    "run": lambda c: c.run(c.calls.bump("x")),
+    "view": lambda c: c.view.kv.incr("x"),
+    "ping": lambda c: c.ping(),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_closed_coordinator_refuses_every_use(live: Live, use: str) -> None:
+    """With one error, at once, on memory as on servers."""
+    c: Any = live.connect()
+    c.view = c.with_options(patience=5)
+    c.kv.incr("x")
+    c.close()
+    c.close()
+    with pytest.raises(Closed, match=r"the coordinator is closed$"):
+        _entered(USES[use](c))
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_closed_coordinator_refuses_every_use_of_a_task(live: Live, use: str) -> None:
+    """The same, awaited."""
+
+    async def main() -> None:
+        c: Any = await live.connect_async()
+        c.view = c.with_options(patience=5)
+        await c.kv.incr("x")
+        await c.aclose()
+        await c.aclose()
+        with pytest.raises(Closed, match=r"the coordinator is closed$"):
+            await _entered_async(USES[use](c))
+
+    run(main())
+
+
+def _entered(used: Any) -> Any:
+    return used.__enter__() if hasattr(used, "__enter__") else used
+
+
+async def _entered_async(used: Any) -> Any:
+    return await (used.__aenter__() if hasattr(used, "__aenter__") else used)
+
+
+def _entered_later(begin: Callable[[Any], Any], c: Any) -> Any:
+    return _entered(begin(c))
+
+
+def test_each_call_of_a_batch_is_refused_after_closing(live: Live) -> None:
+    c = live.connect()
+    c.close()
+    answers = c.run_many([c.calls.bump("x"), c.calls.bump("y")])
+    assert [(type(each), str(each)) for each in answers] == [
+        (Closed, "bump did not run: the coordinator is closed")
+    ] * 2
+
+
+WAITS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "hold": ("coord:claim:{x}", lambda c: c.hold("x")),
+    "barrier": ("coord:barrier:{b}", lambda c: c.barrier("b").wait()),
+    "request": ("coord:request:{r}", lambda c: c.request("r").wait()),
+    "semaphore": ("coord:semaphore:{s}", lambda c: c.semaphore("s", limit=1).hold()),
+}
+
+
+def occupy(c: Any) -> None:
+    """Have everything taken that is waited for."""
+    c.barrier("b").open(1)
+    c.request("r").register()
+    c.request("r").add("s", "p")
+    assert c.claim("x", ttl=600)
+    assert c.semaphore("s", limit=1).claim(ttl=600)
+
+
+@pytest.mark.parametrize("wait", WAITS)
+def test_closing_ends_the_waits_of_its_own_threads(live: Live, wait: str) -> None:
+    """At once, although another coordinator keeps the subscription open; that one waits on."""
+    channel, begin = WAITS[wait]
+    with live.connect() as other:
+        occupy(other)
+        c = live.connect()
+        threads = [Thread(partial(_entered_later, begin, each)) for each in (other, c, c)]
+        until(lambda: waiters(other, channel) == 3, "three waiters")
+        c.close()
+        for each in threads[1:]:
+            with pytest.raises(Closed, match="the coordinator is closed"):
+                each.result()
+        assert waiters(other, channel) == 1
+    with pytest.raises(Closed, match="the coordinator is closed"):
+        threads[0].result()
+
+
+@pytest.mark.parametrize("wait", WAITS)
+def test_closing_ends_the_waits_of_its_own_tasks(live: Live, wait: str) -> None:
+    """The same, awaited."""
+    channel, begin = WAITS[wait]
+
+    async def main() -> None:
+        async with live.connect_async() as other:
+            with live.connect() as c:
+                occupy(c)
+            c = await live.connect_async()
+            tasks = [asyncio.create_task(_entered_async(begin(each))) for each in (other, c, c)]
+            await until_async(lambda: waiters(other, channel) == 3, "three waiters")
+            await c.aclose()
+            outcomes = await asyncio.gather(*tasks[1:], return_exceptions=True)
+            assert [type(each) for each in outcomes] == [Closed, Closed]
+            assert waiters(other, channel) == 1
+        with pytest.raises(Closed, match="the coordinator is closed"):
+            await tasks[0]
+
+    run(main())

@@ -8,8 +8,9 @@ from itertools import count
 from typing import Any, Self, TypeVar
 
 from coord.clock import SYSTEM, Clock
-from coord.errors import ConfigError, CoordError, Unavailable
+from coord.errors import Closed, ConfigError, CoordError, Unavailable
 from coord.fork import ForkSafeLock
+from coord.loops import check_loop
 from coord.memory.keyspace import Keyspace
 from coord.notifier import Notifier
 from coord.observe import CallObserved, Observe, Outcome, notify
@@ -47,6 +48,11 @@ def shared_keyspace(name: str, clock: Clock | None = None) -> tuple[Keyspace, Cl
         elif clock is not None and clock is not found[1]:
             raise ConfigError(f"memory://{name} has another clock: give each clock a keyspace of its own")
         return found
+
+
+def _closed(script: Script, *_: Any) -> Any:
+    """Refuse a call, as a server's backend does once it is closed."""
+    raise Closed(f"{script.name} did not run: the coordinator is closed")
 
 
 class _Memory:
@@ -95,6 +101,8 @@ class _Memory:
                 notify(self.observe, event)
 
     def _ping(self) -> float:
+        if self._answer is _closed:
+            raise Closed("the coordinator is closed")
         began = self.clock.monotonic()
         self.space.call(Keyspace.exists, "")
         return self.clock.monotonic() - began
@@ -134,7 +142,8 @@ class Memory(_Memory):
         return self._ping()
 
     def close(self) -> None:
-        """Nothing is open; the keyspace stays for others of this process."""
+        """Refuse calls from now on; the keyspace stays for others of this process."""
+        self.call = self._answer = _closed
 
 
 class AsyncMemory(_Memory):
@@ -142,10 +151,16 @@ class AsyncMemory(_Memory):
 
     _calls = 0
 
+    def __init__(self, space: Keyspace, clock: Clock = SYSTEM, observe: Observe | None = None) -> None:
+        super().__init__(space, clock, observe)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
     async def call(
         self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]
     ) -> T:
         """Make a call and return its result."""
+        if asyncio.get_running_loop() is not self._loop:
+            self.check_loop()
         self._calls += 1
         if not self._calls % _CALLS_IN_A_ROW:
             # A loop that asks again and again lets others have a turn, as it would on a server.
@@ -155,11 +170,21 @@ class AsyncMemory(_Memory):
 
     async def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
         """Make calls and return an answer or an error for each, in order; they take no time worth limiting."""
+        self.check_loop()
         return self._answers(calls)
 
     async def ping(self) -> float:
         """Return the seconds of one look at the keyspace."""
+        self.check_loop()
         return self._ping()
 
+    def check_loop(self) -> None:
+        """Raise ``ConfigError`` in another event loop than that of the first call, as servers do."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        check_loop(self._loop)
+
     async def aclose(self) -> None:
-        """Nothing is open; the keyspace stays for others of this process."""
+        """Refuse calls from now on; the keyspace stays for others of this process."""
+        self.check_loop()
+        self._answer = _closed

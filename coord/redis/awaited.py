@@ -9,12 +9,13 @@ from typing import Any, Self, TypeVar
 
 from coord.clock import SYSTEM, Clock
 from coord.errors import ReplyError
+from coord.loops import check_loop
 from coord.notifier import Notifier
 from coord.options import Options
 from coord.redis.asyncconnection import Unsent
 from coord.redis.callstate import MISREAD, CallState, misread
 from coord.redis.dialing import LOST
-from coord.redis.node import Node, check_loop
+from coord.redis.node import Node
 from coord.redis.retry import AT_ONCE, SlowPath, chunks
 from coord.redis.room import Room
 from coord.redis.router import Router
@@ -136,12 +137,15 @@ class AsyncRedis:
         view._configure(changed, changed.waiting(self._timeout))
         return view
 
-    async def call(
+    async def call(  # noqa: C901, PLR0912  # the fast path is one function, for speed
         self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]
     ) -> T:
         """Make a call and return its result."""
         if script.checks_calls:
             script.check(keys, argv)
+        if asyncio.get_running_loop() is not self._loop:
+            # Before anything of that loop is touched.
+            self.check_loop()
         room = self.room
         if room.taken >= room.most:
             await room.enter()
@@ -150,12 +154,7 @@ class AsyncRedis:
         try:
             node = self._route(keys)
             connection = node.connection
-            if (
-                connection is None
-                or connection.closed
-                or node.outage.on
-                or asyncio.get_running_loop() is not self._loop
-            ):
+            if connection is None or connection.closed or node.outage.on:
                 return await self._slowly(script, keys, argv, read)
             own, words = keys, argv
             if script.sequence_at >= 0:
@@ -196,7 +195,7 @@ class AsyncRedis:
         """Make a call that is observed, or whose ``timeout`` differs from the connection's."""
         if script.checks_calls:
             script.check(keys, argv)
-        check_loop(self._loop)
+        self.check_loop()
         await self.room.enter()
         try:
             return await self._slowly(script, keys, argv, read)
@@ -205,7 +204,7 @@ class AsyncRedis:
 
     async def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
         """Make calls, up to a thousand in one write, within so many seconds; a result or an error each, in order."""
-        check_loop(self._loop)
+        self.check_loop()
         calls = list(calls)
         end = None if within is None else self._now() + within
         answers: list[Any] = []
@@ -224,7 +223,7 @@ class AsyncRedis:
 
     async def ping(self) -> float:
         """Return the seconds of one round trip; ``Unavailable`` without an answer within ``timeout``."""
-        check_loop(self._loop)
+        self.check_loop()
         return await self._run(self._slow.ping())
 
     @property
@@ -234,9 +233,13 @@ class AsyncRedis:
             self._notifier = self._router.subscribe()
         return self._notifier
 
+    def check_loop(self) -> None:
+        """Raise ``ConfigError`` in another event loop than that of the connections."""
+        check_loop(self._loop)
+
     async def aclose(self) -> None:
         """Finish what is in flight and close the connection. May be called again."""
-        check_loop(self._loop)
+        self.check_loop()
         if self._is_view:
             return
         if self._notifier is not None:

@@ -56,9 +56,9 @@ def _permitted(loaded: Any, refused: Any, where: str) -> None:
     if denied(refused):
         raise ConfigError(f"{where} does not let this user run scripts under this prefix: {refused}; {_SEE}")
     if not isinstance(refused, ReplyError):
-        if not isinstance(refused, list) or not all(isinstance(each, str) for each in cast("list[Any]", refused)):
+        if not isinstance(refused, list):
             raise Unavailable(f"{where} gives an unreadable answer to EVALSHA")
-        commands = ", ".join(cast("list[str]", refused))
+        commands = ", ".join(f"{command}" for command in cast("list[object]", refused))
     else:
         # The error of a renamed command has no specific code; a busy or loading server answers with other codes.
         lacking = [

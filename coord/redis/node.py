@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
-from coord.errors import Closed, ConfigError, Unavailable
+from coord.errors import Closed, Unavailable
+from coord.loops import check_loop
 from coord.redis.asyncconnection import AsyncConnection, open_connection
 from coord.redis.dialing import LOST, Dialer
 from coord.redis.outage import Outage
 from coord.redis.steps import Exchange
 
-__all__ = ["Node", "check_loop"]
+__all__ = ["Node"]
 
 _SILENT_SECONDS = 0.1
 """Seconds without any reply after which a call that ran out of time replaces the connection."""
-
-
-def check_loop(loop: asyncio.AbstractEventLoop) -> None:
-    """Raise ``ConfigError`` in another event loop than the coordinator's."""
-    if asyncio.get_running_loop() is not loop:
-        raise ConfigError("this coordinator belongs to another event loop: make one with connect_async in each loop")
 
 
 class Node:

@@ -35,8 +35,11 @@ class Room:
         self.leave(0)
         try:
             await entered
-        except asyncio.CancelledError:
-            self.leave(0 if entered.cancelled() else places)
+        except BaseException:
+            # Cancelled, or the end of a coroutine that is not awaited any more.
+            entered_before = entered.done() and not entered.cancelled()
+            entered.cancel()
+            self.leave(places if entered_before else 0)
             raise
 
     def leave(self, places: int = 1) -> None:
