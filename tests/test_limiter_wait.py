@@ -161,7 +161,9 @@ def test_cancelled_waits_return_their_places_from_the_last_on(backend: Backend, 
     waiters = [_waiter(c, limit) for _ in range(4)]
     times = [waiter.start() for waiter in waiters]
     waiters[1].cancel()
-    assert _waiter(c, limit).start() == pytest.approx(40, abs=0.5)
+    # Kept: one that is collected gives its place back.
+    fifth = _waiter(c, limit)
+    assert fifth.start() == pytest.approx(40, abs=0.5)
     again = [_waiter(c, limit) for _ in range(2)]
     assert [waiter.start() for waiter in again] == pytest.approx([50, 60], abs=0.5)
     again[1].cancel()

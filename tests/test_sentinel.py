@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ import redis
 import redis.asyncio
 import redis.sentinel
 from backends import Backend, Line, found
-from live import Thread, servers
+from live import SOON, Thread, servers
 from load import BOUND, REMEMBER, acked, both_loads, counted, held, in_background, is_replicated
 from sentinels import SentinelPlace
 
@@ -118,6 +120,40 @@ def test_services_of_one_name_are_many() -> None:
 
     assert identity("a:1,b:2") == identity("b:2,a:1")
     assert identity("a:1,b:2") != identity("c:1,d:2")
+
+
+class Sentinel:
+    """A sentinel that answers once two ask it at the same time; one without ``together`` is down."""
+
+    def __init__(self, port: int, together: threading.Barrier | None = None) -> None:
+        settings = {"host": "127.0.0.1", "port": port}
+        self.connection_pool = SimpleNamespace(connection_kwargs=settings, disconnect=self.disconnect)
+        self._together = together
+
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        """Nothing is open."""
+
+    def sentinel_masters(self, **_: Any) -> dict[str, Any]:
+        """Return the services that it watches."""
+        if self._together is None:
+            raise redis.ConnectionError("down")
+        self._together.wait(SOON)
+        state = {"is_master": True, "is_sdown": False, "is_odown": False, "num-other-sentinels": 2}
+        return {"svc": {**state, "ip": "127.0.0.1", "port": 6379}}
+
+
+def test_threads_that_ask_the_sentinels_together_unlearn_none() -> None:
+    """Two find the first one down and the second one well, and both move it to the front, at the same time."""
+    dialer = from_url("redis+sentinel://127.0.0.1:1,127.0.0.1:2,127.0.0.1:3/svc", Options(), asynchronous=False)
+    manager, before = dialer.pool.sentinel_manager, dialer.identity
+    manager.sentinels = [Sentinel(1), Sentinel(2, threading.Barrier(2)), Sentinel(3)]
+    threads = [Thread(lambda: manager.discover_master("svc")) for _ in range(2)]
+    assert [each.result() for each in threads] == [("127.0.0.1", 6379)] * 2
+    ports = [each.connection_pool.connection_kwargs["port"] for each in manager.sentinels]
+    assert sorted(ports) == [1, 2, 3]
+    assert ports[0] == 2
+    # By which a subscriber is found again when the last coordinator is closed.
+    assert dialer.identity == before
 
 
 def test_the_subscription_connection_asks_the_same_sentinels_in_the_same_way() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+import sys
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -16,6 +18,9 @@ from forked import forks, in_child
 from load import BOUND, REMEMBER, acked, both_loads, counted, held, in_background, is_replicated
 
 import coord
+from coord.clock import SYSTEM
+from coord.redis.awaited import Driver
+from coord.redis.steps import Alone, Steps
 from coord.redis.topology import SlotMap
 from coord.testing.leaks import nothing_left_behind
 from coord.testing.topologies import wait_until
@@ -110,6 +115,36 @@ def test_an_address_without_a_host_is_another_port_of_the_same() -> None:
     assert slots.owner("{x}") == ("10.0.0.1", 7001)
     slots.redirect("{x}", ("", 7002), once=False)
     assert slots.owner("{x}") == ("10.0.0.1", 7002)
+
+
+FACTORIES: dict[str, Any] = {"lazy": None}
+if sys.version_info >= (3, 12):
+    FACTORIES["eager"] = asyncio.eager_task_factory
+
+
+@pytest.mark.parametrize("tasks", FACTORIES)
+def test_the_topology_is_asked_for_again_after_a_refresh_that_ended_at_once(tasks: str) -> None:
+    """An eager task may be over before its name is bound: it must not count as running for ever."""
+    asked = 0
+
+    def refresh() -> Steps[None]:
+        nonlocal asked
+        asked += 1
+        yield from ()
+
+    def steps() -> Steps[None]:
+        yield Alone(refresh, 1.0)
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(FACTORIES[tasks])
+        driver = Driver(SYSTEM)
+        for number in range(1, 4):
+            await driver.run(steps())
+            assert asked == number
+            # As long as a call takes at least.
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
 
 
 # --- nodes that fail ------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ import pytest
 from live import SOON, until_async
 
 import coord
+from coord.options import Options
+from coord.redis import AsyncRedis
 from coord.testing.proxy import LossyProxy
 from coord.testing.servers import Server
 
@@ -165,3 +167,33 @@ def test_connections_are_used_again_when_their_threads_have_ended(line: LossyPro
             thread.join()
         assert c.kv.get_int("x") == 40
     assert line.connections <= 2
+
+
+class NoRoute:
+    """A router that knows no server."""
+
+    publish = "PUBLISH"
+    timeout = 1.0
+    nodes: tuple[Any, ...] = ()
+
+    def route(self, *_: Any) -> Any:
+        """Fail, as a remapping of addresses by a user's client may."""
+        raise KeyError("no route")
+
+    group_by_node = route
+
+
+def test_a_call_that_cannot_be_routed_gives_its_place_back() -> None:
+    """With one place, the second call would wait for ever; so would the next batch."""
+
+    async def run() -> None:
+        runner: Any = AsyncRedis(NoRoute(), Options(in_flight=1))  # type: ignore[arg-type]  # what routing needs
+        call = coord.connect("memory://no-route").calls.bump("x")
+        for _ in range(3):
+            with pytest.raises(KeyError):
+                await runner.call(*call)
+            with pytest.raises(KeyError):
+                await runner.run_many([call])
+        assert runner.room.taken == 0
+
+    asyncio.run(asyncio.wait_for(run(), SOON))

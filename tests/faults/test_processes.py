@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from backends import Backend
 from forked import forks, in_child
-from live import SOON, until, until_async
+from live import SOON, Thread, until, until_async
 from machines import QUICK, complaints
 from storm import judged, storm
 
@@ -76,20 +76,42 @@ def test_ids_of_parent_and_child_differ(one_server: Server) -> None:
         assert c.kv.incr("x") == 3, "an id used twice would have been given an earlier answer"
 
 
-def test_a_loop_that_the_coordinator_does_not_belong_to(one_server: Server) -> None:
+@pytest.mark.parametrize("full", [False, True], ids=["", "with all places taken"])
+@pytest.mark.parametrize("place", ["memory", "server"])
+def test_a_loop_that_the_coordinator_does_not_belong_to(one_server: Server, place: str, full: bool) -> None:
+    """Every use of it there is refused, closing included; in its own loop it goes on."""
+    url = one_server.url if place == "server" else "memory://loops"
+
     async def connected() -> Any:
-        return await coord.connect_async(one_server.url, **QUICK)
+        c = await coord.connect_async(url, **QUICK, in_flight=1)
+        # Renewed in a task, which closing would wait for.
+        return c, await c.claim("held", ttl=300, renew=True)
 
     with asyncio.Runner() as home:
-        c = home.run(connected())
+        c, lease = home.run(connected())
+        if full and place == "server":
+            c._runner.room.taken = 1
 
         async def elsewhere() -> None:
-            with pytest.raises(coord.ConfigError, match="belongs to another event loop: make one with connect_async"):
-                await c.kv.incr("x")
+            for use in (
+                lambda: c.kv.incr("x"),
+                lambda: c.claim("x"),
+                lambda: c.run_many([c.calls.bump("x")]),
+                lambda: c.hold("x", wait=1).__aenter__(),
+                lambda: c.barrier("b").wait(timeout=1),
+                lambda: c.with_options(patience=1).kv.incr("x"),
+                c.ping,
+                c.aclose,
+            ):
+                with pytest.raises(coord.ConfigError, match="another event loop: make one with connect_async"):
+                    await use()
 
-        thread = threading.Thread(target=asyncio.run, args=(elsewhere(),))
-        thread.start()
-        thread.join()
+        thread = Thread(lambda: asyncio.run(elsewhere()))
+        thread.result()
+        if full and place == "server":
+            c._runner.room.taken = 0
+        assert not lease.lost.is_set()
+        home.run(lease.release())
         home.run(c.aclose())
 
 
