@@ -38,6 +38,11 @@ class Fault:
         self.random = random.Random(seed)
         self.outages: list[tuple[float, float]] = []
         self.crew: Crew
+        self.strikes = 0
+
+    def made(self) -> int:
+        """Return how many faults there were so far."""
+        return self.strikes
 
     def strike(self) -> None:
         """Make the fault once, and return when it is over."""
@@ -103,6 +108,9 @@ class BadLine(OneServer):
 
     def calm(self) -> None:
         self.line.behave()
+
+    def made(self) -> int:
+        return self.line.faults.total() if self.every else self.strikes
 
     def met(self, seen: Seen) -> int:
         return self.line.faults.total()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from math import inf
 from typing import Any
 
+from torture.journal import Record
 from torture.judging import Family, Finding, Seen, overlaps, stalled, ungrown
 from torture.lane import Lane
 
@@ -16,6 +19,7 @@ LONGEST_TTL = GROUP_TTL
 """Seconds after which nothing may be held that nobody renews."""
 
 LIMIT = 2
+_MARGIN = 0.1
 
 
 def _fence(lease: Any) -> int | None:
@@ -40,12 +44,26 @@ async def _use(lane: Lane, family: str, name: str, got: Any) -> None:
     lease = got.value if got.is_done else None
     if lease is None:
         return
-    await lane.sleep(lane.random.uniform(0, 0.004))
-    if lane.random.random() < 0.3:
-        await lane.call(family, name, "renew", lease.renew)
-    lane.inside(family, name, lease, got.ended, lease.fence)
-    if lane.random.random() < 0.95:
-        await lane.call(family, name, "release", lease.release)
+    await _work(lane)
+    until = lane.inside(family, name, lease, got.ended, lease.fence)
+    for op, method, often in (("renew", lease.renew, 0.3), ("release", lease.release, 0.95)):
+        if lane.random.random() < often:
+            answer = await lane.call(family, name, op, method, note=lease.fence)
+            if answer.is_done and not answer.value:
+                _lost(lane, family, name, answer.ended, until)
+            else:
+                until = max(until, lane.inside(family, name, lease, got.ended, lease.fence))
+
+
+async def _work(lane: Lane) -> None:
+    """Mostly for a moment, now and then for long enough that others come in between."""
+    await lane.sleep(lane.random.uniform(0, 0.004 if lane.random.random() < 0.8 else 0.1))
+
+
+def _lost(lane: Lane, family: str, name: str, now: float, until: float) -> None:
+    """Write down that a lease was lost before its time."""
+    if now < until:
+        lane.journal.fact(family, name, "lost early", until - now)
 
 
 async def _hold(lane: Lane) -> None:
@@ -64,16 +82,19 @@ async def _lead(lane: Lane) -> None:
 async def _block(lane: Lane, family: str, name: str, holding: Any) -> None:
     got = await lane.enter(family, name, holding, _fence)
     if got.is_done:
-        await lane.sleep(lane.random.uniform(0, 0.004))
-        lane.inside(family, name, got.value, got.ended, got.value.fence)
-        await lane.leave(family, name, holding)
+        await _work(lane)
+        until = lane.inside(family, name, got.value, got.ended, got.value.fence)
+        left = await lane.leave(family, name, holding)
+        if left.outcome == "lost":
+            _lost(lane, family, name, left.ended, until)
 
 
 def _judged(family: str, limit: int = 1) -> Any:
     def judge(seen: Seen) -> Iterator[Finding]:
-        for facts in seen.facts_of(family, "inside").values():
-            for text in overlaps(facts, limit):
-                yield Finding("two holders", f"{family}: {text}", by_loss=True)
+        yield from _judge_leases(seen, family, limit)
+        if family in ("claims", "permits"):
+            for records in seen.of(family).values():
+                yield from (Finding("left", text, by_loss=True) for text in _ghosts(records, limit))
         for grants in seen.of(family, "claim", "enter").values():
             for text in ungrown(grants):
                 yield Finding("not grown", text)
@@ -84,6 +105,44 @@ def _judged(family: str, limit: int = 1) -> Any:
                 yield Finding("left", f"{family} {name}: {left}")
 
     return judge
+
+
+def _judge_leases(seen: Seen, family: str, limit: int) -> Iterator[Finding]:
+    for facts in seen.facts_of(family, "inside").values():
+        for text in overlaps(facts, limit):
+            yield Finding("two holders", f"{family}: {text}", by_loss=True)
+    for facts in seen.facts_of(family, "lost early").values():
+        for fact in facts:
+            text = f"{family} {fact.entity}: lost {fact.value:.2f} s before its deadline"
+            yield Finding("lost", text, by_loss=True)
+
+
+def _ghosts(records: list[Record], limit: int) -> Iterator[str]:
+    """Yield the refusals at times when there were not ``limit`` that may have been held."""
+    claims = [each for each in records if each.op == "claim"]
+    after = {(each.note, each.op): each for each in records if each.op != "claim"}
+    spans = [(claim.started, _ends(claim, after)) for claim in claims if _may_hold(claim)]
+    begins, ends = sorted(begin for begin, _ in spans), sorted(end for _, end in spans)
+    for claim in claims:
+        if claim.is_done and claim.value is None and not _may_hold(claim):
+            held = bisect_left(begins, claim.ended) - bisect_right(ends, claim.started)
+            if held < limit:
+                yield f"{claim.family} {claim.entity}: refused from {claim.started} to {claim.ended}, {held} held"
+
+
+def _may_hold(claim: Record) -> bool:
+    # A grant that came when its lease was over is answered as a refusal.
+    return claim.is_open or (claim.is_done and (claim.value is not None or claim.ended - claim.started > TTL / 2))
+
+
+def _ends(claim: Record, after: dict[tuple[Any, str], Record]) -> float:
+    """Return when what a claim may have been granted is over for certain."""
+    if claim.is_open:
+        return inf
+    release, renew = after.get((claim.value, "release")), after.get((claim.value, "renew"))
+    if claim.value is not None and release and release.is_done:
+        return release.ended
+    return (renew or claim).ended + TTL + _MARGIN
 
 
 def _left(c: Any, family: str, name: str) -> Any:

@@ -70,8 +70,12 @@ class Family:
 
 
 def overlaps(facts: Iterable[Fact], limit: int = 1) -> Iterator[str]:
-    """Yield where more than ``limit`` were inside at once."""
-    spans = sorted((fact.value for fact in facts), key=lambda span: span[0])
+    """Yield where more than ``limit`` were inside at once; what is noted of one fence is one span."""
+    by_fence: dict[int, list[Any]] = {}
+    for since, until, fence in (fact.value for fact in facts):
+        span = by_fence.setdefault(fence, [since, until, fence])
+        span[0], span[1] = min(span[0], since), max(span[1], until)
+    spans = sorted(by_fence.values(), key=lambda span: span[0])
     inside: list[list[Any]] = []
     for span in spans:
         inside = [each for each in inside if each[1] > span[0]]

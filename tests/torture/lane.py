@@ -136,12 +136,18 @@ class Lane:
         leave = holding.__aexit__ if self._awaited else holding.__exit__
         return await self.call(family, entity, "leave", lambda: leave(None, None, None), note=note)
 
-    def inside(self, family: str, entity: str, lease: Any, began: float, note: Any) -> None:
-        """Write down that a lease was believed to be held from ``began`` until now, if it still is."""
+    def inside(self, family: str, entity: str, lease: Any, began: float, note: Any) -> float:
+        """Write down that a lease was believed to be held from ``began`` until now, if it still is.
+
+        Return until when it is believed to be held; 0.0: it is not.
+        """
         now = monotonic()
         # Read after the time: a process that was stopped in between finds less left.
-        if not lease.lost.is_set() and lease.expires_in > 0:
-            self.journal.fact(family, entity, "inside", [began, now, note])
+        left = lease.expires_in
+        if lease.lost.is_set() or left <= 0:
+            return 0.0
+        self.journal.fact(family, entity, "inside", [began, now, note])
+        return now + float(left)
 
     async def sleep(self, seconds: float) -> None:
         """Spend some time."""

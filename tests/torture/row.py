@@ -5,8 +5,6 @@ from __future__ import annotations
 import tempfile
 import time
 import traceback
-from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -21,50 +19,14 @@ from torture.families import LONGEST_TTL, findings
 from torture.faults import Fault
 from torture.journal import Record, read
 from torture.judging import Finding, Seen
+from torture.results import Result, Task
 from torture.rows import ROWS
 from torture.worker import Orders
 
-__all__ = ["Result", "Task", "run"]
+__all__ = ["run"]
 
 OPTIONS: dict[str, Any] = {"timeout": 0.5, "patience": 20.0, "remember": 60.0}
 _END_SECONDS = 90.0
-
-
-@dataclass(frozen=True)
-class Task:
-    """A row on one engine: make so many operations under at least ``least`` faults, in at most ``seconds``."""
-
-    row: str
-    engine: str
-    operations: int
-    least: int
-    seconds: float
-    seed: int
-    workers: int
-    lanes: int
-    only: tuple[str, ...] = ()
-
-
-@dataclass
-class Result:
-    """What came of a row. ``counts`` are findings by column; ``broken`` are those that nothing excuses."""
-
-    task: Task
-    operations: int = 0
-    met: int = 0
-    unknown: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    broken: list[str] = field(default_factory=list)
-    families: Counter[str] = field(default_factory=Counter)
-    seconds: float = 0.0
-    failure: str = ""
-
-    @property
-    def verdict(self) -> str:
-        """Return "kept", "BROKEN" or "void"."""
-        if self.broken or self.failure:
-            return "BROKEN"
-        return "void" if self.met < self.task.least or not self.operations else "kept"
 
 
 def run(task: Task) -> Result:
@@ -80,8 +42,8 @@ def run(task: Task) -> Result:
 
 
 def _run(task: Task, result: Result, place: Path) -> None:
-    row = next(row for row in ROWS if row.name == task.row)
-    fault = row.fault(engines()[task.engine], task.seed)
+    (fault_of_row,) = (row.fault for row in ROWS if row.name == task.row)
+    fault = fault_of_row(engines()[task.engine], task.seed)
     try:
         orders = Orders(fault.url, place, task.workers, task.lanes, task.seed, task.only, OPTIONS)
         crew = fault.crew = Crew(orders)
@@ -98,7 +60,7 @@ def _run(task: Task, result: Result, place: Path) -> None:
             seen = _seen(c, fault, place)
             seen.stopped, seen.killed = stopped, crew.killed > 0
             result.met = fault.met(seen)
-            _count(result, seen, [*findings(seen), *(Finding("left", text) for text in wrong)], bool(row.may_lose))
+            _count(result, seen, [*findings(seen), *(Finding("left", text) for text in wrong)], bool(task.may_lose))
     finally:
         fault.close()
 
@@ -106,14 +68,14 @@ def _run(task: Task, result: Result, place: Path) -> None:
 def _torture(task: Task, fault: Fault, crew: Crew) -> None:
     """Strike until there were enough operations and faults, or the time is over."""
     _wait(crew, 2 * task.workers, 60)
-    end, strikes = monotonic() + task.seconds, 0
+    end = monotonic() + task.seconds
     while monotonic() < end:
         if not crew.are_alive():
             raise RuntimeError("a worker ended by itself")
         fault.strike()
-        strikes += 1
+        fault.strikes += 1
         time.sleep(fault.pause)
-        if crew.progress.total() >= task.operations and strikes >= task.least:
+        if crew.progress.total() >= task.operations and fault.made() >= task.least:
             break
 
 
@@ -139,6 +101,7 @@ def _count(result: Result, seen: Seen, found: list[Finding], may_lose: bool) -> 
         found += (Finding("no TTL", f"{key} never expires") for key in leaked_keys(node, prefix="coord:"))
     result.operations = sum(record.outcome != "" for record in seen.records)
     result.unknown = sum(record.is_open for record in seen.records)
+    result.cpu += sum(fact.value for fact in seen.facts if fact.what == "cpu")
     result.families.update(record.family for record in seen.records)
     for each in found:
         result.counts[each.column] += each.count

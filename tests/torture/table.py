@@ -5,24 +5,25 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import resource
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from coord.testing.servers import engines
 from torture.crew import CONTEXT
 from torture.families import FAMILIES
-from torture.row import Result, Task, run
+from torture.results import Result, Task, table, total
+from torture.row import run
 from torture.rows import ROWS, Row
 
 __all__ = ["main"]
 
-COLUMNS = ("lost", "doubled", "two holders", "not grown", "callbacks", "never woken", "no TTL", "left", "errors")
 _SHOWN = 12
 _FEWEST = 100
-"""A whole run has a fault for each hundred operations."""
+"""A whole run has a fault in so many operations."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -32,23 +33,27 @@ def main(words: Sequence[str] | None = None) -> int:
     tests = Path(__file__).resolve().parents[1]
     paths = [str(tests), str(tests / "faults"), str(tests / "cluster"), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-    CONTEXT.set_forkserver_preload(["torture.row"])
+    CONTEXT.set_forkserver_preload(["torture.worker"])
     began, results = time.monotonic(), list[Result]()
     tasks = _tasks(given)
     print(f"seed {given.seed}, {len(tasks)} rows", file=sys.stderr, flush=True)
-    with ProcessPoolExecutor(given.jobs, mp_context=CONTEXT) as pool:
+    with ThreadPoolExecutor(given.jobs) as pool:
         for future in as_completed([pool.submit(run, task) for task in tasks]):
             results.append(result := future.result())
             _report(result, len(results), len(tasks), time.monotonic() - began)
     order = {task: number for number, task in enumerate(tasks)}
     results.sort(key=lambda result: order[result.task])
     print(table(results))
-    return _summed(given, results, time.monotonic() - began)
+    servers = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = time.process_time() + servers.ru_utime + servers.ru_stime
+    sentence, is_kept = total(results, least=0 if given.short or given.only else _FEWEST, cpu=cpu)
+    print(f"{sentence}, {time.monotonic() - began:.0f} s, seed {given.seed}")
+    return 0 if is_kept else 1
 
 
 def _parsed(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("tests/torture", description="Count what is kept under real faults.")
-    parser.add_argument("--operations", type=int, default=1_000_000, help="of all rows together")
+    parser.add_argument("--operations", type=int, default=0, help="of all rows together; 1,000,000, or 300 a row")
     parser.add_argument("--only", default="", help="faults, separated by semicolons; a part of a name will do")
     parser.add_argument("--families", default="", help="families, separated by commas; all when empty")
     parser.add_argument("--engine", default="", help="engines, separated by commas; all that are here when empty")
@@ -78,19 +83,20 @@ def _parsed(words: Sequence[str] | None) -> argparse.Namespace:
 
 def _tasks(given: argparse.Namespace) -> list[Task]:
     pairs: list[tuple[Row, str]] = [(row, engine) for row in given.rows for engine in given.engines]
-    each = 300 if given.short else -(-given.operations // len(pairs))
+    whole = given.operations or (300 * len(pairs) if given.short else 1_000_000)
     workers, lanes = (2, 6) if given.short else (4, 8)
     return [
         Task(
             row.name,
             engine,
-            operations=each,
+            operations=-(-whole // len(pairs)),
             least=row.short if given.short else row.least,
             seconds=20.0 if given.short else given.seconds,
             seed=given.seed + number,
             workers=workers,
             lanes=lanes,
             only=given.families,
+            may_lose=row.may_lose,
         )
         for number, (row, engine) in enumerate(pairs)
     ]
@@ -112,41 +118,3 @@ def _report(result: Result, number: int, of: int, seconds: float) -> None:
         print(f"    {result.failure}", file=sys.stderr, flush=True)
     if result.verdict == "void":
         print(f"    void: {result.met} faults met, at least {task.least} are needed", file=sys.stderr, flush=True)
-
-
-def table(results: Sequence[Result]) -> str:
-    """Return the table, as Markdown."""
-    may_lose = {row.name: row.may_lose for row in ROWS}
-    head = ["fault", "engine", "operations", "faults met", "unknown", *COLUMNS, "may be lost", "verdict"]
-    rows = [
-        [
-            result.task.row,
-            result.task.engine,
-            f"{result.operations:,}",
-            f"{result.met:,}",
-            f"{result.unknown:,}",
-            *(f"{result.counts[column]:,}" for column in COLUMNS),
-            may_lose[result.task.row] or "nothing",
-            result.verdict,
-        ]
-        for result in results
-    ]
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-        for row in [head, ["-" * width for width in widths], *rows]
-    ]
-    return "\n".join(lines)
-
-
-def _summed(given: argparse.Namespace, results: Sequence[Result], seconds: float) -> int:
-    operations, met = sum(each.operations for each in results), sum(each.met for each in results)
-    bad = {word: sum(each.verdict == word for each in results) for word in ("BROKEN", "void")}
-    print(
-        f"{operations:,} operations, {met:,} faults met, {len(results)} rows in {seconds:.0f} s, seed {given.seed}: "
-        f"{bad['BROKEN']} broken, {bad['void']} void"
-    )
-    if not given.short and not given.only and met < operations // _FEWEST:
-        print(f"void: {met:,} faults are too few for {operations:,} operations")
-        return 1
-    return int(any(bad.values()))

@@ -93,6 +93,7 @@ def work(orders: Orders, number: int, generation: int) -> None:
     except BaseException:
         journal.fact("worker", "", "left", traceback.format_exc()[-1500:])
         raise
+    journal.fact("worker", "", "cpu", time.process_time())
     journal.close()
 
 
