@@ -22,6 +22,9 @@ from torture.rows import ROWS, Row
 __all__ = ["main"]
 
 _SHOWN = 12
+_IMPORTED_LATER = ("coord.redis.blocking", "coord.redis.awaited", "redis.asyncio", "redis.sentinel", "redis.cluster")
+"""What connecting imports: a third of a second that each worker would spend again."""
+
 _FEWEST = 100
 """A whole run has a fault in so many operations."""
 
@@ -33,7 +36,7 @@ def main(words: Sequence[str] | None = None) -> int:
     tests = Path(__file__).resolve().parents[1]
     paths = [str(tests), str(tests / "faults"), str(tests / "cluster"), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-    CONTEXT.set_forkserver_preload(["torture.worker"])
+    CONTEXT.set_forkserver_preload(["torture.worker", *_IMPORTED_LATER])
     began, results = time.monotonic(), list[Result]()
     tasks = _tasks(given)
     print(f"seed {given.seed}, {len(tasks)} rows", file=sys.stderr, flush=True)
