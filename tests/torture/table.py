@@ -87,7 +87,7 @@ def _parsed(words: Sequence[str] | None) -> argparse.Namespace:
 def _tasks(given: argparse.Namespace) -> list[Task]:
     pairs: list[tuple[Row, str]] = [(row, engine) for row in given.rows for engine in given.engines]
     whole = given.operations or (300 * len(pairs) if given.short else 1_000_000)
-    workers, lanes = (2, 6) if given.short else (4, 8)
+    workers, lanes = (2, 4) if given.short else (4, 8)
     return [
         Task(
             row.name,
