@@ -259,8 +259,10 @@ class ReadOnly(OneServer):
             self.operator.replicaof("NO", "ONE")
 
     def met(self, seen: Seen) -> int:
-        errors = self.operator.info("errorstats").get("errorstat_READONLY", {}).get("count", 0)
-        return min(int(errors), super().met(seen)) if errors else 0
+        # 6.2 counts what a script's command was refused under another name.
+        told = self.operator.info("errorstats")
+        refused = sum(told.get(f"errorstat_{code}", {}).get("count", 0) for code in ("READONLY", "@user_script_"))
+        return min(int(refused), super().met(seen))
 
 
 class Busy(OneServer):
