@@ -8,6 +8,7 @@
 #   make coverage      branches of coord/ and statements of lua/ that the quick tests reach
 #   make agree         scripts and twins, in new random histories           SEED=1234 ONLY=claim
 #   make simulate      every family in simulated worlds, faults included   SEEDS=100000
+#   make torture       every family on real servers under real faults       OPERATIONS=300000
 #   make imports       draw docs/imports.txt, the picture of who imports whom
 #   make lint          ruff, mypy, pyright
 #   make bench         coord beside its peers                              ARGS="--url redis://localhost:6379"
@@ -28,7 +29,7 @@ export PYTHONHASHSEED ?= 0
 # tests/distribution.py says which tests stay together, and which come first.
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --no-loadscope-reorder
 
-.PHONY: quick test test-long quick-all quick-others test-clients on-clients on-gevent coverage agree simulate imports lint bench demo clean
+.PHONY: quick test test-long quick-all quick-others test-clients on-clients on-gevent coverage agree simulate torture imports lint bench demo clean
 .DELETE_ON_ERROR:
 
 quick: $(VENV)/.has-test
@@ -94,6 +95,10 @@ agree: $(VENV)/.has-test
 SEEDS ?= 3000
 simulate: $(VENV)/.has-test
 	$(BIN)/python tests/sim --seeds $(SEEDS) $(ARGS)
+
+OPERATIONS ?= 1000000
+torture: $(VENV)/.has-test
+	$(BIN)/python tests/torture --operations $(OPERATIONS) $(ARGS)
 
 imports: $(VENV)/.has-test
 	$(BIN)/python tests/structure/picture.py
