@@ -62,9 +62,9 @@ def from_config(config: Mapping[str, Any]) -> Coordinator:
         if memory_name(dsn) is not None:
             raise ConfigError("backend is redis, and its dsn is a memory:// URL: say which of the two is meant")
         return connect(dsn, prefix=prefix, ttl=ttl, **options)
-    if "://" in backend:
+    if "://" in backend or set(backend) & set("/@?#"):
         # Not quoted: it may hold a password.
-        raise ConfigError('backend is a URL: write backend = "redis" and put the URL into redis.dsn')
+        raise ConfigError('backend is like a URL: write backend = "redis" and put the URL into redis.dsn')
     Keys(prefix, ttl)
     Options(prefix=prefix, **options)
     return _custom(backend, config, prefix, ttl)

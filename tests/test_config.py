@@ -368,6 +368,6 @@ def test_a_password_is_not_shown_as_the_name_of_an_option() -> None:
 
 
 def test_a_url_given_as_backend_is_not_shown() -> None:
-    with pytest.raises(coord.ConfigError, match="backend is a URL") as told:
+    with pytest.raises(coord.ConfigError, match="backend is like a URL") as told:
         coord.from_config({"backend": "redis://:hunter2@127.0.0.1:1/0"})
     assert "hunter2" not in str(told.value)

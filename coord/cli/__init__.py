@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from coord import __version__
 from coord.cli import doctor, ls, script, show, watch
+from coord.cli.arguments import Parser, without_login
 from coord.errors import CoordError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = args.run(args)
         sys.stdout.flush()
     except CoordError as error:
-        print(f"coord: {error}", file=sys.stderr)
+        print(f"coord: {without_login(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("coord: interrupted", file=sys.stderr)
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="coord",
         description="Inspect the servers of coord, and write scripts of your own.",
         epilog="coord COMMAND --help explains a command. Without a URL, commands use $COORD_DSN.",

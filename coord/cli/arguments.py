@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
+from typing import NoReturn
 
 from coord.urls import ENVIRONMENT, is_url
 
-__all__ = ["add_prefix", "add_url", "at_least", "url_and_word"]
+__all__ = ["Parser", "add_prefix", "add_url", "at_least", "url_and_word", "without_login"]
 
 _URL_HELP = (
     "redis://user:password@host:port/db, redis+sentinel://h:p,h:p/service, redis+cluster://h:p,h:p and so on "
     f"(default: ${ENVIRONMENT})"
 )
+
+
+# A path turns // into /.
+_LOGIN = re.compile(r":/+\S*@")
+
+
+def without_login(text: str) -> str:
+    """Return a message without the user and the password of a URL in it."""
+    return _LOGIN.sub("://...@", text)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors quote no password; those of its commands are of the same class."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage and message, and exit with 2."""
+        super().error(without_login(message))
 
 
 def add_url(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from coord.cli.script.find import lua_files, python_files, read_script, read_text, scripts_in, with_twin
+from coord.cli.script.find import is_folder, lua_files, python_files, read_script, read_text, scripts_in, with_twin
 from coord.errors import ConfigError
 
 __all__ = ["declare"]
@@ -39,7 +39,7 @@ def declare(commands: Any) -> None:
 
 def _check(args: argparse.Namespace) -> int:
     for path in args.paths:
-        if path.is_dir() and not lua_files([path]):
+        if is_folder(path) and not lua_files([path]):
             raise ConfigError(f"there is no .lua file in {path}")
     try:
         return _checked(args)

@@ -11,14 +11,14 @@ from pathlib import Path
 from coord.errors import ConfigError
 from coord.script import Script, Twin, all_scripts
 
-__all__ = ["lua_files", "python_files", "read_script", "read_text", "scripts_in", "with_twin"]
+__all__ = ["is_folder", "lua_files", "python_files", "read_script", "read_text", "scripts_in", "with_twin"]
 
 
 def lua_files(paths: Iterable[Path]) -> list[Path]:
     """Return the scripts among paths, and those in folders, without the libraries in folders named lib."""
     found: list[Path] = []
     for path in paths:
-        if path.is_dir():
+        if is_folder(path):
             found += sorted(each for each in path.rglob("*.lua") if each.parent.name != "lib" and not _is_hidden(each))
         elif path.suffix != ".py":
             found.append(path)
@@ -29,13 +29,21 @@ def python_files(paths: Iterable[Path]) -> list[Path]:
     """Return the Python files that may build calls of the scripts that paths mean."""
     found: dict[Path, None] = {}
     for path in paths:
-        if path.is_dir():
+        if is_folder(path):
             found |= dict.fromkeys(each for each in sorted(path.rglob("*.py")) if not _is_hidden(each))
         elif path.suffix == ".py":
             found[path] = None
         else:
             found |= dict.fromkeys(_modules_of(path))
     return list(found)
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a path is a folder; False for one that no system takes, such as a name of 300 letters."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _is_hidden(path: Path) -> bool:
@@ -48,6 +56,11 @@ def read_text(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise
+    except ValueError as error:
+        # A name with a null byte, or half of a surrogate pair.
+        raise ConfigError(f"cannot read {str(file)!a}: {error}") from None
 
 
 def read_script(file: Path, twin: Twin | None = None) -> Script:
