@@ -71,6 +71,12 @@ def test_a_backend_like_a_url_is_not_quoted(path: str) -> None:
     assert PASSWORD not in str(raised.value)
 
 
+def test_two_dashes_are_no_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """``coord show -- --`` ended with a traceback on some Pythons."""
+    assert main(["show", "--", "--"]) == 2
+    assert capsys.readouterr().err.startswith("coord: ")
+
+
 @pytest.mark.parametrize("path", ["x" * 300, "a\0b", "half of a pair \ud83d"])
 def test_a_path_that_no_system_takes_is_one_line(path: str, capsys: pytest.CaptureFixture[str]) -> None:
     """``coord script check`` ended with a traceback."""

@@ -38,7 +38,8 @@ def declare(commands: Any) -> None:
 def _show(args: argparse.Namespace) -> int:
     try:
         check_name(args.name, "NAME")
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
+        # argparse before 3.13 makes a list of the words `-- --`.
         raise ConfigError(str(error)) from None
     import_families(args.families)
     with closing(Inventory(server_url(args.url or args.url_option, args.prefix), args.prefix)) as inventory:

@@ -220,7 +220,9 @@ def _replies(random: Random) -> Callable[[], object]:
         try:
             prepared = example.prepare(c)
             space.is_garbling = True
-            example.run(prepared)
+            if prepared is not None:
+                # A claim that garbage refused has no lease.
+                example.run(prepared)
         finally:
             space.is_garbling = False
             space.flush()
@@ -275,6 +277,8 @@ def _arguments(random: Random) -> Callable[[], object]:
     words = random.choice(_COMMANDS).split() if random.random() < 0.9 else [text(random)]
     for _ in range(random.choice((0, 1, 1, 2, 3))):
         words.append(random.choice((random.choice(_FLAGS), random.choice(_URLS), text(random))))
+    # A folder is searched to its bottom.
+    words = [words[0], *(word for word in words[1:] if word.strip("/."))]
     if words[0] == "script" and "new" in words:
         # It writes files.
         words.remove("new")
