@@ -108,7 +108,8 @@ class Trial:
         return "survived", ""
 
     def _simulated(self) -> Verdict:
-        from sim.workloads import WORKLOADS
+        sys.path.insert(0, str(_TESTS / "sim"))
+        from workloads import WORKLOADS
 
         from coord.testing.sim import TOPOLOGIES, simulate
 
