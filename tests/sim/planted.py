@@ -18,6 +18,8 @@ class Planted:
     new: str
     topology: str = "standalone"
     seeds: int = 400
+    first: int = 0
+    """The seed that found it the last time, where the search begins."""
     faults: tuple[str, ...] = ()
     """The kinds of faults that show it; all, when empty."""
     reverts: str = ""
@@ -32,6 +34,7 @@ PLANTED = (
         "    if space.exists(tombstone, answered):\n",
         "    if space.exists(answered):\n",
         seeds=1000,
+        first=58,
     ),
     Planted(
         "a release does not compare the nonce",
@@ -39,6 +42,7 @@ PLANTED = (
         "claims.py",
         "    if attempt == nonce:\n        space.set(tombstone",
         "    if attempt:\n        space.set(tombstone",
+        first=20,
     ),
     Planted(
         "the deadline counts from the reply",
@@ -46,6 +50,7 @@ PLANTED = (
         "leases/acquiring.py",
         "    held = Held(ops, request.what, owner, grant, request.ttl_ms, started)\n",
         "    held = Held(ops, request.what, owner, grant, request.ttl_ms, ops.clock.monotonic())\n",
+        first=27,
     ),
     Planted(
         "a fence is counted, and starts again once the key is gone",
@@ -53,6 +58,7 @@ PLANTED = (
         "lualib.py",
         "    return str(max(seconds * 1_000_000 + micros, int(before or 0) + 1))\n",
         "    return str(int(before or 0) + 1)\n",
+        first=2,
     ),
     Planted(
         "a fence is the clock alone, which can go back",
@@ -61,6 +67,7 @@ PLANTED = (
         "    return str(max(seconds * 1_000_000 + micros, int(before or 0) + 1))\n",
         "    return str(seconds * 1_000_000 + micros)\n",
         seeds=1000,
+        first=736,
     ),
     Planted(
         "a release publishes no notice",
@@ -82,6 +89,7 @@ PLANTED = (
         "leases/acquiring.py",
         "            yield compensation(request.what, attempt.nonce, request.ttl_ms)\n        raise\n",
         "            pass\n        raise\n",
+        first=7,
     ),
     Planted(
         "a cancelled release is forgotten",
@@ -90,6 +98,7 @@ PLANTED = (
         "        held.mark_released()\n        yield undo\n        raise\n",
         "        held.mark_released()\n        raise\n",
         seeds=1000,
+        first=22,
     ),
     Planted(
         "a loss is not told to the holder whose renewal was refused",
@@ -98,6 +107,7 @@ PLANTED = (
         "        held.mark_lost()\n    return renewed\n",
         "        pass\n    return renewed\n",
         seeds=1000,
+        first=11,
     ),
     Planted(
         "the end of a lease is told late",
@@ -112,6 +122,7 @@ PLANTED = (
         "stats.py",
         '    remember(space, op, sequence, remember_ms, "1")\n',
         '    remember(space, op, sequence, 0, "1")\n',
+        first=1,
     ),
     Planted(
         "a batch that was taken is not kept for the repetition",
@@ -119,6 +130,7 @@ PLANTED = (
         "stats.py",
         "        space.rename(stats, batch)\n        space.pexpire(batch, remember_ms)\n",
         "        space.delete(stats)\n",
+        first=2,
     ),
     Planted(
         "what may have run is repeated, whatever the script says",
@@ -140,6 +152,7 @@ PLANTED = (
         "kv.py",
         "    remember(space, op, sequence, remember_ms, total)\n",
         "    remember(space, op, sequence, 0, total)\n",
+        first=1,
     ),
     Planted(
         "two calls in a row have the same sequence number",
@@ -147,6 +160,7 @@ PLANTED = (
         "redis/slots.py",
         "        self._sequence = sequence = self._sequence + 1\n",
         "        sequence = self._sequence + 1\n",
+        first=1,
     ),
     Planted(
         "a script that the server forgot is not loaded again",
@@ -169,6 +183,7 @@ PLANTED = (
         "barriers.py",
         "    return int(fired == nonce)\n",
         "    return 1\n",
+        first=1,
     ),
     Planted(
         "a permit is granted without looking at its weight",
@@ -176,6 +191,7 @@ PLANTED = (
         "semaphore.py",
         "    if space.exists(tombstone, answered) or used + weight > limit:\n",
         "    if space.exists(tombstone, answered) or used + 1 > limit:\n",
+        first=4,
     ),
     Planted(
         "a released permit gives back less than its weight",
@@ -191,6 +207,7 @@ PLANTED = (
         "    if space.exists(tombstone, answered) or used + weight > limit:\n",
         "    if space.exists(answered) or used + weight > limit:\n",
         seeds=1500,
+        first=58,
     ),
     Planted(
         "a released permit wakes no waiter",
@@ -205,6 +222,7 @@ PLANTED = (
         "group/scripts.py",
         "            if deadline >= now:\n                reply +=",
         "            if deadline:\n                reply +=",
+        first=6,
     ),
     Planted(
         "the first heartbeat comes after the end",
@@ -212,6 +230,7 @@ PLANTED = (
         "group/membership.py",
         "        due = started + state.ttl_ms / 3000\n",
         "        due = started + state.ttl_ms / 900\n",
+        first=9,
     ),
     Planted(
         "a taken over membership does not hear of it",
@@ -226,6 +245,7 @@ PLANTED = (
         "execution.py",
         '    if state == "running" and current == attempt:\n        space.pexpire(execution, keep_ms)\n',
         '    if state == "running" or state == "done":\n        space.pexpire(execution, keep_ms)\n',
+        first=3,
     ),
     Planted(
         "a runner returns its own result although that was refused",
@@ -234,6 +254,7 @@ PLANTED = (
         "    if accepted:\n        held.mark_released()\n",
         "    if accepted or outcome:\n        held.mark_released()\n",
         seeds=1000,
+        first=2,
     ),
     Planted(
         "the work of a leader goes on after the loss",
@@ -241,6 +262,7 @@ PLANTED = (
         "plan.py",
         "            is_lost = True\n            task.cancel()\n",
         "            is_lost = True\n",
+        first=9,
     ),
 )
 """Bugs that each family could have."""
@@ -258,6 +280,7 @@ REVERTED = (
         faults=_COPIES,
         seeds=600,
         reverts=_LATE,
+        first=106,
     ),
     Planted(
         "a late once closes the window that was opened since",
@@ -268,6 +291,7 @@ REVERTED = (
         faults=_COPIES,
         seeds=600,
         reverts=_LATE,
+        first=58,
     ),
     Planted(
         "a late consume takes what its repetition did not find",
@@ -278,6 +302,7 @@ REVERTED = (
         faults=_COPIES,
         seeds=600,
         reverts=_LATE,
+        first=33,
     ),
     Planted(
         "a refusal is not kept for late copies",
@@ -288,6 +313,7 @@ REVERTED = (
         faults=_COPIES,
         seeds=600,
         reverts=_LATE,
+        first=56,
     ),
     Planted(
         "an arrival forgets the answer that it gave",
@@ -296,6 +322,7 @@ REVERTED = (
         "        if first == nonce:\n            return reply(1, left, int(left == 0), 1)\n",
         "        pass\n",
         reverts="a barrier opened again forgot the answers of the attempt before",
+        first=7,
     ),
     Planted(
         "a piece that was done is answered no when the reply was lost",
@@ -304,6 +331,7 @@ REVERTED = (
         '    if state == f"done|{nonce}":\n',
         '    if state == f"done by {nonce}":\n',
         reverts="a lost reply of done answered False",
+        first=2,
     ),
     Planted(
         "a requeue counts once for each copy",
@@ -314,6 +342,7 @@ REVERTED = (
         faults=_COPIES,
         seeds=600,
         reverts=_LATE,
+        first=6,
     ),
     Planted(
         "a window that was opened is answered no when the reply was lost",
@@ -330,6 +359,7 @@ REVERTED = (
         '    remember(space, op, sequence, remember_ms, "1")\n    return 1\n\n\nINCR = ',
         "    return 1\n\n\nINCR = ",
         reverts="operations that count had no op_id",
+        first=19,
     ),
     Planted(
         "the topology is not asked for while the clock stands still",
