@@ -234,7 +234,7 @@ PLANTED = (
     ),
     Planted(
         "a taken over membership does not hear of it",
-        "groups.memberships",
+        "groups.takeovers",
         "group/membership.py",
         "        self.remove(state)\n        state.lose()\n\n",
         "        self.remove(state)\n\n",

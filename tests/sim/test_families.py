@@ -14,7 +14,7 @@ from coord.testing.sim import TOPOLOGIES, Report, simulate
 SEEDS = int(os.environ.get("COORD_SIM_SEEDS", "50"))
 """For each family and topology."""
 
-CALM = ("claims.handovers", "groups.presence", "semaphores.handovers")
+CALM = ("claims.handovers", "groups.presence", "groups.takeovers", "semaphores.handovers")
 """The workloads that turn all faults off: they are about time."""
 
 ALL = [(name, topology) for name in WORKLOADS for topology in TOPOLOGIES]

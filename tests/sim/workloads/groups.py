@@ -9,7 +9,7 @@ from collections import defaultdict
 from coord.group import Member
 from coord.testing.sim import Client, Sim, Step
 
-__all__ = ["memberships", "presence"]
+__all__ = ["memberships", "presence", "takeovers"]
 
 
 class _Memberships:
@@ -114,3 +114,32 @@ async def presence(sim: Sim) -> None:
     """While nothing is wrong with the network, a member is always listed, and watchers see who comes and goes."""
     sim.plan.calm = True
     await sim.run(_Presence(sim).work, clients=4)
+
+
+class _Takeovers:
+    """Clients join under one name, one after the other: each hears that the next has taken it over."""
+
+    ttl = 2.0
+
+    def __init__(self, sim: Sim) -> None:
+        self._sim = sim
+        self._newest = 0
+        self._given = 0.0
+
+    async def work(self, client: Client) -> None:
+        group = client.c.group("chairs", ttl=self.ttl)
+        for step in client.steps(1):
+            await client.sleep(step.random.uniform(0, 3 * self.ttl))
+            async with group.join("chair") as me:
+                self._sim.check(me.incarnation > self._newest, f"{me!r} is not above {self._newest}")
+                self._newest, self._given = me.incarnation, self._sim.now
+                for _ in range(4):
+                    await client.sleep(self.ttl)
+                    told = me.incarnation == self._newest or self._sim.now - self._given < self.ttl or me.lost.is_set()
+                    self._sim.check(told, f"{me!r} does not know of incarnation {self._newest}")
+
+
+async def takeovers(sim: Sim) -> None:
+    """While nothing is wrong with the network, a member knows within a TTL that its name was taken over."""
+    sim.plan.calm = True
+    await sim.run(_Takeovers(sim).work, clients=4)
