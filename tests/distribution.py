@@ -12,6 +12,7 @@ from backends import found
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # has no types
 
 SLOWEST = (
+    "test_benchmarks",
     "tests/sim/",
     "test_agreement",
     "test_bounded_waits",
@@ -20,7 +21,6 @@ SLOWEST = (
     "test_histories",
     "tests/cluster/",
     "test_tls",
-    "test_benchmarks",
     "test_crashes",
     "tests/faults/",
     "test_own_operation",
@@ -38,7 +38,6 @@ SLOWEST = (
 ALONE = (
     "tests/sim/",
     "tests/test_agreement",
-    "tests/test_benchmarks",
     "tests/test_script_",
     "tests/test_testing_plugin",
 )
