@@ -153,9 +153,11 @@ def test_closing_takes_back_what_a_cancelled_task_asked_for(engine: Engine) -> N
         await c.ping()
         server.signal(signal.SIGSTOP)
         claiming = asyncio.create_task(c.claim("job", ttl=3600))
-        await asyncio.sleep(0)
+        # By then it has been sent.
+        for _ in range(5):
+            await asyncio.sleep(0)
         claiming.cancel()
-        asyncio.get_running_loop().call_later(3.0, server.signal, signal.SIGCONT)
+        asyncio.get_running_loop().call_later(1.0, server.signal, signal.SIGCONT)
         await c.aclose()
         assert claiming.cancelled()
 
