@@ -155,6 +155,9 @@ def living(request: pytest.FixtureRequest) -> Iterator[tuple[ServerSide, Clock]]
     engine: Engine = request.param
     with serving(engine) as (side, clock):
         side.__class__ = Plain
+        # In RESP2 a command answers what it answers to scripts.
+        side.connection.send(["PUNSUBSCRIBE"], ["HELLO", 2])
+        side.connection.read()
         yield side, clock
 
 
