@@ -264,12 +264,14 @@ def test_a_coordinator_without_a_keeper_can_be_closed(live: Live) -> None:
 def test_subscriptions_that_cannot_be_started_are_started_by_the_next(live_server: Live) -> None:
     """Who cannot listen is told why; who comes later listens, and is woken."""
     with live_server.connect() as c:
-        with c.hold("job"):
-            with no_thread("coord-background"), pytest.raises(RuntimeError, match="can't start new thread"):
-                c.hold("job").__enter__()
-            assert waiters(c, JOB) == 0
-            waiter = Thread(lambda: c.hold("job").__enter__().release())
-            until(lambda: live_server.subscriptions() == 1, "the subscription")
+        lease = c.claim("job", ttl=60)
+        # Nothing is renewed, so that the thread in which all subscriptions live does not run yet.
+        with no_thread("coord-background"), pytest.raises(RuntimeError, match="can't start new thread"):
+            c.hold("job", wait=SOON).__enter__()
+        assert waiters(c, JOB) == 0
+        waiter = Thread(lambda: c.hold("job").__enter__().release())
+        until(lambda: live_server.subscriptions() == 1, "the subscription")
+        lease.release()
         assert waiter.result() is True
 
 
