@@ -9,6 +9,8 @@
 #   make agree         scripts and twins, in new random histories           SEED=1234 ONLY=claim
 #   make simulate      every family in simulated worlds, faults included   SEEDS=100000
 #   make torture       every family on real servers under real faults       OPERATIONS=300000
+#   make mutants       faults planted by rule: which of them the tests find  ARGS="--sites 800"
+#   make fuzz          inputs of every kind, broken in places               ARGS="--inputs 1000000"
 #   make imports       draw docs/imports.txt, the picture of who imports whom
 #   make lint          ruff, mypy, pyright
 #   make bench         coord beside its peers                              ARGS="--url redis://localhost:6379"
@@ -27,7 +29,7 @@ ARGS ?=
 export PYTHONHASHSEED ?= 0
 
 # tests/distribution.py says which tests stay together, and which come first.
-PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --no-loadscope-reorder --max-worker-restart 2
 
 .PHONY: quick test test-long quick-all quick-others test-clients on-clients on-gevent coverage agree simulate torture imports lint bench demo clean
 .DELETE_ON_ERROR:
@@ -99,6 +101,12 @@ simulate: $(VENV)/.has-test
 OPERATIONS ?= 1000000
 torture: $(VENV)/.has-test
 	$(BIN)/python tests/torture --operations $(OPERATIONS) $(ARGS)
+
+mutants: $(VENV)/.has-test
+	$(BIN)/python tests/mutants --only scripts --only twins --only keyspace $(ARGS)
+
+fuzz: $(VENV)/.has-test
+	$(BIN)/python tests/fuzz $(ARGS)
 
 imports: $(VENV)/.has-test
 	$(BIN)/python tests/structure/picture.py

@@ -16,8 +16,8 @@ from reporting import say
 import coord.stats
 
 SAMPLE = 40
-LEAST = 0.85
-"""The score of a sample varies; `python tests/mutants` has the goal."""
+LEAST = 0.75
+"""The score of a sample varies around that of the whole run, which docs/proof.md has."""
 
 
 @pytest.mark.slow
