@@ -37,6 +37,9 @@ __all__ = ["AsyncDriver", "AsyncMakesCalls", "Driver", "MakesCalls", "StartsPlan
 
 T = TypeVar("T")
 
+_TICKS = 3
+"""Loop ticks until a cancelled call, which may be nested in another task, has noticed it."""
+
 
 class MakesCalls(Protocol):
     """What the blocking driver needs of a backend."""
@@ -446,6 +449,9 @@ class Tasks:
         """Cancel all plans; those that compensate get up to ``seconds`` to end by themselves. May be called again."""
         self.is_closed = True
         wake_all(self.waiting)
+        # Callers that were cancelled just before have not compensated yet: a cancellation arrives a few ticks later.
+        for _ in range(_TICKS):
+            await asyncio.sleep(0)
         # A callback that closes its coordinator goes on, and ends by itself.
         closing = asyncio.current_task()
         for task in self._kept:
