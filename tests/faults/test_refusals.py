@@ -20,9 +20,9 @@ from redis.client import NEVER_DECODE
 
 import coord
 from coord.errors import ReplyError
+from coord.kv import INCR
 from coord.options import Options
 from coord.redis.callstate import CallState
-from coord.script import load
 from coord.testing.proxy import LossyProxy
 from coord.testing.servers import Server, free_port
 
@@ -174,7 +174,7 @@ def test_a_login_refused_after_a_lost_reply_leaves_the_outcome_unknown(
 
 @pytest.mark.parametrize("refusal", ["NOPERM this user", "NOAUTH Authentication required.", "WRONGPASS invalid"])
 def test_a_repetition_that_is_denied_says_nothing_about_the_first_run(refusal: str) -> None:
-    state = CallState(load("kv_incr"), ("x", "x:op:1"), (1, 60_000, 0, 1, 1000, 0), Options(patience=0.001))
+    state = CallState(INCR, ("x", "x:op:1"), (1, 60_000, 0, 1, 1000, 0), Options(patience=0.001))
     state.lost(ConnectionResetError())
     until(lambda: state.answered(ReplyError(refusal)) or state.settled)
     assert isinstance(state.outcome, coord.OutcomeUnknown)
