@@ -32,24 +32,29 @@ def _live(engine: str, running: dict[str, Server]) -> Live:
     return Live(engine, running[engine].url, running[engine])
 
 
+def _used(live: Live) -> Iterator[Live]:
+    before = _background_threads()
+    yield live
+    live.clean()
+    # An awaited coordinator does not block for the end of its subscriptions. A thread that an earlier test left behind
+    # has failed that test, and must not fail this one.
+    until(lambda: _background_threads() <= before, "the end of the thread")
+
+
+def _background_threads() -> set[threading.Thread]:
+    return {each for each in threading.enumerate() if each.name == "coord-background"}
+
+
 @pytest.fixture(params=places())
 def live(request: pytest.FixtureRequest, _running: dict[str, Server]) -> Iterator[Live]:
     """Memory, or a server in real time that all tests share, without keys."""
-    live = _live(request.param, _running)
-    yield live
-    live.clean()
-    # An awaited coordinator does not block for the end of its subscriptions.
-    until(lambda: "coord-background" not in [each.name for each in threading.enumerate()], "the end of the thread")
+    yield from _used(_live(request.param, _running))
 
 
 @pytest.fixture(params=servers())
 def live_server(request: pytest.FixtureRequest, _running: dict[str, Server]) -> Iterator[Live]:
     """A server in real time that all tests share, without keys."""
-    live = _live(request.param, _running)
-    yield live
-    live.clean()
-    # An awaited coordinator does not block for the end of its subscriptions.
-    until(lambda: "coord-background" not in [each.name for each in threading.enumerate()], "the end of the thread")
+    yield from _used(_live(request.param, _running))
 
 
 @pytest.fixture(params=servers())

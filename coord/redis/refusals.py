@@ -91,9 +91,10 @@ def could_not_connect(error: BaseException, where: str) -> CoordError:
     if why or type(error).__name__ in ("AuthenticationError", "AuthenticationWrongNumberOfArgsError"):
         return ConfigError(f"{where} refuses the login: {DENIED[why or 'WRONGPASS']}")
     if "DB index is out of range" in text:
-        return ConfigError(f"{where}: {text}")
+        setting = "the setting `databases` (in a cluster of Valkey 9: `cluster-databases`) says how many there are"
+        return ConfigError(f"{where}: {text}: {setting}")
     if "SELECT is not allowed in cluster mode" in text:
-        return ConfigError(f"{where}: a cluster of this server version has only database 0")
+        return ConfigError(f"{where}: a cluster of this server has only database 0: leave the number out of the URL")
     return Unavailable(f"cannot reach {where}: {reason(error)}")
 
 

@@ -41,9 +41,10 @@ def _holds(true: Callable[[], bool]) -> bool:
         return False
 
 
-def client(server: Server) -> Any:
-    """Return a plain client of a server, which sends nothing twice."""
-    return redis.Redis(port=server.port, decode_responses=True, retry=Retry(NoBackoff(), 0), socket_timeout=5)
+def client(server: Server, database: int = 0) -> Any:
+    """Return a plain client of one database of a server, which sends nothing twice."""
+    retry = Retry(NoBackoff(), 0)
+    return redis.Redis(port=server.port, db=database, decode_responses=True, retry=retry, socket_timeout=5)
 
 
 class Cluster:

@@ -20,13 +20,14 @@ SPREAD = [f"name-{number}" for number in range(60)]
 
 
 class ClusterPlace:
-    """A cluster, seen by one who looks at its nodes without coord."""
+    """One database of a cluster, seen by one who looks at its nodes without coord."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, database: int = 0) -> None:
         self.cluster = cluster
-        self.url = cluster.url
+        self.database = database
+        self.url = f"{cluster.url}/{database}" if database else cluster.url
         self.dead: list[Server] = []
-        self._clients = {server: client(server) for server in cluster.servers}
+        self._clients = {server: client(server, database) for server in cluster.servers}
         for node in self._clients.values():
             node.ping()
 
@@ -130,7 +131,9 @@ class Move:
         source = self._place.at(self.source)
         keys = source.execute_command("CLUSTER", "GETKEYSINSLOT", self.slot, 500)
         if keys:
-            source.execute_command("MIGRATE", "127.0.0.1", self.target.port, "", 0, 5000, "KEYS", *keys)
+            source.execute_command(
+                "MIGRATE", "127.0.0.1", self.target.port, "", self._place.database, 5000, "KEYS", *keys
+            )
         return len(keys)
 
     def finish(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack
 from time import monotonic
@@ -11,16 +10,14 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
-from backends import Backend, found
+from backends import Backend
 from clusters import SPREAD, ClusterPlace, Move
-from live import servers
 from tls_front import AUTHORITY, TlsFront
 
 import coord
 from coord.redis.topology import Address
 from coord.testing.proxy import LossyProxy
 from coord.testing.servers import Server, free_port
-from coord.testing.topologies import Cluster
 
 pytestmark = pytest.mark.slow
 
@@ -194,24 +191,3 @@ def test_the_wrong_kind_of_client(world: Backend) -> None:
         pytest.raises(coord.ConfigError, match="other kind"),
     ):
         world.adopt(coord.connect_async(client=theirs))
-
-
-def test_a_database_that_the_cluster_lacks_is_refused(world: Backend) -> None:
-    """The error says what this server can do: only Valkey 9 has several databases in a cluster, where configured."""
-    with pytest.raises(coord.ConfigError, match=r"has only database 0|DB index is out of range"):
-        world.dial(f"{world.place.url}/1")
-
-
-@pytest.mark.skipif("valkey-9.1" not in servers(), reason="only Valkey 9 has several databases in a cluster")
-def test_databases_of_a_cluster_are_apart() -> None:
-    """Valkey 9 with ``cluster-databases``: the database of the URL is used on every node."""
-
-    async def awaited(url: str) -> int:
-        async with coord.connect_async(url) as c:
-            return await c.kv.incr("x", 10)
-
-    with Cluster(found()["valkey-9.1"], args=("--cluster-databases", "4")) as cluster:
-        for number in (0, 1, 3):
-            with coord.connect(f"{cluster.url}/{number}") as c:
-                assert [c.kv.incr(name) for name in "xyz"] == [1, 1, 1]
-            assert asyncio.run(awaited(f"{cluster.url}/{number}")) == 11
