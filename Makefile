@@ -1,8 +1,9 @@
 # Each target sets up what it needs, once: all it takes is Python 3.11 or newer with pip.
 #
 #   make quick         what to run while writing: memory and one server    ARGS="-k once"
-#   make test          all tests, on every engine, in parallel             ARGS="-k once"
-#   make test-long     the same, with many more histories and faults
+#   make test          the tests, on every engine, in parallel             ARGS="-k once"
+#   make proof         short forms of the proofs: simulated worlds, planted faults, races, storms, torture
+#   make test-long     tests and proofs, with many more histories and faults
 #   make quick-all     the quick tests on every Python that is found
 #   make test-clients  tests of the transport on the oldest redis-py, with uvloop, eager tasks and gevent
 #   make coverage      branches of coord/ and statements of lua/ that the quick tests reach
@@ -27,19 +28,24 @@ CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 JOBS ?= $(shell expr 2 \* $(CORES))
 ARGS ?=
 export PYTHONHASHSEED ?= 0
+# Tests start hundreds of Pythons: each would compile coord, and what it imports, anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # tests/distribution.py says which tests stay together, and which come first.
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --no-loadscope-reorder --max-worker-restart 2
 
-.PHONY: quick test test-long quick-all quick-others test-clients on-clients on-gevent coverage agree simulate torture imports lint bench demo clean
+.PHONY: quick test proof test-long quick-all quick-others test-clients on-clients on-gevent coverage agree simulate torture imports lint bench demo clean
 .DELETE_ON_ERROR:
 
 quick: $(VENV)/.has-test
 	COORD_ENGINES=$${COORD_ENGINES:-memory,redis-8.2} COORD_HISTORIES=$${COORD_HISTORIES:-200} \
-	$(PYTEST) -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow and not proof" $(ARGS)
 
 test: $(VENV)/.has-lint
-	COORD_HISTORIES=$${COORD_HISTORIES:-1000} $(PYTEST) $(ARGS)
+	COORD_HISTORIES=$${COORD_HISTORIES:-1000} $(PYTEST) -m "not proof" $(ARGS)
+
+proof: $(VENV)/.has-lint
+	COORD_HISTORIES=$${COORD_HISTORIES:-1000} $(PYTEST) -m proof $(ARGS)
 
 test-long: $(VENV)/.has-lint
 	COORD_LONG=1 COORD_HISTORIES=$${COORD_HISTORIES:-20000} $(PYTEST) $(ARGS)

@@ -47,6 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # What is ending may take its time on a busy machine.
     leaks._ENDING_SECONDS = SOON
     config.addinivalue_line("markers", "slow: takes longer than a second, so that `make quick` leaves it out")
+    config.addinivalue_line("markers", "proof: the short form of a proof (docs/proof.md): `make proof` runs it")
     config.addinivalue_line("markers", "permanent: keys of this test never expire, because it asks for that")
     if reason := why_not():
         say(f"time was not virtual on servers, their keys were aged by hand: {reason}")

@@ -44,6 +44,10 @@ ALONE = (
 """Tests that share nothing: any process may take the next."""
 
 
+TOGETHER = ("tests/cluster/", "tests/structure/")
+"""Folders whose tests share what takes long to make."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest first, so that no process is left alone with one of them at the end."""
     items.sort(key=_rank)
@@ -54,14 +58,13 @@ def _rank(item: pytest.Item) -> int:
 
 
 class ByFileAndEngine(LoadScopeScheduling):
-    """Run the tests of one file on one engine in one process: they share a server. Those of a cluster share it too."""
+    """Run the tests of one file on one engine in one process: they share a server."""
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(ALONE):
             return nodeid
         file, _, test = nodeid.partition("::")
-        if "tests/cluster/" in file:
-            file = "tests/cluster"
+        file = next((folder for folder in TOGETHER if file.startswith(folder)), file)
         parameters = f"-{test.partition('[')[2].rstrip(']')}-"
         engine = next((name for name in ("memory", "fakeredis", *found()) if f"-{name}-" in parameters), "")
         return f"{file} {engine}"

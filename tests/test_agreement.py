@@ -170,6 +170,7 @@ def test_a_script_without_a_twin_is_refused_by_name() -> None:
         check_agreement([alone], [], Clock())
 
 
+@pytest.mark.slow
 def test_the_histories_of_a_script_do_not_depend_on_other_families() -> None:
     """What is drawn for a script is the same whether or not other scripts are compared in the same run."""
 

@@ -64,6 +64,7 @@ def test_what_a_header_does_not_allow_is_found(script_name: str, old: str, new: 
         check_agreement(scripts, [], Clock(), histories=100, words=WORDS, only=[script_name])
 
 
+@pytest.mark.slow
 def test_an_outcome_that_no_call_can_have_is_named() -> None:
     """A script whose header promises more than its Lua does fails by name, without being listed anywhere."""
     text = script("kv_scard").text.replace("-- ERRORS WRONGTYPE", "-- ERRORS WRONGTYPE, COORD_FULL")

@@ -10,6 +10,8 @@ from coord.script import all_scripts
 from coord.testing.agreement import Disagreement, LuaSide, check_agreement
 from coord.testing.clock import Clock
 
+pytestmark = pytest.mark.proof
+
 MUTANTS = [
     Mutant("once", "lua", ', "PX", ttl_ms', ""),
     Mutant("once", "lua", "attempt == nonce or", "false or"),

@@ -373,6 +373,7 @@ def _open_and_die(url: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_an_opener_that_dies_is_succeeded(live_server: Live) -> None:
     """Its callback is lost with it, but not the barrier: another instance watches it, and is called."""
     opener = multiprocessing.get_context("spawn").Process(target=_open_and_die, args=(live_server.url,))

@@ -314,6 +314,7 @@ def test_many_calls_of_many_kinds(c: Any) -> None:
     assert answers == [True, 1, True, 1, 0]
 
 
+@pytest.mark.slow
 def test_a_thousand_calls(c: Any) -> None:
     """More calls than one write holds arrive all, in order."""
     assert c.run_many([c.calls.kv.incr("n") for _ in range(1_100)]) == list(range(1, 1_101))

@@ -73,6 +73,7 @@ def test_the_command_shows_the_counts_beside_the_truth(capsys):
     assert last_numbers(shown, "enqueued")[0] == SMALL.total
 
 
+@pytest.mark.slow
 def test_an_unreachable_server_is_one_sentence_without_the_password():
     ran = demo("--url", "redis://:hush@127.0.0.1:1/0")
     assert ran.returncode == 2

@@ -75,8 +75,17 @@ def test_the_readme_fits_one_screen() -> None:
 FOLLOWED = "own-operation.md"
 """A page of files and commands: tests/test_own_operation.py follows it."""
 
+SLOW = ("testing.md", "scripts.md")
+"""Pages that run many histories."""
 
-@pytest.mark.parametrize("document", [each for each in DOCUMENTS if each.name != FOLLOWED], ids=lambda path: path.name)
+PAGES = [
+    pytest.param(page, marks=[pytest.mark.slow] if page.name in SLOW else [], id=page.relative_to(ROOT).as_posix())
+    for page in DOCUMENTS
+    if page.name != FOLLOWED
+]
+
+
+@pytest.mark.parametrize("document", PAGES)
 def test_python_snippets_run(document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The snippets of one document share their names, as a reader who types them in order would."""
     python = [each for each in snippets(document) if each.language == "python"]

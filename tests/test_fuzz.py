@@ -15,6 +15,8 @@ from reporting import say
 import coord
 from coord.cli import main
 
+pytestmark = pytest.mark.proof
+
 INPUTS = {"operations": 2_000, "urls": 600, "replies": 800, "wire": 600, "headers": 100, "configuration": 400}
 FEW = {"arguments": 40, "server": 6}
 

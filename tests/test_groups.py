@@ -107,6 +107,7 @@ def test_a_late_join_does_not_bring_back_who_has_left(c: Any) -> None:
     assert names(c) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [600])
 def test_large_groups(c: Any, count: int) -> None:
     """More members than fit into one command of a script."""

@@ -149,6 +149,7 @@ def _is_ours(frame: Any) -> bool:
     return str(frame.f_code.co_filename).startswith(coord.__path__[0])
 
 
+@pytest.mark.slow
 def test_interrupted_at_any_moment_a_hold_leaves_nothing_held() -> None:
     """Ctrl-C at each moment in turn, from before the claim until after the release."""
     at = 0

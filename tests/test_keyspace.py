@@ -245,6 +245,7 @@ def test_what_all_expires_at_once_is_swept_in_small_parts(space: coord.Keyspace,
     assert len(sizes) <= 100_000 / 16 + 10
 
 
+@pytest.mark.slow
 def test_deleting_and_making_anew_does_not_pile_up(space: coord.Keyspace, clock: Clock) -> None:
     """A key that is deleted and made again, over and over, is known to the sweep a bounded number of times."""
     for _ in range(100_000):
@@ -288,6 +289,7 @@ def test_a_renamed_key_is_swept_under_its_new_name(space: coord.Keyspace, clock:
     assert len(space) == 0
 
 
+@pytest.mark.slow
 def test_threads_share_one_keyspace() -> None:
     """Eight threads that add to one number and push to one list lose nothing, while keys expire around them."""
     space = coord.Keyspace()

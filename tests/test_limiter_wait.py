@@ -104,6 +104,7 @@ def test_several_limits_are_waited_for_together(backend: Backend, c: Any) -> Non
     assert not c.limiter("api", fast).hit()
 
 
+@pytest.mark.slow
 def test_a_thousand_waiters_keep_the_rate_without_polling(backend: Backend, c: Any) -> None:
     """Each books once and confirms once; they pass in order, and in no window more than burst + rate * T."""
     if backend.line.engine == "fakeredis":

@@ -218,6 +218,7 @@ def kept(live: Live) -> dict[bytes, bytes]:
         return {key: raw.dump(key) for key in raw.keys("*")}
 
 
+@pytest.mark.slow
 def test_a_replica_can_be_looked_at() -> None:
     """It is read, and nothing is written to it."""
     engine = found()["redis-8.2"]
@@ -260,6 +261,7 @@ def test_memory_cannot_be_looked_at_from_outside(capsys: Any) -> None:
     assert "memory:// exists only inside the process that uses it" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_who_reads_may_leave(c: coord.Coordinator, live_server: Live) -> None:
     """``coord ls | head -1`` ends without a word."""
     c.run_many([c.calls.bump(f"{number:0900}") for number in range(500)])

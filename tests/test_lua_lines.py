@@ -14,6 +14,8 @@ from coord.script import all_scripts
 from coord.testing.agreement import LuaSide, check_agreement
 from coord.testing.clock import Clock
 
+pytestmark = pytest.mark.proof
+
 LEAST = 0.92
 """The part of the statements that has to run; raise it with what the histories reach."""
 HISTORIES = int(os.environ.get("COORD_HISTORIES", "2000"))

@@ -15,6 +15,8 @@ from reporting import say
 
 import coord.stats
 
+pytestmark = pytest.mark.proof
+
 SAMPLE = 40
 LEAST = 0.75
 """The score of a sample varies around that of the whole run, which docs/proof.md has."""

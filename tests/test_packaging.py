@@ -45,6 +45,7 @@ def wheel(built: Path) -> Path:
     return wheel
 
 
+@pytest.mark.slow
 def test_the_wheel_has_every_script(wheel: Path) -> None:
     """``coord/lua`` in the wheel is ``lua`` here, byte for byte."""
     with zipfile.ZipFile(wheel) as archive:
@@ -61,6 +62,7 @@ def test_the_wheel_has_every_script(wheel: Path) -> None:
     assert not [name for name in names if name.startswith(("tests/", "examples/", "benchmarks/", "lua/"))]
 
 
+@pytest.mark.slow
 def test_the_sdist_has_its_scripts_on_top(built: Path) -> None:
     """``lua`` stands beside ``coord`` in the sdist, as in the repository."""
     (sdist,) = built.glob("*.tar.gz")
@@ -70,6 +72,7 @@ def test_the_sdist_has_its_scripts_on_top(built: Path) -> None:
     assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "tests/conftest.py"} <= names
 
 
+@pytest.mark.slow
 def test_memory_runs_from_the_zip_without_any_package(wheel: Path) -> None:
     """The wheel, not even unpacked, on a Python without site-packages."""
     use = f"import sys; sys.path.insert(0, {str(wheel)!r}){USE}"
@@ -78,6 +81,7 @@ def test_memory_runs_from_the_zip_without_any_package(wheel: Path) -> None:
     assert str(wheel) in ran.stdout
 
 
+@pytest.mark.slow
 def test_memory_runs_unpacked_without_any_package(wheel: Path, tmp_path: Path) -> None:
     """The wheel as an installer lays it out, on a Python without site-packages."""
     with zipfile.ZipFile(wheel) as archive:
@@ -88,6 +92,7 @@ def test_memory_runs_unpacked_without_any_package(wheel: Path, tmp_path: Path) -
     assert str(tmp_path) in ran.stdout
 
 
+@pytest.mark.slow
 def test_servers_without_redis_py_say_what_to_install(wheel: Path) -> None:
     """A redis:// URL without the package redis is a ConfigError with the command that helps."""
     use = (
@@ -98,6 +103,7 @@ def test_servers_without_redis_py_say_what_to_install(wheel: Path) -> None:
     assert "pip install 'coord[redis]'" in ran.stdout, ran.stderr
 
 
+@pytest.mark.slow
 def test_the_version_is_the_same_everywhere(wheel: Path) -> None:
     """One line of ``coord/__init__.py`` says the version of the wheel and of the command line."""
     assert wheel.name.split("-")[1] == coord.__version__

@@ -89,6 +89,7 @@ def test_the_document_lists_every_script() -> None:
     assert len(FILES) >= 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_each_fault_is_found_as_documented(file: Path) -> None:
     if "| agreement |" in documented()[file.stem] and not engines():

@@ -36,6 +36,7 @@ def test_what_coord_ships_has_no_fault(capsys: Any) -> None:
     assert capsys.readouterr().out == f"{len(list(LUA.glob('*.lua')))} scripts, no fault\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["reserve", "x" * 24])
 def test_what_new_writes_has_no_fault(name: str, tmp_path: Path, capsys: Any) -> None:
     script = new(tmp_path, name)
@@ -146,6 +147,7 @@ def test_a_script_runs_with_its_twin(tmp_path: Path, capsys: Any) -> None:
     assert capsys.readouterr().out == "1 script, no fault (1 only read, not run)\n"
 
 
+@pytest.mark.slow
 def test_a_script_in_a_package_runs_with_its_twin(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
     """A folder is checked as a whole; a module is imported by its name in its package."""
     (tmp_path / "src").mkdir()
@@ -160,6 +162,7 @@ def test_a_script_in_a_package_runs_with_its_twin(tmp_path: Path, capsys: Any, m
     assert not [name for name in sys.modules if name.startswith("shelf")], "another folder may have a package shelf"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not engines(), reason="no server program is here to compare with")
 def test_agree_compares_script_and_twin_on_servers(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
     """What differs is told with the engine; what agrees is no fault."""

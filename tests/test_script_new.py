@@ -131,6 +131,7 @@ IN_PLACE = ["-m", "pytest"]
 FROM_ELSEWHERE = ["-c", "import sys, pytest; sys.path.remove(''); sys.exit(pytest.main(sys.argv[1:]))"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layout", "command"), [("src", IN_PLACE), ("flat", IN_PLACE), ("flat", FROM_ELSEWHERE), ("empty", FROM_ELSEWHERE)]
 )

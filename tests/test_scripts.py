@@ -58,6 +58,7 @@ def families() -> dict[str, list[Script]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", families().values(), ids=families())
 def test_calls_are_what_the_headers_say(family: list[Script]) -> None:
     """Replies, kinds, TTLs and REPEAT of each script, in calls with drawn arguments."""
@@ -329,6 +330,7 @@ def test_a_finding_shows_its_line_and_a_caret() -> None:
     assert finding.shown().splitlines()[1:] == ['    return "ö" .. 1', "    " + " " * 14 + "^"]
 
 
+@pytest.mark.slow
 def test_time_that_a_caller_brings_along_is_refused() -> None:
     """Clocks of callers differ: an argument that carries one is named."""
     source = SOUND.replace("who ", "now ").replace("who,", "now,")

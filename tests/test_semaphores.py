@@ -251,6 +251,7 @@ def test_never_more_weight_than_the_limit_in_many_threads(live: Live) -> None:
         assert semaphore.holders() == []
 
 
+@pytest.mark.slow
 def test_renewals_of_many_permits_travel_together(live: Live, brisk: None) -> None:
     """A process that holds hundreds of permits renews them all; none is lost."""
 

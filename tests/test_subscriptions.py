@@ -241,6 +241,7 @@ def _wait(url: str, went_in: Any, came_out: Any) -> None:
             came_out.set()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient")
 def test_a_release_wakes_a_waiter_in_another_process(live_server: Live) -> None:
     """The waiter has no other way to learn of it: nothing here looks by itself."""

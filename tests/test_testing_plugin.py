@@ -52,28 +52,33 @@ def _run(pytester: pytest.Pytester, tests: str, *args: str) -> pytest.RunResult:
     return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-q", *args)
 
 
+@pytest.mark.slow
 def test_each_test_has_an_empty_backend(pytester: pytest.Pytester) -> None:
     ran = _run(pytester, TESTS, "--coord-engines=memory,redis-8.2")
     ran.assert_outcomes(passed=7)
 
 
+@pytest.mark.slow
 def test_a_cluster(pytester: pytest.Pytester) -> None:
     test = "def test_it(coord_cluster):\n    assert all(coord_cluster.once(name) for name in 'abcdef')"
     _run(pytester, test, "--coord-engines=redis-8.2").assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_an_engine_that_is_missing_is_named(pytester: pytest.Pytester) -> None:
     ran = _run(pytester, TESTS, "--coord-engines=redis-1.0")
     assert ran.ret != 0
     ran.stdout.fnmatch_lines(["*redis-1.0 is not installed; there are memory,*"])
 
 
+@pytest.mark.slow
 def test_without_servers_a_test_fails_and_says_why(pytester: pytest.Pytester) -> None:
     ran = _run(pytester, "def test_it(coord_server):\n    pass", "--coord-engines=memory")
     ran.assert_outcomes(errors=1)
     ran.stdout.fnmatch_lines(["*no server program was found: install coord[[]servers[]]*"])
 
 
+@pytest.mark.slow
 def test_a_contract_without_a_backend_says_what_it_needs(pytester: pytest.Pytester) -> None:
     test = "from coord.testing.contract import BackendContract\nclass TestMine(BackendContract):\n    pass"
     ran = _run(pytester, test)

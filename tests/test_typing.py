@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 API = HERE / "typing" / "api.py"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("mypy") is None, reason="mypy comes with the extra 'lint'")
 def test_mypy_agrees() -> None:
     """Strict, and every ignored mistake is one."""
@@ -31,6 +32,7 @@ def test_mypy_agrees() -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("pyright") is None, reason="pyright comes with the extra 'lint'")
 def test_pyright_agrees(tmp_path: Path) -> None:
     """The types are the same to another checker, and it finds the same mistakes."""

@@ -58,11 +58,13 @@ def _found(new: str) -> str:
     return "\n".join(finding.what for finding in check_upgrade([old], [script], histories=100))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("new", [OLD, READS_BOTH], ids=["the same", "another reply"])
 def test_a_version_that_keeps_the_form_of_its_keys_may_be_rolled_out(new: str) -> None:
     assert _found(new) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("new", "says"),
     [

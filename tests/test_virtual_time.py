@@ -103,6 +103,7 @@ def awaited(test: Callable[[VirtualClock, coord.AsyncCoordinator], Coroutine[Any
     run(main())
 
 
+@pytest.mark.slow
 def test_a_task_holds_a_lease_for_a_day(url: str) -> None:
     """``pass_time`` lets time pass from one sleeper to the next, so renewals run in between."""
 

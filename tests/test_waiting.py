@@ -24,6 +24,7 @@ JOB = "coord:claim:{job}"
 # --- no missed wake-up ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient")
 def test_no_wake_up_is_missed_between_threads(live: Live) -> None:
     """A release may come between the refusal and the subscription: the waiter looks again once it is subscribed."""
@@ -41,6 +42,7 @@ def test_no_wake_up_is_missed_between_threads(live: Live) -> None:
     assert (counted.count("a"), counted.count("b")) == (240, 120)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient")
 def test_no_wake_up_is_missed_between_tasks(live: Live) -> None:
     """The same, awaited: two coordinators hand a few names to and fro, thousands of times."""
@@ -146,6 +148,7 @@ def test_a_notice_wakes_the_first_of_those_who_take_turns_and_all_of_the_others(
 # --- no storm -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient")
 def test_a_release_wakes_one_of_a_thousand_waiters(live_server: Live) -> None:
     """With 1,000 waiters on one name, a release causes a handful of commands, not 1,000."""
@@ -254,6 +257,7 @@ def test_ten_thousand_waiters_in_one_process(name: str) -> None:
 # --- memory: a thousand threads at once -----------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_notices_of_many_threads_at_once() -> None:
     """Threads that release and arrive at the same time deliver each other's notices, and none is delivered twice."""
     space = keyspace("many-threads")

@@ -40,6 +40,7 @@ def test_a_change_is_seen_at_the_next_look(live_server: Live, monkeypatch: pytes
     assert shown.index("1 found") < shown.index("held by anna") < shown.index("0 found")
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_without_a_word(live_server: Live) -> None:
     with live_server.connect() as c:
         c.bump("document")

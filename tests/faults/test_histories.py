@@ -30,6 +30,8 @@ from coord.testing.proxy import MIXED, LossyProxy
 from coord.testing.servers import Server
 from coord.versions import BUMP
 
+pytestmark = pytest.mark.proof
+
 TURNS = 1_000 if LONG else 150
 NAMES = 3
 LIVELY: dict[str, Any] = {"timeout": 0.2, "patience": 20.0, "remember": 60.0}

@@ -30,6 +30,8 @@ from coord.testing.linearizable import ERROR, History, Operation, check_history,
 from coord.testing.proxy import LossyProxy
 from coord.testing.servers import Server
 
+pytestmark = pytest.mark.proof
+
 TURNS = 100
 LIVELY: dict[str, Any] = {"timeout": 0.3, "patience": 20.0, "remember": 60.0}
 

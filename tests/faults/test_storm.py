@@ -25,6 +25,8 @@ import coord
 from coord.testing.proxy import MIXED, Fault, LossyProxy
 from coord.testing.servers import Server
 
+pytestmark = pytest.mark.proof
+
 MANY = 1_000_000 if LONG else 8_000
 PATIENT: dict[str, Any] = {"timeout": 0.2, "patience": 60.0, "remember": 600.0 if LONG else 130.0}
 

@@ -11,6 +11,8 @@ from workloads import FAMILIES, WORKLOADS
 from coord.script import all_scripts
 from coord.testing.sim import TOPOLOGIES, Report, simulate
 
+pytestmark = pytest.mark.proof
+
 SEEDS = int(os.environ.get("COORD_SIM_SEEDS", "50"))
 """For each family and topology."""
 

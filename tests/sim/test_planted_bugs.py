@@ -14,7 +14,7 @@ from planted import PLANTED, REVERTED, Planted
 SIM = Path(__file__).resolve().parent
 ROOT = SIM.parents[1]
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.proof
 
 
 def patched(planted: Planted, where: Path) -> Path:

@@ -12,6 +12,8 @@ from workloads import WORKLOADS
 
 from coord.testing.sim import TOPOLOGIES, replay
 
+pytestmark = pytest.mark.proof
+
 SEEDS = range(3)
 
 

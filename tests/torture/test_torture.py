@@ -15,6 +15,8 @@ from torture.journal import Fact, Record
 from torture.judging import Seen, overlaps, stalled, ungrown
 from torture.results import Result, Task, total
 
+pytestmark = pytest.mark.proof
+
 TORTURE = Path(__file__).resolve().parent
 ROOT = TORTURE.parents[1]
 
