@@ -38,8 +38,8 @@ PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --no-loadscope-reorder --max-wor
 .DELETE_ON_ERROR:
 
 quick: $(VENV)/.has-test
-	COORD_ENGINES=$${COORD_ENGINES:-memory,redis-8.2} COORD_HISTORIES=$${COORD_HISTORIES:-200} \
-	$(PYTEST) -m "not slow and not proof" $(ARGS)
+	COORD_ENGINES=$${COORD_ENGINES:-memory,redis-8.2} COORD_HISTORIES=$${COORD_HISTORIES:-50} \
+	$(PYTEST) -n 3 -o faulthandler_timeout=0 -m "not slow and not proof" $(ARGS)
 
 test: $(VENV)/.has-lint
 	COORD_HISTORIES=$${COORD_HISTORIES:-1000} $(PYTEST) -m "not proof" $(ARGS)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -167,7 +167,11 @@ class ServerPlace:
         return self.client.execute_command(command, *words)
 
     def stored(self) -> Stored:
-        return {key: (kind, self._value(key, kind), self.client.pttl(key)) for key, kind in self._kinds()}
+        keys = sorted(self.client.keys("*"))
+        kinds = self._ask(("TYPE", key) for key in keys)
+        values = self._ask(_READ[kind](key) for kind, key in zip(kinds, keys, strict=True))
+        left = self._ask(("PTTL", key) for key in keys)
+        return dict(zip(keys, zip(kinds, values, left, strict=True), strict=True))
 
     def age(self, ms: int) -> None:
         if not isinstance(self.server, VirtualServer):
@@ -181,22 +185,24 @@ class ServerPlace:
         self.client.close()
         self.server.stop()
 
-    def _kinds(self) -> Iterator[tuple[str, str]]:
-        for key in sorted(self.client.keys("*")):
-            yield key, self.client.type(key)
+    def _ask(self, commands: Iterable[tuple[str | int, ...]]) -> list[Any]:
+        """Return the replies of many commands that are sent together."""
+        with self.client.pipeline(transaction=False) as pipe:
+            for command in commands:
+                pipe.execute_command(*command)
+            return [frozenset(reply) if isinstance(reply, set) else reply for reply in pipe.execute()]
 
-    def _value(self, key: str, kind: str) -> Any:
-        match kind:
-            case "string":
-                return self.client.get(key)
-            case "hash":
-                return self.client.hgetall(key)
-            case "set":
-                return frozenset(self.client.smembers(key))
-            case "list":
-                return self.client.lrange(key, 0, -1)
-            case _:
-                return self.client.zrange(key, 0, -1, withscores=True)
+
+_READ: dict[str, Callable[[str], tuple[str | int, ...]]] = {
+    "string": lambda key: ("GET", key),
+    "hash": lambda key: ("HGETALL", key),
+    "set": lambda key: ("SMEMBERS", key),
+    "list": lambda key: ("LRANGE", key, 0, -1),
+    "zset": lambda key: ("ZRANGE", key, 0, -1, "WITHSCORES"),
+    # It expired in between.
+    "none": lambda key: ("GET", key),
+}
+"""The command that reads all of a key, by the type of its value."""
 
 
 class FakePlace(ServerPlace):

@@ -64,7 +64,7 @@ def by_collection(handle: Callable[..., None]) -> None:
     dropped: Any = Dropped()
     dropped.itself = dropped
     del dropped
-    gc.collect()
+    gc.collect(0)
 
 
 @pytest.mark.parametrize("by", [by_signal, by_collection], ids=["signal", "__del__"])
