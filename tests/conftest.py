@@ -45,7 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if (chosen := loops.policy()) is not None:
         asyncio.set_event_loop_policy(chosen)
     # What is ending may take its time on a busy machine.
-    leaks._ENDING_SECONDS = SOON
+    leaks.ENDING_SECONDS = SOON
     config.addinivalue_line("markers", "slow: takes longer than a second, so that `make quick` leaves it out")
     config.addinivalue_line("markers", "proof: the short form of a proof (docs/proof.md): `make proof` runs it")
     config.addinivalue_line("markers", "permanent: keys of this test never expire, because it asks for that")

@@ -13,7 +13,7 @@ from coord.redis.steps import Exchange
 
 __all__ = ["Node"]
 
-_SILENT_SECONDS = 0.1
+SILENT_SECONDS = 0.1
 """Seconds without any reply after which a call that ran out of time replaces the connection."""
 
 
@@ -49,7 +49,7 @@ class Node:
                         outcomes.append(error)
         except TimeoutError:
             outcomes.extend([TimeoutError("no reply in time")] * (len(replies) - len(outcomes)))
-            if self.connection is connection and connection.silent_for >= _SILENT_SECONDS:
+            if self.connection is connection and connection.silent_for >= SILENT_SECONDS:
                 # Calls of other tasks wait on it until it answers or is seen to be broken.
                 self._retire(connection, None)
 

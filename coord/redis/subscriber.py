@@ -27,7 +27,7 @@ from coord.redis.wire import new_reader, pack
 __all__ = ["Subscriber", "release_subscriber", "subscriber"]
 
 _PING_SECONDS = 5.0
-_SILENT_SECONDS = 3 * _PING_SECONDS
+SILENT_SECONDS = 3 * _PING_SECONDS
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 1.0
 _LINGER = 0.5
@@ -244,8 +244,8 @@ class Subscriber(Notifier):
                 raise connection.error
             self._send_changes()
             now = loop.time()
-            if now - connection.received_at > _SILENT_SECONDS:
-                raise ConnectionError(f"received nothing for {_SILENT_SECONDS:g} s")
+            if now - connection.received_at > SILENT_SECONDS:
+                raise ConnectionError(f"received nothing for {SILENT_SECONDS:g} s")
             if now >= ping_at:
                 ping_at = now + _PING_SECONDS
                 connection.send("PING")

@@ -24,7 +24,7 @@ from coord.names import escape_glob
 
 __all__ = ["assert_no_leaks", "leaked_keys", "nothing_left_behind", "open_sockets"]
 
-_ENDING_SECONDS = 2.0
+ENDING_SECONDS = 2.0
 
 
 def assert_no_leaks(where: Any, permanent: Collection[str] = (), *, prefix: str | None = None) -> None:
@@ -75,7 +75,7 @@ def nothing_left_behind() -> Generator[None, None, None]:
     """
     threads, sockets, tasks = set(threading.enumerate()), open_sockets(), _tasks()
     yield
-    end = SYSTEM.monotonic() + _ENDING_SECONDS
+    end = SYSTEM.monotonic() + ENDING_SECONDS
     while (left := _left(threads, sockets)) and SYSTEM.monotonic() < end:
         SYSTEM.sleep(0.01)
     left += [repr(task) for task in _tasks() - tasks if not task.done()]

@@ -161,7 +161,7 @@ def test_a_connection_that_is_doubted_is_not_taken_from_others(line: LossyProxy)
 
 def test_a_moment_of_silence_is_no_reason_to_leave(line: LossyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that had too little time says nothing of its connection."""
-    monkeypatch.setattr(node, "_SILENT_SECONDS", LATE)
+    monkeypatch.setattr(node, "SILENT_SECONDS", LATE)
 
     async def run() -> None:
         async with coord.connect_async(line.url, **PATIENT) as c:

@@ -64,7 +64,7 @@ def test_a_coordinator_at_a_server_is_looked_at_through_a_client(one_server: Ser
 
 
 def test_what_this_process_leaves_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coord.testing.leaks._ENDING_SECONDS", 0.1)
+    monkeypatch.setattr("coord.testing.leaks.ENDING_SECONDS", 0.1)
     over = threading.Event()
     thread = threading.Thread(target=over.wait, name="forgotten")
     with pytest.raises(AssertionError, match=r"left behind: .*forgotten"), nothing_left_behind():

@@ -26,8 +26,6 @@ LEFT_IN_COORD = {
     "coord/redis/dialing.py": {"_force_master_ip"},
 }
 LEFT_IN_TESTS = {
-    "_ENDING_SECONDS",
-    "_SILENT_SECONDS",
     "_base",
     "_buckets",
     "_channels",

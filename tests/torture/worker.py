@@ -84,7 +84,7 @@ def work(orders: Orders, number: int, generation: int) -> None:
         log = logging.getLogger(name)
         log.handlers, log.propagate = [_Errors(journal)], False
     # What is ending may take its time on a busy machine.
-    leaks._ENDING_SECONDS = 20.0
+    leaks.ENDING_SECONDS = 20.0
     try:
         if number % 2:
             asyncio.run(_awaited(orders, journal, number, generation))
