@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import multiprocessing
 import signal
 import socket
 import threading
+import weakref
 from time import monotonic
 from typing import Any
 
@@ -22,6 +24,7 @@ from coord.options import Options
 from coord.redis import subscriber as subscribers
 from coord.redis.dialing import from_url
 from coord.redis.subscriber import Subscriber
+from coord.redis.wire import pack
 from coord.testing.servers import Engine, Server, free_port
 
 pytest_plugins = ("live_fixtures", "waiting_fixtures")
@@ -136,12 +139,11 @@ def test_notices_that_are_lost_are_made_up_for(live_server: Live, monkeypatch: p
         assert [end.result() for end in ends] == [True, "complete", 1]
 
 
-def test_a_user_who_may_not_subscribe_looks_more_often(engine: Engine) -> None:
-    """Where the rules of the server forbid SUBSCRIBE, waiting still works, and a log line says what is missing."""
+def test_a_user_who_may_not_subscribe_looks_more_often(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    """Where SUBSCRIBE is refused, waiting still works, and one log line says so; SUBSCRIBE is sent again and again."""
     with Server(engine) as server:
         live = Live(engine.name, server.url, server)
         live.client.execute_command("ACL", "SETUSER", "anna", "on", ">secret", "~*", "&*", "+@all", "-subscribe")
-        live.client.close()
         url = server.url.replace("redis://", "redis://anna:secret@")
         with coord.connect(server.url) as other, coord.connect(url) as c:
             lease = other.claim("job", ttl=3600)
@@ -150,6 +152,47 @@ def test_a_user_who_may_not_subscribe_looks_more_often(engine: Engine) -> None:
             until(lambda: waiters(c, JOB) == 1, "the waiter")
             lease.release()
             assert waiter.result() > lease.fence
+            until(lambda: "refused a subscription, so waiters look more often" in caplog.text, "the log line")
+            again = c.barrier("b")
+            again.open(parties=1)
+            waits = Thread(lambda: again.wait(SOON).state)
+            live.client.execute_command("ACL", "SETUSER", "anna", "+subscribe")
+            until(lambda: c._runner.notifier.is_subscribed("coord:barrier:{b}"), "notices")
+            again.arrive("x")
+            assert waits.result() == "complete"
+        live.client.close()
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_connection_that_lost_its_subscriptions_subscribes_again(
+    live_server: Live, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The connection lives, but no message comes any more: the plain PONG of the next ping shows it."""
+    forgotten: list[str] = []
+
+    def pack_and_forget(words: tuple[Any, ...]) -> bytes:
+        """Have the server forget the subscriptions before it is pinged, as a proxy does that moves a client."""
+        if words[0] == "PING" and not forgotten:
+            forgotten.append(JOB)
+            return pack(("UNSUBSCRIBE",)) + pack(words)
+        return pack(words)
+
+    monkeypatch.setattr(subscribers, "pack", pack_and_forget)
+    monkeypatch.setattr(subscribers, "PING_SECONDS", 0.2)
+    with live_server.connect() as c:
+        lease = c.claim("job", ttl=3600)
+        assert lease is not None
+        waiter = Thread(lambda: c.hold("job", wait=SOON).__enter__().release())
+        until(lambda: "has lost 1 subscriptions; subscribing again" in caplog.text, "the log line")
+        until(lambda: live_server.channels() == 1 and c._runner.notifier.is_subscribed(JOB), "notices")
+        lease.release()
+        assert waiter.result() is True
+
+
+class Channel(str):
+    """A name whose end can be seen."""
+
+    __slots__ = ("__weakref__",)
 
 
 def test_a_server_that_is_away_is_not_hammered() -> None:
@@ -172,6 +215,13 @@ def test_a_server_that_is_away_is_not_hammered() -> None:
     waiters = [subscriber.subscribe(f"channel-{number}", lambda: None) for number in range(50)]
     until(lambda: len(tries) >= 5, "some tries")
     assert tries[4] - tries[0] > 0.05
+    passing: weakref.WeakSet[Channel] = weakref.WeakSet()
+    for channel in (Channel(f"passing-{number}") for number in range(1_000)):
+        passing.add(channel)
+        subscriber.subscribe(channel, lambda: None).leave()
+    del channel
+    gc.collect()
+    assert not passing, "channels without waiters are kept while there is no connection"
     for waiter in waiters:
         waiter.leave()
     subscriber.close()

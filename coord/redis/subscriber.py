@@ -26,8 +26,8 @@ from coord.redis.wire import new_reader, pack
 
 __all__ = ["Subscriber", "release_subscriber", "subscriber"]
 
-_PING_SECONDS = 5.0
-SILENT_SECONDS = 3 * _PING_SECONDS
+PING_SECONDS = 5.0
+SILENT_SECONDS = 3 * PING_SECONDS
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 1.0
 _LINGER = 0.5
@@ -237,7 +237,7 @@ class Subscriber(Notifier):
     async def _keep_listening(
         self, loop: asyncio.AbstractEventLoop, connection: _Connection, stirred: asyncio.Event
     ) -> None:
-        ping_at = loop.time() + _PING_SECONDS
+        ping_at = loop.time() + PING_SECONDS
         idle_since: float | None = None
         while not self._closed:
             if connection.error is not None:
@@ -247,7 +247,7 @@ class Subscriber(Notifier):
             if now - connection.received_at > SILENT_SECONDS:
                 raise ConnectionError(f"received nothing for {SILENT_SECONDS:g} s")
             if now >= ping_at:
-                ping_at = now + _PING_SECONDS
+                ping_at = now + PING_SECONDS
                 connection.send("PING")
                 self._refusals = 0
                 self._subscribe_missing()
@@ -304,7 +304,7 @@ class Subscriber(Notifier):
             _log.warning("coord: %s refused a subscription, so waiters look more often: %s", self._dialer.where, error)
         pause = _REFUSED_PAUSE * 2**self._refusals
         self._refusals += 1
-        if pause < _PING_SECONDS:
+        if pause < PING_SECONDS:
             asyncio.get_running_loop().call_later(random.uniform(pause / 2, pause), self._subscribe_missing)
 
     def _is_deaf(self) -> None:
