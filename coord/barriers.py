@@ -175,7 +175,10 @@ def _arrival(
 
 
 def status(barrier: BarrierHandle[Any]) -> Call[BarrierStatus | None]:
-    """Return how far the barrier has come; None when it was never opened, or has expired."""
+    """Return how far the barrier has come; None when it was never opened, or has expired.
+
+    ``errors`` has the first hundred of them, ``error_count`` counts all.
+    """
     return _status_since(barrier, "")
 
 

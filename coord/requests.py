@@ -159,7 +159,10 @@ def is_complete(request: RequestHandle) -> Call[bool]:
 
 
 def status(request: RequestHandle) -> Call[dict[str, StageStatus]]:
-    """Return how far each stage has come; {} when the request is unknown."""
+    """Return how far each stage has come; {} when the request is unknown.
+
+    ``errors`` has the first hundred of a stage, ``error_count`` counts all. The cost grows with the number of stages.
+    """
     return request.ops.call(STATUS, (request._key, request._ended), ("all",), _read_status)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -307,4 +308,4 @@ def test_a_lease_is_a_block(c: Any) -> None:
 
 def test_a_default_owner_says_host_and_process(c: Any) -> None:
     with c.hold("job"):
-        assert f"-{os.getpid()}-" in c.holder("job").owner
+        assert c.holder("job").owner.startswith(f"{socket.gethostname()[:32]}-{os.getpid()}-")

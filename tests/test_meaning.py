@@ -265,6 +265,82 @@ def test_a_reply_of_another_shape_raises_a_coord_error() -> None:
         deep = deep[0]
 
 
+def test_a_recalled_answer_is_exact_above_2_to_the_53(c: Any) -> None:
+    exact = 2**53 + 1
+    assert [c.kv.incr("n", exact, op_id="mine") for _ in range(2)] == [exact, exact]
+    assert c.stats("s").merge("id", n=exact) is None
+    assert [c.stats("s").consume("id", op_id="mine") for _ in range(2)] == [{"n": exact}, {"n": exact}]
+
+
+@pytest.mark.parametrize("odd", [odd for odd in ODD if odd], ids=lambda odd: repr(odd[:8]))
+def test_an_odd_answer_that_is_recalled_raises_a_coord_error(backend: Backend, c: Any, odd: str) -> None:
+    """The same one in memory and on each engine, never a bare ``ValueError``; and nothing is counted."""
+    for ask in (
+        lambda: c.kv.incr("n", 5, op_id="mine"),
+        lambda: c.bump("n", op_id="mine"),
+        lambda: c.kv.rpush("n", "a", op_id="mine"),
+        lambda: c.kv.sadd("n", "a", op_id="mine"),
+    ):
+        backend.place.do("FLUSHALL")
+        ask()
+        before = backend.values
+        (op,) = (key for key in before if ":op:" in key)
+        backend.place.do("SET", op, f"0|{odd}")
+        backend.place.do("PEXPIRE", op, 60_000)
+        with pytest.raises(coord.Corrupt):
+            ask()
+        assert {key: value for key, value in backend.values.items() if key != op} == {
+            key: value for key, value in before.items() if key != op
+        }
+
+
+# --- what the guide warns of ----------------------------------------------------------------------
+
+
+def test_a_hold_inside_a_hold_waits_for_itself(c: Any) -> None:
+    with c.hold("report"), pytest.raises(coord.WaitTimeout), c.hold("report", wait=0.05):
+        pass
+
+
+def test_an_old_version_is_no_longer_stale_once_its_key_is_gone(backend: Backend, c: Any) -> None:
+    old = c.bump("index", ttl=60)
+    c.bump("index", ttl=60)
+    assert c.is_stale("index", old)
+    backend.later(61)
+    assert not c.is_stale("index", old)
+
+
+def test_a_producer_that_adds_no_piece_for_itself_is_complete_too_early(c: Any) -> None:
+    for name, own in (("careless", ()), ("careful", ("document",))):
+        request = c.request(name)
+        request.register()
+        for piece in own:
+            request.add("split", piece)
+        request.add("embed", "page-1")
+        request.done("embed", "page-1")
+        assert request.is_complete() is (not own)
+
+
+# --- round trips and views -------------------------------------------------------------------------
+
+
+def test_a_ping_tells_seconds(c: Any) -> None:
+    assert 0 <= c.ping() < 5
+
+
+def test_a_view_has_times_of_its_own_and_shares_the_rest(backend: Backend, c: Any) -> None:
+    view = c.with_options(timeout=1, patience=0.5)
+    assert view.kv.incr("n", ttl=60) == 1
+    assert c.kv.get_int("n") == 1
+    with view.hold("job"), pytest.raises(coord.WaitTimeout), c.hold("job", wait=0):
+        pass
+    view.aclose() if backend.line.awaited else view.close()
+    assert c.kv.incr("n") == 2, "closing a view closes nothing"
+    for wrong in ({"timeout": 0}, {"patience": -1}, {"timeout": "soon"}, {"timeout": True}):
+        with pytest.raises((ValueError, TypeError, coord.ConfigError)):
+            c.with_options(**wrong)
+
+
 # --- bounds --------------------------------------------------------------------------------------
 
 
