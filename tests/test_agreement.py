@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from agreeing import HISTORIES, ONLY, SEED, UNDISTURBED, WORDS, excused, faking, kinds, living_together, script
+from agreeing import HISTORIES, ONLY, SEED, UNDISTURBED, WORDS, excused, faking, kinds, living_together
 from backends import covered, wanted
 from reporting import say
 
@@ -161,13 +161,6 @@ def test_a_script_that_declares_no_types_is_refused_by_name() -> None:
     bare = Script("bare", "return 1", lambda space: 1)
     with pytest.raises(ConfigError, match=r"bare\.lua: without a header"):
         check_agreement([bare], [], Clock())
-
-
-def test_a_script_without_a_twin_is_refused_by_name() -> None:
-    """There is nothing to compare it with; the error names the file."""
-    alone = Script("once", script("once").text)
-    with pytest.raises(ConfigError, match=r"once\.lua: without a twin"):
-        check_agreement([alone], [], Clock())
 
 
 @pytest.mark.slow

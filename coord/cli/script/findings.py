@@ -14,9 +14,10 @@ from coord.testing.lint import Finding, lint
 from coord.testing.lint.callers import clocks_in_calls
 from coord.testing.trial import trial
 
-__all__ = ["of_error", "of_python", "of_runs", "of_script", "of_text"]
+__all__ = ["HISTORIES", "of_error", "of_python", "of_runs", "of_script", "of_text"]
 
-_HISTORIES = 200
+HISTORIES = 200
+"""How many histories are compared on each engine."""
 _COMMENT = re.compile(r"^--(?! include: ).*$", re.MULTILINE)
 
 
@@ -69,12 +70,12 @@ def of_python(file: Path) -> Iterator[Finding]:
 
 
 def of_runs(scripts: list[Script], *, agree: bool) -> Iterator[Finding]:
-    """Run scripts that share keys together; with ``agree`` compare them with their twins on every engine."""
+    """Run scripts that share keys together; with ``agree`` compare memory with every engine."""
     for _, family in groupby(sorted(scripts, key=_kind), key=_kind):
         members = list(family)
         yield from trial(members)
         if agree:
-            yield from _compare([script for script in members if script.twin])
+            yield from _compare([script for script in members if script.header])
 
 
 def _kind(script: Script) -> str:
@@ -95,12 +96,12 @@ def _compare(scripts: Iterable[Script]) -> Iterator[Finding]:
     for engine in engines().values():
         with serving(engine) as (server, clock):
             try:
-                check_agreement(scripts, [server], clock, histories=_HISTORIES)
+                check_agreement(scripts, [server], clock, histories=HISTORIES)
             except Disagreement as error:
                 what = str(error)
             except Exception as error:
                 notes: list[str] = getattr(error, "__notes__", [])
-                if not any(note.startswith("the twin of ") for note in notes):
+                if not any(note.startswith(("the twin of ", "the Lua of ")) for note in notes):
                     raise
                 what = f"{error!r}: {notes[0]}"
             else:

@@ -7,7 +7,7 @@
 
 A history is a row of calls with pauses between them. After each call every backend is compared with the twin: the
 reply, the whole keyspace (keys, types, values, times to live), and the notices with their channels and order. The twin
-runs by ``Keyspace.answer``, as operations on ``memory://`` do.
+runs by ``Keyspace.answer``, as operations on ``memory://`` do; of a script without a twin, its Lua runs there by lupa.
 
 What a script's header has to say, so that its calls are drawn well
 -------------------------------------------------------------------

@@ -80,7 +80,8 @@ def check(
         # What was sent is answered: the next call must not read this one's reply.
         for side in backends:
             side.answer()
-        error.add_note(f"the twin of {script.file} raised it, keys={list(keys)!r} argv={list(argv)!r}")
+        runs = "the twin" if script.twin else "the Lua"
+        error.add_note(f"{runs} of {script.file} raised it, keys={list(keys)!r} argv={list(argv)!r}")
         raise
     mine = twin.answer()
     answers = [(side, side.answer()) for side in backends]
@@ -93,21 +94,22 @@ def _compare(
     script: Script, keys: Sequence[str], argv: Sequence[Word], twin: Answer, side: Agreeing, other: Answer
 ) -> None:
     mine, theirs = twin.reply, other.reply
+    here, both = ("of the twin", "and its twin disagree") if script.twin else ("in memory", "and memory disagree")
     if _ANY_PAIRS.search(script.source):
         mine, theirs = _in_pairs(mine), _in_pairs(theirs)
     differences: list[str] = []
     if not _same(mine, theirs, side.slack_ms):
-        differences.append(f"the reply: {mine!r:.2000} of the twin, {theirs!r:.2000} of {side.name}")
+        differences.append(f"the reply: {mine!r:.2000} {here}, {theirs!r:.2000} on {side.name}")
     if twin.stored != other.stored:
         for key in sorted(twin.stored.keys() | other.stored.keys()):
-            here, there = twin.stored.get(key), other.stored.get(key)
-            if here != there and not _nearly(here, there, side.slack_ms):
-                differences.append(f"{key}: {here!r:.2000} of the twin, {there!r:.2000} on {side.name}")
+            ours, there = twin.stored.get(key), other.stored.get(key)
+            if ours != there and not _nearly(ours, there, side.slack_ms):
+                differences.append(f"{key}: {ours!r:.2000} {here}, {there!r:.2000} on {side.name}")
     if other.notices is not None and twin.notices is not None and twin.notices != other.notices:
-        differences.append(f"the notices: {list(twin.notices)} of the twin, {list(other.notices)} of {side.name}")
+        differences.append(f"the notices: {list(twin.notices)} {here}, {list(other.notices)} on {side.name}")
     if differences:
         call = f"{script.name} keys={list(keys)!r} argv={list(argv)!r:.2000}"
-        raise Disagreement("\n  ".join((f"{script.file} and its twin disagree after {call}", *differences)))
+        raise Disagreement("\n  ".join((f"{script.file} {both} after {call}", *differences)))
 
 
 def _same(mine: Any, theirs: Any, slack_ms: int) -> bool:

@@ -355,8 +355,10 @@ def _texts_of(value: Any) -> list[str]:
         return [value]
     if isinstance(value, dict):
         found: list[str] = []
-        for field, each in list(cast("dict[str, str | float]", value).items())[:100]:
-            found += (field, each if isinstance(each, str) else str(int(each)))
+        for field, each in list(cast("dict[str, Any]", value).items())[:100]:
+            # A hash has texts, a sorted set scores, a stream the fields and values of an entry.
+            more = each if is_list(each) else [each if isinstance(each, str) else str(int(each))]
+            found += (field, *more)
         return found
     if is_list(value):
         return [str(each) for each in value[:20]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from coord.testing.agreement import pools
 from coord.testing.agreement.compare import Answer, Failed, Stored, Word, check
 from coord.testing.agreement.draws import Draws, Made
 from coord.testing.agreement.held import hold_against_header, hold_repeated
-from coord.testing.agreement.lines import Line, traced
+from coord.testing.agreement.lines import Line, Trace, traced
 from coord.testing.agreement.outcomes import REPEATED, Outcomes
 from coord.testing.agreement.sides import Agreeing, TwinSide, reply_of, shortened
 from coord.testing.agreement.tally import Tally
@@ -190,7 +191,8 @@ class History:
         try:
             if candidate.foreign is not None:
                 reply_of(setting.trial, *candidate.foreign)
-            with traced() as trace:
+            # Of a script without a twin there is nothing to trace, and tracing would slow its Lua down.
+            with traced() if made.script.twin else nullcontext(Trace(set(), set())) as trace:
                 reply = reply_of(setting.trial, *made)
         except Exception:
             # What is wrong with the twin is shown when the call is made.

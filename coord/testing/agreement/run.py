@@ -46,12 +46,14 @@ def check_agreement(
     ``Tally.unreached_lines`` name what was not, and ``excused`` says of a name whether it may be missing.
     ``undisturbed``: how keys begin of which a foreign writer changes the type alone.
 
-    ``ConfigError`` for a script without a header or a twin.
+    A script without a twin is run by lupa (``coord[lua]``) and compared with the servers in the same way.
+
+    ``ConfigError`` for a script without a header.
     """
     compared = list(scripts)
     for script in compared:
-        if script.header is None or script.twin is None:
-            raise ConfigError(f"{script.file}: without a {'twin' if script.header else 'header'} it cannot be compared")
+        if script.header is None:
+            raise ConfigError(f"{script.file}: without a header it cannot be compared")
     if seed is None:
         seed = secrets.token_hex(4)
     setting = _setting(compared, list(backends), clock, words or {})
@@ -91,14 +93,14 @@ def _setting(
     every: dict[Line, str] = {}
     for script in scripts:
         assert script.header is not None
-        assert script.twin is not None
         choices = {
             argument.word: choices_of(argument, words, lacks)
             for argument in script.header.fixed
             if "|" in argument.type and argument.word != "repeated" and not is_notice(argument)
         }
         outcomes[script.name] = Outcomes(script.header, choices)
-        every |= dict.fromkeys(lines_of(script.twin), script.name)
+        if script.twin is not None:
+            every |= dict.fromkeys(lines_of(script.twin), script.name)
     return Setting(scripts, backends, clock, words, Tally(outcomes, every), outcomes)
 
 

@@ -194,6 +194,7 @@ _DUMP = f"""
 local read = {{
   string = {{ "GET" }}, hash = {{ "HGETALL" }}, set = {{ "SMEMBERS" }},
   list = {{ "LRANGE", 0, -1 }}, zset = {{ "ZRANGE", 0, -1, "WITHSCORES" }},
+  stream = {{ "XRANGE", "-", "+" }},
 }}
 local stored = {{}}
 for _, key in ipairs(redis.call("KEYS", "*")) do
@@ -239,6 +240,8 @@ def _plain(kind: str, value: Any) -> Any:
         return pairs(value) if is_list(value) else value
     if kind == "set":
         return frozenset(value)
+    if kind == "stream":
+        return dict(value)
     if kind == "zset":
         return {member: float(score) for member, score in pairs(value).items()}
     return value

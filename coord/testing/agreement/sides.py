@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from coord.testing.agreement.compare import Agreeing, Answer, Failed, Stored, Wo
 from coord.testing.clock import Clock
 
 __all__ = ["Agreeing", "LuaSide", "TwinSide"]
+
+_BEHIND = re.compile(r",? script: [0-9a-f]{40}(, on @user_script:\d+\.)?$")
 
 LONG = 5_000
 """Lists above this size are compared by their length and their ends."""
@@ -50,6 +53,10 @@ class _InProcess:
         space.notifier = self._notifier
         return space
 
+    def begin(self) -> None:
+        """Forget all keys. One keyspace for all histories: making an interpreter takes longer than a history."""
+        self.space.flush()
+
     def _run(self, script: Script, keys: Sequence[str], argv: Sequence[Word]) -> None:
         self._notifier.heard.clear()
         self._reply = reply_of(self.space, script, keys, argv)
@@ -60,17 +67,12 @@ class _InProcess:
 
 
 class TwinSide(_InProcess):
-    """The twins, on a keyspace of their own; all others are compared with it."""
+    """Memory: twins, and the Lua of scripts that have none, by lupa; all others are compared with it."""
 
     name = "the twin"
 
-    def begin(self) -> None:
-        """Begin anew, with an empty keyspace."""
-        self.space = self._new_space()
-
     def ask(self, script: Script, keys: Sequence[str], argv: Sequence[Word]) -> None:
-        """Run the script's twin."""
-        assert script.twin is not None, f"{script.file} has no twin"
+        """Run the script as ``memory://`` does."""
         self._run(script, keys, argv)
 
 
@@ -80,13 +82,8 @@ class LuaSide(_InProcess):
     name = "lupa"
 
     def __init__(self, clock: Clock) -> None:
-        # One keyspace for all histories: making an interpreter takes longer than a history.
         super().__init__(clock)
         self._without_twins: dict[Script, Script] = {}
-
-    def begin(self) -> None:
-        """Forget all keys."""
-        self.space.flush()
 
     def ask(self, script: Script, keys: Sequence[str], argv: Sequence[Word]) -> None:
         """Run the script's Lua."""
@@ -104,7 +101,8 @@ def reply_of(space: Keyspace, script: Script, keys: Sequence[str], argv: Sequenc
     except CoordError as error:
         if not isinstance(error.__context__, ReplyError):
             raise
-        return Failed(str(error.__context__), type(error))
+        # Lua's errors end in the script's name and line, which each server words in its own way.
+        return Failed(_BEHIND.sub("", str(error.__context__)), type(error))
 
 
 _as_it_is: Callable[[Any], Any] = lambda reply: reply  # noqa: E731  # a def is no shorter

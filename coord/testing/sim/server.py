@@ -1,13 +1,14 @@
-"""A simulated server: it speaks RESP2 and runs the twins of scripts on a keyspace, in a clock of its own."""
+"""A simulated server: it speaks RESP2 and runs scripts on a keyspace, by twin or by Lua, in a clock of its own."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from coord.errors import ReplyError
+from coord.errors import ConfigError, ReplyError
 from coord.memory import Keyspace
 from coord.script import Script, all_scripts
 from coord.testing.clock import START_US
@@ -93,21 +94,22 @@ class SimServer:
         return None
 
     def evalsha(self, session: SimSession, words: list[str]) -> Any:
-        """Run a script's twin; what it publishes is sent once it has ended."""
+        """Run a script's twin, or its Lua if it has none; what it publishes is sent once it has ended."""
         script = self.known.get(words[1])
         if script is None or words[1] not in self._loaded:
             return ReplyError(_NOSCRIPT)
         if self.readonly:
             return ReplyError(_READONLY)
-        if script.twin is None:
-            return ReplyError("ERR the simulator runs twins, and this script has none")
         count = int(words[2])
         keys, argv = words[3 : 3 + count], words[3 + count :]
         if (moved := self.redirect(session, keys)) is not None:
             return moved
         self.executed[script.name] += 1
         try:
-            reply = self.space.call(script.twin, *keys, *script_arguments(script, argv))
+            if script.twin is None:
+                reply = self.space.call(Space.run_lua, script, keys, argv)
+            else:
+                reply = self.space.call(script.twin, *keys, *script_arguments(script, argv))
         except ReplyError as error:
             reply = error
         self._note(self.name, script.name, keys, argv, reply)
@@ -130,6 +132,8 @@ class SimServer:
             case "LOAD":
                 sha = hashlib.sha1(words[2].encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
                 self._loaded.add(sha)
+                if sha not in self.known:
+                    self.known[sha] = _script_of(words[2])
                 return sha
             case "EXISTS":
                 return [int(sha in self._loaded) for sha in words[2:]]
@@ -269,6 +273,17 @@ class SimSession:
             self._reply(encode(["sunsubscribe", channel, len(self._channels)]))
 
 
+def _script_of(source: str) -> Script:
+    """Return what a client loaded, as a script without a twin."""
+    name = source.removeprefix("--").partition(":")[0].strip()
+    try:
+        return Script(name, source)
+    except ConfigError:
+        # Its own text made it a script; with libraries in the text, words of theirs may not be the header's.
+        return Script(name, _COMMENT.sub("--", source))
+
+
+_COMMENT = re.compile(r"^--.*$", re.MULTILINE)
 _NUMBERS = ("int", "count", "ms", "ms?")
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import coord.redis  # noqa: F401  # pyright: ignore[reportUnusedImport]  # imported before clocks are replaced
+from coord.errors import ConfigError
 from coord.script import Script
 from coord.testing.sim.faults import Faults
 from coord.testing.sim.run import Run
@@ -134,7 +135,8 @@ def simulate(
     """Run a workload once for each seed, and return what was done.
 
     ``seeds``: how many, from 0 on, or which. ``faults``: which may strike; all, when None.
-    ``topology``: "standalone", "sentinel" or "cluster". ``scripts``: your own, if they have twins.
+    ``topology``: "standalone", "sentinel" or "cluster". ``scripts``: your own that have twins, which are faster; of
+    others the Lua runs, by lupa (``coord[lua]``; ``ConfigError`` without it).
     Raises ``SimulationFailed`` for the first run that breaks an invariant: its message has the seed, and the faults,
     the steps and the trace of the smallest run that still fails.
     """
@@ -154,19 +156,25 @@ def simulate(
             return _play(sources, sim, workload)
 
         report, failed = _play_all(play, range(seeds) if isinstance(seeds, int) else seeds, shrink=shrink)
+    if isinstance(failed, ConfigError):
+        raise failed
     if failed is not None:
         raise SimulationFailed(_name(workload), topology, failed, report)
     return report
 
 
-def _play_all(play: Play, seeds: Iterable[int], *, shrink: bool) -> tuple[Report, Failure | None]:
+def _play_all(play: Play, seeds: Iterable[int], *, shrink: bool) -> tuple[Report, Failure | ConfigError | None]:
     """Play seeds until one fails. What is returned holds no run, so that all of them are collected by then."""
     report = Report()
     began = time.process_time()
-    failed: Failure | None = None
+    failed: Failure | ConfigError | None = None
     for seed in seeds:
         run = play(seed)
         report.add(run.sim)
+        if isinstance(run.error, ConfigError):
+            # Such as that lupa is missing: no seed and no fault has a part in it.
+            failed = ConfigError(str(run.error))
+            break
         if run.error is not None:
             least = smallest(play, seed, run) if shrink else play(seed, traced=True)
             failed = Failure.of(seed, least, run)

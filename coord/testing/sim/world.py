@@ -13,6 +13,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import coord
 from coord.coordinator import AsyncCoordinator
 from coord.errors import (
+    ConfigError,
     CoordError,
     LeaseLost,
     MissingBarrier,
@@ -386,6 +387,8 @@ class Sim:
         for process, context in self.loop.errors:
             if process is None or process.alive:
                 error = context.get("exception")
+                if isinstance(error, ConfigError):
+                    raise error
                 raise Violation(f"the event loop was told: {context.get('message')}: {error!r}")
         self._nothing_left()
         self._all_expire()
