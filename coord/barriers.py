@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args
 from coord.errors import ConfigError, MissingBarrier, OutcomeUnknown, Unavailable, WaitTimeout
 from coord.extend import (
     Call,
+    Deadline,
     Family,
     Invoke,
     Job,
@@ -32,18 +33,22 @@ from coord.extend import (
     as_count,
     as_text,
     ask,
+    ask_by,
     check_name,
+    in_time,
     int64,
+    just_after,
     load,
+    look_together,
     milliseconds,
     nonce,
     percent_decode,
     percent_encode,
     reads,
     window_ms,
+    with_its_reply,
 )
 from coord.lualib import all_whole, answer_once, keep_error, kept_errors, now_ms, recall, refresh, remember, whole
-from coord.waiting import Deadline, ask_by, in_time, just_after, look_together, with_its_reply
 
 __all__ = [
     "Arrival",

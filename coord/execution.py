@@ -20,18 +20,18 @@ from coord.extend import (
     ReplyError,
     Runs,
     Seconds,
+    as_count,
     ask,
     check_name,
+    exact_str,
     load,
     milliseconds,
     op,
     planned,
+    reads,
 )
-from coord.leases import BaseLease, Grants, LeaseRequest, asking, held_of
-from coord.leases.keeping import releasing, renewing
+from coord.leases import BaseLease, Grants, LeaseRequest, asking, held_of, releasing, renewing
 from coord.lualib import answer_once, later, recall, refuse, remember, whole
-from coord.names import exact_str
-from coord.replies import as_count, reads
 
 __all__ = ["Begun", "Execution", "ExecutionHandle", "ExecutionStatus", "Failure", "Runnable", "checked_result"]
 

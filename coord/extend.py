@@ -16,12 +16,26 @@
 
 ``Tokens(c, "api").take()`` blocks, ``await Tokens(ac, "api").take()`` is awaited, and ``Tokens(c.calls, "api").take()``
 is a ``Call`` for ``run_many``; type checkers know all three.
+
+A method that waits for its turn is a plan that names the channel on which a script publishes::
+
+    @planned
+    def take_in_turn(self, n: int = 1, timeout: Seconds | None = None) -> Plan[bool]:
+        # Take n tokens, as soon as there are enough; raises WaitTimeout.
+        tokens = Tokens(self.ops.calls, self.name)
+        return in_turn(self.ops, self.key, lambda: tokens.take(n), timeout)
+
+Leases of your own (a TTL, renewal, ``with`` blocks) are made with ``coord.leases``; the Python twins of coord's Lua
+libraries are in ``coord.lualib``, its errors in ``coord.errors``.
 """
 
 from __future__ import annotations
 
+from coord.changes import AsyncChangesIterator, Changes, ChangesIterator
 from coord.errors import CoordError, Corrupt, OutcomeUnknown, ReplyError, Unavailable, WaitTimeout, WrongType
 from coord.family import Calls, Family, Runs
+from coord.fork import ForkSafeLock
+from coord.functions import check_function
 from coord.ids import call_id, new_owner_id, nonce, repeats
 from coord.keys import lifetime_ms, window_ms
 from coord.lualib import all_whole, now_ms, now_us, recall, refuse, remember, whole
@@ -44,6 +58,7 @@ from coord.plan import (
     Invoke,
     Job,
     Plan,
+    Run,
     Sleep,
     Spawn,
     Wait,
@@ -52,26 +67,40 @@ from coord.plan import (
     ask_within,
     compensating,
     planned,
+    report,
     subscribe,
 )
 from coord.replies import as_count, as_nothing, as_text, reads
 from coord.script import Call, Script, Scripts, load
-from coord.waiting import LAST_LOOK, Deadline, ask_by, in_time
+from coord.waiting import (
+    LAST_LOOK,
+    Deadline,
+    ask_by,
+    in_time,
+    in_turn,
+    just_after,
+    look_together,
+    with_its_reply,
+)
 
 __all__ = [
     "INT64_MAX",
     "INT64_MIN",
     "LAST_LOOK",
     "Async",
+    "AsyncChangesIterator",
     "Build",
     "Call",
     "Calls",
+    "Changes",
+    "ChangesIterator",
     "Compensate",
     "CoordError",
     "Corrupt",
     "Deadline",
     "Event",
     "Family",
+    "ForkSafeLock",
     "Invoke",
     "Job",
     "Keyspace",
@@ -79,6 +108,7 @@ __all__ = [
     "OutcomeUnknown",
     "Plan",
     "ReplyError",
+    "Run",
     "Runs",
     "Script",
     "Scripts",
@@ -99,13 +129,17 @@ __all__ = [
     "ask_together",
     "ask_within",
     "call_id",
+    "check_function",
     "check_name",
     "compensating",
     "exact_str",
     "in_time",
+    "in_turn",
     "int64",
+    "just_after",
     "lifetime_ms",
     "load",
+    "look_together",
     "milliseconds",
     "new_owner_id",
     "nonce",
@@ -120,7 +154,9 @@ __all__ = [
     "refuse",
     "remember",
     "repeats",
+    "report",
     "subscribe",
     "whole",
     "window_ms",
+    "with_its_reply",
 ]

@@ -11,14 +11,22 @@ from typing import Any, Literal, NoReturn, ParamSpec, TypeVar, cast
 
 from coord.errors import CoordError, ExecutionFailed, FingerprintMismatch, OutcomeUnknown, Unavailable, WaitTimeout
 from coord.execution import Begun, ExecutionStatus, Runnable, checked_result, failure_text
-from coord.family import Calls, Runs
-from coord.functions import check_function
-from coord.leases import Attempt, BaseLease, Grants, Held, LeaseRequest, answering, held_of, or_compensate
-from coord.leases.keeping import compensation, keep_renewing, leaving, releasing
-from coord.leases.leasable import loss
-from coord.modes import Async, Sync
-from coord.names import Seconds, milliseconds
-from coord.plan import Plan, Run, ask
+from coord.extend import Async, Calls, Plan, Run, Runs, Seconds, Sync, ask, check_function, milliseconds
+from coord.leases import (
+    Attempt,
+    BaseLease,
+    Grants,
+    Held,
+    LeaseRequest,
+    answering,
+    compensation,
+    held_of,
+    keep_renewing,
+    leaving,
+    loss,
+    or_compensate,
+    releasing,
+)
 
 __all__ = ["ExecutesOnce", "ExecutesOnceAsync", "OnError"]
 

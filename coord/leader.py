@@ -15,11 +15,27 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Generic, NoReturn, TypeVar, cast
 
-from coord.changes import AsyncChangesIterator, Changes, ChangesIterator
 from coord.claims import Claimable, Holder
 from coord.errors import Closed, CoordError, LeaseLost, OutcomeUnknown, Unavailable
-from coord.extend import Async, Call, Family, M, Plan, Runs, Seconds, Sleep, Sync, nonce, op
-from coord.functions import check_function
+from coord.extend import (
+    Async,
+    AsyncChangesIterator,
+    Call,
+    Changes,
+    ChangesIterator,
+    Family,
+    M,
+    Plan,
+    Run,
+    Runs,
+    Seconds,
+    Sleep,
+    Sync,
+    ask_within,
+    check_function,
+    nonce,
+    op,
+)
 from coord.leases import (
     AsyncHolding,
     AsyncLease,
@@ -33,10 +49,11 @@ from coord.leases import (
     LeaseRequest,
     answering,
     held_of,
+    keep_renewing,
+    leaving,
     or_compensate,
+    releasing,
 )
-from coord.leases.keeping import keep_renewing, leaving, releasing
-from coord.plan import Run, ask_within
 
 __all__ = ["AsyncLeader", "Leader", "LeaderHandle", "Term"]
 

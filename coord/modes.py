@@ -19,11 +19,10 @@ At run time an operation is the plain function: ``self.ops.call`` is the only th
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, overload
 
-from coord.plan import Plan
+from coord.plan import Plan, show_result
 from coord.script import Call
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ class op(Generic[P, T]):
 
     def __set_name__(self, owner: type, name: str) -> None:
         """Put the function in this descriptor's place."""
-        _show_result(self.build)
+        show_result(self.build, self.build)
         setattr(owner, name, self.build)
 
     @overload
@@ -97,15 +96,3 @@ class op(Generic[P, T]):
     def __get__(self, at: Any, kind: type) -> Any:
         """Type checkers see this method only; see ``__set_name__``."""
         return self.build
-
-
-def _show_result(build: Any) -> None:
-    """Give a function a signature that returns ``T`` where it is annotated to return ``Call[T]``."""
-    signature = inspect.signature(build)
-    result = signature.return_annotation
-    if isinstance(result, str) and result.startswith("Call[") and result.endswith("]"):
-        first, *rest = signature.parameters.values()
-        self = first.replace(name="self", annotation=first.empty)
-        build.__signature__ = signature.replace(
-            parameters=[self, *rest], return_annotation=result.removeprefix("Call[")[:-1]
-        )

@@ -11,7 +11,9 @@ thrown into the plan at that step, so that its ``finally`` and ``except`` run.
 
 from __future__ import annotations
 
+import inspect
 import logging
+import re
 from asyncio import FIRST_COMPLETED, CancelledError, current_task, ensure_future, wait
 from asyncio import Event as AsyncEvent
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable
@@ -48,6 +50,7 @@ __all__ = [
     "compensating",
     "planned",
     "report",
+    "show_result",
     "subscribe",
 ]
 
@@ -324,6 +327,16 @@ class FollowsAsync(Protocol):
         ...
 
 
+def show_result(build: Any, method: Any) -> None:
+    """Give a method the signature of ``build``, with result ``T`` where that says ``Call[T]`` or ``Plan[T]``."""
+    signature = inspect.signature(build)
+    found = re.fullmatch(r"(?:Call|Plan)\[(.*)\]", str(signature.return_annotation), re.DOTALL)
+    if found:
+        first, *rest = signature.parameters.values()
+        self = first.replace(name="self", annotation=first.empty)
+        method.__signature__ = signature.replace(parameters=[self, *rest], return_annotation=found[1])
+
+
 class planned(Generic[P, T]):
     """A function that makes a plan, as a method that follows it in its mode; see ``coord.modes.op``."""
 
@@ -339,8 +352,11 @@ class planned(Generic[P, T]):
 
         method.__doc__, method.__name__, method.__wrapped__ = plan.__doc__, name, plan  # type: ignore[attr-defined]  # as functools.wraps does
         method.__qualname__ = f"{owner.__qualname__}.{name}"
+        show_result(plan, method)
         setattr(owner, name, method)
 
+    @overload
+    def __get__(self, ops: None, kind: type) -> Callable[Concatenate[Any, P], Any]: ...
     @overload
     def __get__(self, ops: Follows, kind: type) -> Callable[P, T]: ...
     @overload

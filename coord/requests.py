@@ -15,6 +15,7 @@ from coord.barriers import message_text
 from coord.errors import MissingRequest, WaitTimeout
 from coord.extend import (
     Call,
+    Deadline,
     Family,
     Keyspace,
     M,
@@ -24,13 +25,17 @@ from coord.extend import (
     Seconds,
     as_count,
     as_nothing,
+    ask_by,
+    in_time,
     int64,
     load,
+    look_together,
     percent_decode,
     percent_encode,
     reads,
     repeats,
     window_ms,
+    with_its_reply,
 )
 from coord.lualib import (
     add_stage,
@@ -45,7 +50,6 @@ from coord.lualib import (
     whole,
 )
 from coord.lualib import int64 as is_int64
-from coord.waiting import Deadline, ask_by, in_time, look_together, with_its_reply
 
 __all__ = [
     "RequestHandle",

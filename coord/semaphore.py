@@ -26,17 +26,7 @@ from coord.extend import (
     op,
     reads,
 )
-from coord.leases import (
-    AsyncHolding,
-    AsyncLease,
-    BaseLease,
-    Grant,
-    Holding,
-    Lease,
-    LeaseRequest,
-    claiming,
-    held_of,
-)
+from coord.leases import AsyncHolding, AsyncLease, BaseLease, Grant, Holding, Lease, LeaseRequest, claiming, held_of
 from coord.lualib import answer_once, later, now_ms, outlive, whole
 
 __all__ = ["AsyncPermit", "Permit", "PermitHolder", "Permits", "Semaphore"]

@@ -9,19 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from coord.extend import (
-    Call,
-    Calls,
-    Keyspace,
-    ReplyError,
-    Seconds,
-    as_count,
-    int64,
-    load,
-    reads,
-    repeats,
-    window_ms,
-)
+from coord.extend import Call, Calls, Keyspace, ReplyError, Seconds, as_count, int64, load, reads, repeats, window_ms
 from coord.lualib import first_answer, later, recall, refuse, remember, whole
 
 __all__ = ["Bump", "bump", "bump_if_current", "is_stale", "version"]

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from contextlib import suppress
+from math import inf
+from typing import Any, NamedTuple, TypeVar
 
 from coord.clock import Clock
 from coord.errors import CoordError, OutcomeUnknown, Unavailable, WaitTimeout
 from coord.names import Seconds, milliseconds
-from coord.plan import Event, Plan, Wait, ask, ask_within, subscribe
+from coord.plan import Compensate, Event, Plan, Wait, ask, ask_within, compensating, subscribe
 from coord.script import Call
 
 __all__ = [
@@ -21,12 +23,16 @@ __all__ = [
     "LOOK_AGAIN",
     "LOOK_AGAIN_UNHEARD",
     "Deadline",
+    "NotYet",
     "ask_by",
     "in_time",
+    "in_turn",
     "just_after",
     "look_again_in",
     "look_together",
     "next_turn",
+    "or_undo",
+    "turns",
     "with_its_reply",
 ]
 
@@ -44,6 +50,9 @@ _CHECKS_PER_SECOND = 200
 
 _SPREAD = 0.1
 """The most seconds over which looks at one deadline are spread; at most a twentieth of the time until then."""
+
+_UNDO = 10.0
+"""Seconds for which a wait that was cut short tries to undo what it may have won."""
 
 LAST_LOOK = 0.25
 """Seconds that the last call of a wait is given when none are left: a shorter one would tell nothing."""
@@ -122,6 +131,108 @@ def next_turn(event: Event, deadline: Deadline, soon: float) -> Plan[bool]:
             return True
         if deadline.has_passed:
             return False
+
+
+class NotYet(NamedTuple):
+    """A look that has to be repeated: when it is woken, and after so many seconds at the latest."""
+
+    seconds: float = inf
+
+
+def in_turn(
+    ops: Any,
+    channel: str,
+    build: Callable[[], Call[T]],
+    timeout: Seconds | None = None,
+    *,
+    what: str = "it",
+    done: Callable[[T], bool] = bool,
+    free_in: Callable[[T], float] = lambda _: inf,
+    undo: Callable[[], Call[Any]] | None = None,
+) -> Plan[T]:
+    """Make a call again and again, in turn with other waiters of this process, until its result is ``done``.
+
+    ``channel``: the key on which scripts publish when the next waiter may succeed. ``build`` makes the call anew for
+    each look. ``timeout``: seconds; None: no limit; 0: one look. ``free_in`` returns, of a result that is not done,
+    the seconds after which another look may succeed without a notification. ``undo`` makes the call that undoes what
+    a wait that is cut short may have won; it is made in the background, for up to 10 s. ``what`` is for messages.
+
+    Raises ``WaitTimeout``; at once, if a server is away at the end. Waiters of one process take turns in the order in
+    which they asked; between processes there is no order.
+    """
+    deadline = Deadline(ops.clock, 0.0) if _is_zero(timeout) else Deadline.after(ops.clock, timeout)
+    asked = False
+
+    def look() -> Plan[tuple[T] | NotYet]:
+        nonlocal asked
+        asked = True
+        result = yield from ask_by(build(), deadline)
+        return (result,) if done(result) else NotYet(free_in(result))
+
+    def undoing() -> Compensate | None:
+        return Compensate(undo(), _UNDO) if asked and undo is not None else None
+
+    waiting = or_undo(ops, turns(channel, look, deadline), undoing)
+    found = yield from in_time(waiting, deadline, f"whether {what} is free was not told within {timeout} s")
+    if found is None:
+        raise WaitTimeout(f"{what} was not free within {timeout} s")
+    return found[0]
+
+
+def _is_zero(timeout: Seconds | None) -> bool:
+    return timeout == 0 and not isinstance(timeout, bool)
+
+
+def turns(
+    channel: str,
+    look: Callable[[], Plan[T | NotYet]],
+    deadline: Deadline,
+    queued: Callable[[Event], object] = lambda _: None,
+) -> Plan[T | None]:
+    """Look at once, unless others of this process wait already; then wait, and look when it is this waiter's turn.
+
+    Returns what ``look`` returns, unless that is ``NotYet``; None when the deadline has passed. ``queued`` is given
+    the event that wakes the waiter, each time before it waits.
+    """
+    event = yield from subscribe(channel, in_turn="behind")
+    looks = not event.waiter.queued
+    try:
+        while True:
+            is_over = deadline.has_passed
+            soon = 0.0
+            if looks:
+                found = yield from look()
+                if not isinstance(found, NotYet):
+                    return found
+                soon = found.seconds
+            if not event.waiter.queued:
+                event = yield from subscribe(channel, in_turn=True)
+            queued(event)
+            if is_over:
+                return None
+            looks = yield from next_turn(event, deadline, soon)
+    finally:
+        event.leave()
+
+
+def or_undo(ops: Any, plan: Plan[T], undo: Callable[[], Compensate | None]) -> Plan[T]:
+    """Follow a plan; when it is cut short, take the step that undoes what it may have done, if there is one.
+
+    An error reply undoes nothing: it says what happened.
+    """
+    try:
+        return (yield from plan)
+    except GeneratorExit:
+        # The plan was dropped between two steps.
+        if (step := undo()) is not None:
+            with suppress(RuntimeError):
+                ops.keep(compensating(step))
+        raise
+    except BaseException as error:
+        # Any exception may come between command and reply: Ctrl-C, a cancellation, a job library's time limit.
+        if (not isinstance(error, CoordError) or isinstance(error, OutcomeUnknown)) and (step := undo()) is not None:
+            yield step
+        raise
 
 
 def look_again_in(event: Event) -> float:

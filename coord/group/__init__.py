@@ -10,8 +10,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, overload
 
-from coord.changes import AsyncChangesIterator, Changes, ChangesIterator
-from coord.extend import Async, Call, Family, M, Runs, Seconds, Sync, check_name, milliseconds, op
+from coord.extend import (
+    Async,
+    AsyncChangesIterator,
+    Call,
+    Changes,
+    ChangesIterator,
+    Family,
+    M,
+    Runs,
+    Seconds,
+    Sync,
+    check_name,
+    milliseconds,
+    op,
+)
 from coord.group.membership import AsyncJoining, AsyncMembership, Joining, Membership
 from coord.group.scripts import Member, members, metadata_json
 

@@ -12,11 +12,22 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar, cast
 
 from coord.errors import CoordError, OutcomeUnknown
-from coord.extend import Calls, new_owner_id, nonce
-from coord.fork import ForkSafeLock
+from coord.extend import (
+    Calls,
+    Compensate,
+    ForkSafeLock,
+    Job,
+    Plan,
+    Sleep,
+    ask,
+    ask_together,
+    compensating,
+    new_owner_id,
+    nonce,
+    report,
+)
 from coord.group.scripts import LAPSED, LIVES, Joined, beat, join, leave
-from coord.leases.lease import Entry
-from coord.plan import Compensate, Job, Plan, Sleep, ask, ask_together, compensating, report
+from coord.leases import Entry
 
 __all__ = ["AsyncJoining", "AsyncMembership", "Joining", "Membership", "MembershipState"]
 

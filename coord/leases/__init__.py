@@ -8,8 +8,9 @@ from coord.leases.acquiring import Answer, acquiring, answering, asking, claimin
 from coord.leases.awaited import AsyncHolding, AsyncLease
 from coord.leases.blocking import Holding, Lease
 from coord.leases.held import Held
-from coord.leases.leasable import Attempt, Grant, Granted, Grants, Leasable, LeaseRequest
-from coord.leases.lease import BaseLease, held_of
+from coord.leases.keeping import compensation, keep_renewing, leaving, releasing, renewing
+from coord.leases.leasable import Attempt, Grant, Granted, Grants, Leasable, LeaseRequest, loss
+from coord.leases.lease import BaseLease, Entry, held_of
 
 __all__ = [
     "Answer",
@@ -17,6 +18,7 @@ __all__ = [
     "AsyncLease",
     "Attempt",
     "BaseLease",
+    "Entry",
     "Grant",
     "Granted",
     "Grants",
@@ -29,6 +31,12 @@ __all__ = [
     "answering",
     "asking",
     "claiming",
+    "compensation",
     "held_of",
+    "keep_renewing",
+    "leaving",
+    "loss",
     "or_compensate",
+    "releasing",
+    "renewing",
 ]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Generic, TypeVar
 
-from coord.errors import CoordError, OutcomeUnknown, WaitTimeout
+from coord.errors import WaitTimeout
 from coord.leases.held import Held
 from coord.leases.keeping import compensation
 from coord.leases.leasable import Attempt, Granted, Grants, LeaseRequest
 from coord.leases.lease import BaseLease, renew_until_collected
-from coord.plan import Plan, ask, compensating, subscribe
-from coord.waiting import Deadline, ask_by, in_time, just_after, next_turn
+from coord.plan import Plan, ask
+from coord.waiting import Deadline, NotYet, ask_by, in_time, just_after, or_undo, turns
 
 __all__ = ["Answer", "acquiring", "answering", "asking", "claiming", "or_compensate"]
 
@@ -101,53 +100,32 @@ def _in_turn(
     deadline: Deadline,
     is_final: Callable[[G], bool],
 ) -> Plan[Answer[G, L] | None]:
-    """Ask at once, unless others of this process wait already; then wait, and ask when it is this waiter's turn."""
+    """Ask in turn with the other waiters of this process."""
     what = request.what
-    event = yield from subscribe(what.channel, in_turn="behind")
-    looks = not event.waiter.queued
-    try:
+
+    def look() -> Plan[Answer[G, L] | NotYet | None]:
         while True:
             is_over = deadline.has_passed
-            taken_for = 0.0
-            if looks:
-                started = ops.clock.monotonic()
-                attempt.asked = True
-                grant = yield from ask_by(what.ask(owner, attempt.nonce, request.ttl_ms), deadline)
-                if grant.granted:
-                    held = _granted(ops, request, owner, grant, started)
-                    if held is not None:
-                        return Answer(grant, lease(held))
-                    if is_over:
-                        yield compensation(what, attempt.nonce, request.ttl_ms)
-                        return None
-                    # The owner gets what it has, for its full TTL from now: giving it back meanwhile would free that.
-                    continue
-                if is_final(grant):
-                    return Answer(grant, None)
+            started = ops.clock.monotonic()
+            attempt.asked = True
+            grant = yield from ask_by(what.ask(owner, attempt.nonce, request.ttl_ms), deadline)
+            if not grant.granted:
                 # A permanent claim has no end to wait for.
-                taken_for = just_after(grant.left) if grant.left >= 0 else inf
-            if not event.waiter.queued:
-                event = yield from subscribe(what.channel, in_turn=True)
-            attempt.event = event
+                soon = just_after(grant.left) if grant.left >= 0 else inf
+                return Answer(grant, None) if is_final(grant) else NotYet(soon)
+            held = _granted(ops, request, owner, grant, started)
+            if held is not None:
+                return Answer(grant, lease(held))
             if is_over:
+                yield compensation(what, attempt.nonce, request.ttl_ms)
                 return None
-            looks = yield from next_turn(event, deadline, taken_for)
-    finally:
-        event.leave()
+            # The owner gets what it has, for its full TTL from now: giving it back meanwhile would free that.
+
+    return (yield from turns(what.channel, look, deadline, attempt.queued))
 
 
 def or_compensate(ops: Grants, plan: Plan[T], request: LeaseRequest[Any], attempt: Attempt) -> Plan[T]:
     """Follow a plan that may win a lease; when it is cut short, release the lease that it may have won."""
-    try:
-        return (yield from plan)
-    except GeneratorExit:
-        # The plan was dropped between two steps.
-        if attempt.asked:
-            with contextlib.suppress(RuntimeError):
-                ops.keep(compensating(compensation(request.what, attempt.nonce, request.ttl_ms)))
-        raise
-    except BaseException as error:
-        # Any exception may come between command and reply: Ctrl-C, a cancellation, a job library's time limit.
-        if attempt.asked and (not isinstance(error, CoordError) or isinstance(error, OutcomeUnknown)):
-            yield compensation(request.what, attempt.nonce, request.ttl_ms)
-        raise
+    return or_undo(
+        ops, plan, lambda: compensation(request.what, attempt.nonce, request.ttl_ms) if attempt.asked else None
+    )

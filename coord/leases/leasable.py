@@ -118,6 +118,10 @@ class Attempt:
     asked: bool = False
     event: Event | None = None
 
+    def queued(self, event: Event) -> None:
+        """Keep the event that wakes it."""
+        self.event = event
+
 
 @dataclass(frozen=True, slots=True)
 class LeaseRequest(Generic[G]):

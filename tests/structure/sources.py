@@ -61,3 +61,14 @@ def reach(name: str) -> frozenset[str]:
 def circle(name: str) -> frozenset[str]:
     """Return the modules that import each other in a circle with this one; none if it is in no circle."""
     return frozenset(each for each in reach(name) if name in reach(each))
+
+
+@cache
+def imported_names(module: str) -> frozenset[tuple[str, str]]:
+    """Return what a module imports from others by ``from ... import``: the module it comes from, and the name."""
+    return frozenset(
+        (str(node.module), each.name)
+        for node in ast.walk(tree(modules()[module]))
+        if isinstance(node, ast.ImportFrom) and not node.level
+        for each in node.names
+    )

@@ -1,25 +1,59 @@
-"""coord's own families are written with what a user's package may import, and nothing else."""
+"""coord's own concepts are written with what a user's package may import, and nothing else."""
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
-from sources import imports
+from sources import imported_names, imports
 
-KIT = {"coord.errors", "coord.extend", "coord.leases", "coord.lualib", "coord.waiting"}
-"""What a package that extends coord imports: families, leases, waits, and the twins of coord's Lua library."""
+KIT = ("coord.errors", "coord.extend", "coord.leases", "coord.lualib")
+"""What a package that extends coord imports; docs/guide/scripts.md says so."""
 
-FAMILIES = (
+CONCEPTS = (
     "coord.barriers",
     "coord.claims",
+    "coord.execution",
+    "coord.group",
+    "coord.idempotent",
     "coord.kv",
+    "coord.leader",
+    "coord.limit",
+    "coord.limiter",
+    "coord.quota",
     "coord.requests",
     "coord.semaphore",
     "coord.stats",
     "coord.versions",
 )
+"""Modules and packages of claims, semaphores, groups, barriers, requests, limiters and quotas, and all others."""
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_family_imports_the_kit_alone(family: str) -> None:
-    others = imports()[family] - KIT - set(FAMILIES)
-    assert not others, f"{family} imports what is not part of the kit: {', '.join(sorted(others))}"
+def _is_of(module: str, packages: tuple[str, ...]) -> bool:
+    return module.startswith(tuple(f"{each}." for each in packages)) or module in packages
+
+
+MODULES = sorted(module for module in imports() if _is_of(module, CONCEPTS))
+
+
+def test_every_concept_is_looked_at() -> None:
+    """The modules that a coordinator is made of, save what connects and drives it, are all here."""
+    assert {module for module in MODULES if module in CONCEPTS} == set(CONCEPTS)
+    rest = imports()["coord.coordinator"] - set(MODULES)
+    others = {each for each in rest if imports().get(each, set()) & {"coord.extend"}}
+    assert not others, f"families that this test does not know: {others}"
+
+
+@pytest.mark.parametrize("module", sorted({*MODULES} - {"coord.limit"}))
+def test_a_concept_imports_the_kit_alone(module: str) -> None:
+    others = {each for each in imports()[module] if not _is_of(each, CONCEPTS) and each not in KIT}
+    assert not others, f"{module} imports what is not part of the kit: {', '.join(sorted(others))}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_what_it_imports_is_public(module: str) -> None:
+    """Each name is in the ``__all__`` of the module that it comes from; errors name limits, which are below the kit."""
+    for kit, name in imported_names(module):
+        offers = "coord.extend" if module == "coord.limit" else kit
+        if offers in KIT and kit.startswith("coord."):
+            assert name in importlib.import_module(offers).__all__, f"{module} imports {name}, not offered by {offers}"
