@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import floor
 from typing import TYPE_CHECKING
 
 from coord.names import INT64_MAX, INT64_MIN
@@ -14,6 +15,7 @@ __all__ = [
     "add_stage",
     "all_whole",
     "answer_once",
+    "at_ms",
     "first_answer",
     "int64",
     "keep_error",
@@ -29,6 +31,7 @@ __all__ = [
     "whole",
 ]
 
+_EXACT = 1 << 53
 _is_integer = re.compile(r"0|-?[1-9][0-9]{0,18}").fullmatch
 
 
@@ -108,10 +111,15 @@ def now_ms(space: Keyspace) -> int:
     return seconds * 1000 + micros // 1000
 
 
+def at_ms(score: str) -> int:
+    """Return a score as whole milliseconds, at most 2^53; by hand, one can be anything."""
+    return floor(max(-_EXACT, min(float(score), _EXACT)))
+
+
 def outlive(space: Keyspace, key: str, least_ms: int) -> None:
     """Keep a set of deadlines until the last of them, and at least until a moment."""
     _, last = space.zrange(key, 0, 0, "REV", "WITHSCORES")
-    space.pexpireat(key, max(int(last), least_ms))
+    space.pexpireat(key, max(at_ms(last), least_ms))
 
 
 def now_us(space: Keyspace) -> int:

@@ -27,7 +27,7 @@ from coord.extend import (
     reads,
 )
 from coord.leases import AsyncHolding, AsyncLease, BaseLease, Grant, Holding, Lease, LeaseRequest, claiming, held_of
-from coord.lualib import answer_once, later, now_ms, outlive, whole
+from coord.lualib import answer_once, at_ms, later, now_ms, outlive, whole
 
 __all__ = ["AsyncPermit", "Permit", "PermitHolder", "Permits", "Semaphore"]
 
@@ -279,11 +279,11 @@ def _claim(
     def refuse() -> list[int | str]:
         answer_once(space, answered, repeated, tombstone_ms, "0")
         first = space.zrange(semaphore, "(0", "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES")
-        return [0, "", "0", max(0, int(first[1]) - now) if first else 0]
+        return [0, "", "0", max(0, at_ms(first[1]) - now) if first else 0]
 
-    deadline = int(has[2] or 0)
+    deadline = at_ms(has[2] or "0")
     if deadline >= now:
-        permit_of = _permit_of(space, semaphore, owner, str(deadline))
+        permit_of = _permit_of(space, semaphore, owner, has[2] or "0")
         if permit_of is None or permit_of[1] != str(weight):
             return refuse()
         permit, _, since = permit_of
@@ -308,7 +308,7 @@ def _renew(space: Keyspace, semaphore: str, permit: str, ttl_ms: int) -> list[in
     deadline = space.zscore(semaphore, permit)
     now = now_ms(space)
     parts = _parts(permit)
-    if deadline is None or parts is None or int(deadline) < now:
+    if deadline is None or parts is None or at_ms(deadline) < now:
         return [0, "0"]
     _, _, fence, owner = parts
     ends = now + ttl_ms
@@ -334,7 +334,7 @@ def _release(
     held: list[str] = []
     if permit == "":
         held = space.zrange(semaphore, now, "+inf", "BYSCORE")
-    elif has[1] is not None and int(has[1]) >= now:
+    elif has[1] is not None and at_ms(has[1]) >= now:
         held = [permit]
     for member in held:
         parts = _parts(member)
@@ -356,9 +356,9 @@ def _release(
 def _held(space: Keyspace, semaphore: str, permit: str) -> list[int]:
     deadline = space.zscore(semaphore, permit)
     now = now_ms(space)
-    if deadline is None or int(deadline) < now:
+    if deadline is None or at_ms(deadline) < now:
         return [0, 0]
-    return [1, int(deadline) - now]
+    return [1, at_ms(deadline) - now]
 
 
 def _holders(space: Keyspace, semaphore: str) -> list[int | str]:
@@ -369,7 +369,7 @@ def _holders(space: Keyspace, semaphore: str) -> list[int | str]:
         parts = _parts(member)
         if parts is not None:
             _, weight, fence, owner = parts
-            reply += owner, fence, weight, int(deadline) - now
+            reply += owner, fence, weight, at_ms(deadline) - now
     return reply
 
 

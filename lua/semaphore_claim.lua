@@ -30,6 +30,7 @@ local owner, nonce, limit, weight = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local ttl_ms, tombstone_ms, repeated = ARGV[5], ARGV[6], ARGV[7]
 
 -- include: whole
+-- include: at_ms
 -- include: above
 -- include: answer_once
 -- include: permit_of
@@ -69,10 +70,10 @@ local function refuse()
   local first = redis.call(
     "ZRANGE", semaphore, "(0", "+inf", "BYSCORE", "LIMIT", 0, 1, "WITHSCORES"
   )
-  return { 0, "", "0", first[2] and math.max(0, first[2] - now) or 0 }
+  return { 0, "", "0", first[2] and math.max(0, at_ms(first[2]) - now) or 0 }
 end
 
-local deadline = tonumber(has[3] or "0")
+local deadline = at_ms(has[3] or "0")
 if deadline >= now then
   local permit, weighs, since = permit_of(semaphore, owner, has[3])
   if weighs ~= weight then

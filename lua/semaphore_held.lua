@@ -13,6 +13,7 @@ local semaphore = KEYS[1]
 local permit = ARGV[1]
 
 -- include: now_ms
+-- include: at_ms
 
 local deadline = redis.pcall("ZSCORE", semaphore, permit)
 if type(deadline) == "table" then
@@ -22,4 +23,4 @@ local now = now_ms()
 if not deadline or tonumber(deadline) < now then
   return { 0, 0 }
 end
-return { 1, deadline - now }
+return { 1, at_ms(deadline) - now }

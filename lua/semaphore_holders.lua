@@ -14,6 +14,7 @@
 local semaphore = KEYS[1]
 
 -- include: now_ms
+-- include: at_ms
 
 local now = now_ms()
 local held = redis.pcall(
@@ -29,7 +30,7 @@ for i = 1, #held, 2 do
     reply[#reply + 1] = owner
     reply[#reply + 1] = fence
     reply[#reply + 1] = weight
-    reply[#reply + 1] = held[i + 1] - now
+    reply[#reply + 1] = at_ms(held[i + 1]) - now
   end
 end
 return reply

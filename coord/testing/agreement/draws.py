@@ -357,7 +357,7 @@ def _texts_of(value: Any) -> list[str]:
         found: list[str] = []
         for field, each in list(cast("dict[str, Any]", value).items())[:100]:
             # A hash has texts, a sorted set scores, a stream the fields and values of an entry.
-            more = each if is_list(each) else [each if isinstance(each, str) else str(int(each))]
+            more = each if is_list(each) else [each if isinstance(each, str) else f"{each:.0f}"]
             found += (field, *more)
         return found
     if is_list(value):

@@ -45,8 +45,11 @@ NUMBERS = (
 
 FREQUENT = ("0", "1", "99", "100", str(INT64_MAX), str(INT64_MIN))
 
-SCORES = ("1", "0", "-1", "100", str(2**53), str(-(2**53)), "1800000060000")
-"""Scores of a sorted set; the last one is a time after that at which histories begin, in ms."""
+SCORES = (
+    *("1", "0", "-1", "100", str(2**53), str(-(2**53)), "1.5", "1e300", "inf", "-inf"),
+    *("1800000060000", "1800000060000.5"),
+)
+"""Scores of a sorted set; the last are times after that at which histories begin, in ms."""
 
 
 def _foreign(space: Keyspace, key: str, replaces: int, ttl_ms: int, command: str, *words: str) -> int:
