@@ -433,10 +433,11 @@ def _arrive(
     known, parties, arrived, state, ends, ttl_ms, errors, place = space.hmget(
         barrier, "attempt", "parties", "arrived", "state", "ends", "ttl_ms", "errors", f"m:{member}"
     )
-    for arrival in (place, space.hget(last, f"m:{member}")):
-        first, left = _place(arrival)
-        if first == nonce:
-            return reply(1, left, int(left == 0), 1)
+    first, left = _place(place)
+    if first != nonce:
+        first, left = _place(space.hget(last, f"m:{member}"))
+    if first == nonce:
+        return reply(1, left, int(left == 0), 1)
     if known is None:
         return reply(0, 0, 0, 0)
     _check(parties, arrived, ends, ttl_ms, errors)

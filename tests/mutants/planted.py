@@ -8,10 +8,28 @@ import pkgutil
 from importlib import import_module
 
 import coord
+from coord.script import all_scripts
 from mutants.child import plant
+from mutants.lua import LuaPlace, lua_places
+from mutants.recorded import broken
+
+
+def _in_lua(place: LuaPlace) -> bool:
+    """Put a fault into each script that has its place."""
+    found = False
+    for script in all_scripts():
+        for each in lua_places(script.name, script.source):
+            if each.name == place.name:
+                script.source = broken(script, each).source
+                script.__dict__.pop("sha", None)
+                found = True
+                break
+    return found
+
 
 if text := os.environ.get("COORD_MUTANT"):
     for found in pkgutil.walk_packages(coord.__path__, "coord."):
         if not found.name.startswith(("coord.testing", "coord.cli", "coord.__main__")):
             import_module(found.name)
-    assert plant(pickle.loads(bytes.fromhex(text))), "the fault has no place"
+    fault = pickle.loads(bytes.fromhex(text))
+    assert _in_lua(fault) if isinstance(fault, LuaPlace) else plant(fault), "the fault has no place"
