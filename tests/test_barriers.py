@@ -37,6 +37,16 @@ def test_one_of_many_racers_completes_it(backend: Backend) -> None:
     assert sorted(arrival.remaining for arrival in arrivals) == list(range(len(arrivals)))
 
 
+def test_an_arrival_that_is_repeated_needs_no_attempt_before(backend: Backend) -> None:
+    """Its answer is with the attempt that counted it; what stands at the key of the attempt before does not matter."""
+    c = backend.connect()
+    c.barrier("b").open(parties=3)
+    arrival = c.calls.barrier("b").arrive("anna")
+    before = c.run(arrival)
+    backend.plant(f"{KEY}:last", ["a", "list"])
+    assert c.run(arrival) == before == (2, False, True)
+
+
 def test_the_same_member_counts_once(c: Any) -> None:
     """A queue that redelivers changes nothing: the barrier does not fire early."""
     b = c.barrier("b")
