@@ -53,7 +53,7 @@ _OF_FAMILY = {
 _OF_ALL = ("meaning", "errors", "pitfalls")
 
 _MORE = 10
-"""How many times as many histories meet what survived the first: as many as `make test` draws."""
+"""How many times as many histories meet what survived the first."""
 
 _LONGEST = 20.0
 """Seconds that the tests of one mutant take when nothing is wrong."""
