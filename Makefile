@@ -62,31 +62,41 @@ quick-others:
 		$(MAKE) --no-print-directory quick PYTHON=$$python VENV=.venvs/$$version || exit 1; \
 	done
 
-# What depends on redis-py and on the event loop: a selection, since `make test` runs all of it on the newest redis-py.
-CLIENTS := tests/test_claims.py tests/test_config.py tests/test_hold.py tests/test_subscriptions.py \
-	tests/test_sentinel.py tests/test_tls.py tests/cluster/test_cluster_connecting.py tests/faults/test_stale_connections.py
-BLOCKING := tests/test_claims.py tests/test_hold.py tests/test_hold_interrupted.py tests/test_hold_loss.py \
-	tests/test_hold_renewal.py tests/test_waiting.py tests/test_barrier_waits.py tests/test_subscriptions.py \
+# What depends on redis-py, on the event loop and on gevent: a selection, since `make test` runs all on the newest redis-py.
+CLIENTS := tests/test_config.py tests/test_hold.py tests/test_subscriptions.py tests/test_sentinel.py tests/test_tls.py \
+	tests/cluster/test_cluster_connecting.py tests/faults/test_stale_connections.py tests/faults/test_refusals.py
+LOOPS := tests/test_hold.py tests/test_hold_renewal.py tests/test_subscriptions.py tests/test_tls.py tests/test_waiting.py \
+	tests/cluster/test_cluster_connecting.py \
+	tests/cluster/test_cluster_changes.py::test_the_topology_is_asked_for_again_after_a_refresh_that_ended_at_once \
+	tests/faults/test_stale_connections.py tests/faults/test_cancellation.py tests/faults/test_pressure.py
+BLOCKING := tests/test_hold.py tests/test_hold_renewal.py tests/test_hold_interrupted.py tests/test_hold_loss.py \
+	tests/test_waiting.py \
+	tests/test_barrier_waits.py tests/test_subscriptions.py \
 	tests/faults/test_stale_connections.py tests/faults/test_bounded_waits.py
+# `LONG` ones take long, and test no client: loads, other processes, many waiters.
+AWAITED := awaited or task or eager or cancel
+LONG := load or process or ten_thousand or gives_up or killed
 ON_CLIENTS = $(MAKE) --no-print-directory on-clients
 
 test-clients: export COORD_ENGINES ?= memory,redis-8.2
 test-clients:
-	@.ci/timed "redis-py 5.1" $(ON_CLIENTS) VENV=.venvs/oldest GROUP=oldest
-	@COORD_LOOP=uvloop .ci/timed "uvloop" $(ON_CLIENTS) VENV=.venvs/loops GROUP=loops
+	@.ci/timed "redis-py 5.1" $(ON_CLIENTS) VENV=.venvs/oldest GROUP=oldest ON="$(CLIENTS)" WHICH="not gevent"
+	@COORD_LOOP=uvloop .ci/timed "uvloop" $(ON_CLIENTS) VENV=.venvs/loops GROUP=loops ON="$(LOOPS)" WHICH="$(AWAITED)"
 	@.ci/pythons | awk 'NF > 1 && $$1 != "3.11"' | tail -n 1 | { \
 		if read -r version python; then \
 			COORD_LOOP=eager .ci/timed "eager tasks on Python $$version" \
-			$(ON_CLIENTS) PYTHON=$$python VENV=.venvs/$$version GROUP=test; \
+			$(ON_CLIENTS) PYTHON=$$python VENV=.venvs/$$version GROUP=clients ON="$(LOOPS)" WHICH="$(AWAITED)"; \
 		else echo "=== Python 3.12 or newer was not found: nothing ran with eager tasks"; fi; }
 	@.ci/timed "gevent" $(MAKE) --no-print-directory on-gevent VENV=.venvs/loops
 
 on-clients: $(VENV)/.has-$(GROUP)
-	$(PYTEST) $(CLIENTS) $(ARGS)
+	$(PYTEST) $(ON) -k "($(WHICH)) and not ($(LONG))" $(ARGS)
 
-# In one process: those of pytest-xdist would not be patched.
+# In one process: those of pytest-xdist would not be patched. The proxy of `another_connection` has an event loop, and one
+# thread has one: under gevent it is that of coord's background.
 on-gevent: $(VENV)/.has-loops
-	$(BIN)/python -m gevent.monkey --module pytest -q -k blocking $(BLOCKING) $(ARGS)
+	$(BIN)/python -m gevent.monkey --module pytest -q \
+	-k "(blocking or gevent or while_a_block_runs) and not (another_connection or $(LONG))" $(BLOCKING) $(ARGS)
 
 coverage: $(VENV)/.has-coverage
 	COORD_ENGINES=memory,redis-8.2 COORD_HISTORIES=200 \

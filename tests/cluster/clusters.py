@@ -9,6 +9,7 @@ from typing import Any
 
 import redis
 import redis.asyncio
+from load import is_replicated
 
 import coord
 from coord.redis.topology import Address, SlotMap, slot
@@ -75,6 +76,19 @@ class ClusterPlace:
     def replica(self, primary: Server) -> Server:
         """The node that follows a primary."""
         return next(each for each in self.cluster.servers if self._told(each).get("master_port") == primary.port)
+
+    def take_over(self, name: str) -> None:
+        """Put the replica in the place of the primary that has a name, which is alive."""
+        primary = self.node(name)
+        replica = self.replica(primary)
+        assert is_replicated(self.at(primary), name)
+        # A node that moved a slot took a new epoch by itself: until all know it, another might take the same one.
+        wait_until(lambda: len({*map(self._epoch, self.cluster.servers)}) == 1, "all know the newest epoch")
+        self.at(replica).execute_command("CLUSTER FAILOVER", "TAKEOVER")
+        wait_until(lambda: self.node(name) is replica, "the replica is the primary")
+
+    def _epoch(self, server: Server) -> Any:
+        return self.at(server).execute_command("CLUSTER INFO")["cluster_current_epoch"]
 
     @contextmanager
     def failing_over_soon(self) -> Iterator[None]:

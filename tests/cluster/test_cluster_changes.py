@@ -195,10 +195,7 @@ def test_who_waits_is_served_after_a_failover(world: Backend, c: Any) -> None:
     primary = world.place.node("job")
     waiting = in_background(world.place, world.line.awaited, held)
     wait_until(lambda: bool(subscribed(world.place, primary)), "the waiter listens")
-    replica = world.place.replica(primary)
-    assert is_replicated(world.place.at(primary), "job")
-    world.place.at(replica).execute_command("CLUSTER FAILOVER", "TAKEOVER")
-    wait_until(lambda: world.place.node("job") is replica, "the replica is the primary")
+    world.place.take_over("job")
     assert lease.release()
     assert waiting.result() > lease.fence
 

@@ -14,7 +14,7 @@ import pytest
 from backends import Backend, Line, found
 from clusters import SPREAD, ClusterPlace, Move, subscribed
 from live import servers
-from load import BOUND, held, in_background, is_replicated
+from load import BOUND, held, in_background
 
 import coord
 from coord.cli import main
@@ -135,10 +135,7 @@ def test_a_database_is_kept_when_slots_move_and_primaries_change(in_third: Backe
     lease = c.claim("job", ttl=30)
     waiting = in_background(place, in_third.line.awaited, held)
     wait_until(lambda: bool(subscribed(place, primary)), "the waiter listens")
-    replica = place.replica(primary)
-    assert is_replicated(place.at(primary), "job")
-    place.at(replica).execute_command("CLUSTER FAILOVER", "TAKEOVER")
-    wait_until(lambda: place.node("job") is replica, "the replica is the primary")
+    place.take_over("job")
     assert lease.release()
     assert waiting.result() > lease.fence
 
