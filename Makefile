@@ -70,10 +70,9 @@ LOOPS := tests/test_hold.py tests/test_hold_renewal.py tests/test_subscriptions.
 	tests/cluster/test_cluster_changes.py::test_the_topology_is_asked_for_again_after_a_refresh_that_ended_at_once \
 	tests/faults/test_stale_connections.py tests/faults/test_cancellation.py tests/faults/test_pressure.py
 BLOCKING := tests/test_hold.py tests/test_hold_renewal.py tests/test_hold_interrupted.py tests/test_hold_loss.py \
-	tests/test_waiting.py \
-	tests/test_barrier_waits.py tests/test_subscriptions.py \
+	tests/test_waiting.py tests/test_barrier_waits.py tests/test_subscriptions.py \
 	tests/faults/test_stale_connections.py tests/faults/test_bounded_waits.py
-# `LONG` ones take long, and test no client: loads, other processes, many waiters.
+# Which of them: those of event loops; none that takes long and tests no client, as loads and other processes do.
 AWAITED := awaited or task or eager or cancel
 LONG := load or process or ten_thousand or gives_up or killed
 ON_CLIENTS = $(MAKE) --no-print-directory on-clients
