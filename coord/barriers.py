@@ -132,7 +132,7 @@ def open_(
     """
     parties = int64(parties, "parties")
     if not 1 <= parties <= _MOST_PARTIES:
-        raise ValueError(f"parties is {parties}: a barrier is opened for 1 to {_MOST_PARTIES:,}")
+        raise ValueError(f"parties is {parties}: it must be from 1 to {_MOST_PARTIES:,}")
     deadline_ms = 0 if deadline is None else milliseconds(deadline, "deadline")
     ttl_ms = barrier.ops.lifetime(ttl)
     if ttl_ms:
@@ -162,7 +162,7 @@ def fail(
 ) -> Call[Arrival]:
     """Count a member as arrived although it failed, and keep the first 1,024 characters of its message."""
     if not isinstance(message, str):
-        raise TypeError(f"message is a str, not {type(message).__name__}")
+        raise TypeError(f"message must be a str, not {type(message).__name__}")
     return _arrival(barrier, member, attempt, "failed", message_text(message), op_id)
 
 
@@ -170,7 +170,7 @@ def _arrival(
     barrier: BarrierHandle, member: str, attempt: str | None, verdict: str, message: str, op_id: str | None
 ) -> Call[Arrival]:
     if attempt is not None and not isinstance(attempt, str):
-        raise TypeError(f"attempt is a str, not {type(attempt).__name__}")
+        raise TypeError(f"attempt must be a str, not {type(attempt).__name__}")
     attempt = check_name(attempt, "attempt") if attempt else ""
     nonce, call, repeated = barrier.ops.identified(op_id)
     keys = barrier._key, barrier._last, f"{barrier._key}:answered:{call}"
@@ -198,7 +198,7 @@ def _status_since(barrier: BarrierHandle[Any], seen: str) -> Call[BarrierStatus 
 def abort(barrier: BarrierHandle, reason: str = "") -> Call[bool]:
     """End the barrier: no member arrives any more, and waiters wake up. False when it was not open."""
     if not isinstance(reason, str):
-        raise TypeError(f"reason is a str, not {type(reason).__name__}")
+        raise TypeError(f"reason must be a str, not {type(reason).__name__}")
     nonce, call, repeated = barrier.ops.identified(None)
     keys = barrier._key, barrier._last, f"{barrier._key}:answered:{call}"
     argv = (message_text(reason), nonce, barrier.ops.publish, barrier.ops.tombstone_ms, repeated)
@@ -216,9 +216,9 @@ def _json(metadata: Mapping[str, Any] | None) -> str:
     try:
         text = json.dumps(metadata, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"metadata is not what JSON can say: {error}") from None
+        raise type(error)(f"metadata cannot be written as JSON: {error}") from None
     except RecursionError:
-        raise ValueError("metadata is nested too deeply") from None
+        raise ValueError("metadata is nested too deeply for JSON") from None
     if len(text) > _LARGEST_METADATA:
         raise ValueError(f"metadata takes {len(text):,} bytes as JSON: at most {_LARGEST_METADATA:,} fit")
     return text
@@ -268,7 +268,7 @@ def waiting(barrier: BarrierHandle, timeout: Seconds | None = None) -> Plan[Barr
     Raises ``WaitTimeout`` after ``timeout`` seconds (None: never), and ``MissingBarrier`` when it was never opened.
     """
     deadline = Deadline.after(barrier.ops.clock, timeout)
-    unknown = f"what the barrier {barrier.name!r} lacks was not told within {timeout} s"
+    unknown = f"the state of the barrier {barrier.name!r} could not be read within {timeout} s"
     return (yield from in_time(_until_ended(barrier, timeout, deadline), deadline, unknown))
 
 
@@ -285,7 +285,7 @@ def _until_ended(
     if found is None:
         raise MissingBarrier(f"the barrier {barrier.name!r} was never opened, or it has expired")
     if found.state == "open":
-        raise WaitTimeout(f"the barrier {barrier.name!r} lacks {found.remaining} after {timeout} s")
+        raise WaitTimeout(f"the barrier {barrier.name!r} still lacked {found.remaining} after {timeout} s")
     return found
 
 

@@ -37,19 +37,19 @@ def from_config(config: Mapping[str, Any]) -> Coordinator:
     ``ConfigError`` names a key that is not known, and says what is wrong with a backend.
     """
     if not isinstance(config, Mapping):
-        raise TypeError(f"config is a mapping, not {type(config).__name__}")
+        raise TypeError(f"config must be a mapping, not {type(config).__name__}")
     if set(config) == {"coordination"}:
         config = config["coordination"]
     _known(config, _KEYS, "")
     backend = config.get("backend", "memory")
     if not isinstance(backend, str):
-        raise ConfigError(f"backend is a str, not {type(backend).__name__}")
+        raise ConfigError(f"backend must be a str, not {type(backend).__name__}")
     redis: Mapping[str, Any] = config.get("redis") or {}
     _known(redis, _REDIS_KEYS, "redis.")
     prefix = redis.get("key_prefix", "coord:")
     seconds: Any = redis.get("ttl_sec", 3600)
     if seconds is None:
-        raise ConfigError("redis.ttl_sec is a number of seconds, or 0 for no expiry")
+        raise ConfigError("redis.ttl_sec must be a number of seconds, or 0 for no expiry")
     # False equals 0, and is not a number of seconds: connect says so.
     ttl = None if seconds == 0 and not isinstance(seconds, bool) else seconds
     options: Any = {name: redis[name] for name in _OPTIONS if name in redis}
@@ -58,13 +58,13 @@ def from_config(config: Mapping[str, Any]) -> Coordinator:
     if backend == "redis":
         dsn = redis.get("dsn") or os.environ.get(ENVIRONMENT)
         if not dsn:
-            raise ConfigError(f"backend is redis, and neither redis.dsn nor ${ENVIRONMENT} says where it is")
+            raise ConfigError(f"backend is redis: set redis.dsn or ${ENVIRONMENT} to the URL of the server")
         if memory_name(dsn) is not None:
-            raise ConfigError("backend is redis, and its dsn is a memory:// URL: say which of the two is meant")
+            raise ConfigError("backend is redis, and its dsn is a memory:// URL: change one of the two")
         return connect(dsn, prefix=prefix, ttl=ttl, **options)
     if "://" in backend or set(backend) & set("/@?#"):
         # Not quoted: it may hold a password.
-        raise ConfigError('backend is like a URL: write backend = "redis" and put the URL into redis.dsn')
+        raise ConfigError('backend looks like a URL: write backend = "redis" and put the URL into redis.dsn')
     Keys(prefix, ttl)
     Options(prefix=prefix, **options)
     return _custom(backend, config, prefix, ttl)
@@ -72,10 +72,10 @@ def from_config(config: Mapping[str, Any]) -> Coordinator:
 
 def _known(table: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:
     if not isinstance(table, Mapping):
-        raise ConfigError(f"{where.rstrip('.') or 'config'} is a table, not {type(table).__name__}")
+        raise ConfigError(f"{where.rstrip('.') or 'config'} must be a table, not {type(table).__name__}")
     unknown = [f"{where}{key}" for key in table if key not in keys]
     if unknown:
-        raise ConfigError(f"unknown key {', '.join(unknown)}: there are {', '.join(where + key for key in keys)}")
+        raise ConfigError(f"unknown key {', '.join(unknown)}: known are {', '.join(where + key for key in keys)}")
 
 
 def _custom(path: str, config: Mapping[str, Any], prefix: str, ttl: Seconds | None) -> Coordinator:
@@ -87,7 +87,7 @@ def _custom(path: str, config: Mapping[str, Any], prefix: str, ttl: Seconds | No
         raise ConfigError(f"backend {path}: the class has no from_config(config)")
     params: Mapping[str, Any] = config.get("custom_params") or {}
     if not isinstance(params, Mapping):
-        raise ConfigError(f"custom_params is a table, not {type(params).__name__}")
+        raise ConfigError(f"custom_params must be a table, not {type(params).__name__}")
     made: Any = make({**params, **config})
     if made is None:
         raise ConfigError(f"backend {path}: its from_config returned None")
@@ -111,5 +111,5 @@ def _found(path: str) -> Any:
     except ImportError as error:
         raise ConfigError(f"backend {path}: cannot import {module}: {error}") from error
     if not hasattr(found, name):
-        raise ConfigError(f"backend {path}: there is no {name} in {module}")
+        raise ConfigError(f"backend {path}: {module} has no {name}")
     return getattr(found, name)

@@ -246,19 +246,19 @@ def checked_result(result: str) -> str:
 def failure_text(type: str, message: str) -> str:
     """Return an error as it is kept: its message is cut to 1,024 characters of valid UTF-8."""
     if not isinstance(message, str):
-        raise TypeError(f"message is a str, not {message.__class__.__name__}")
+        raise TypeError(f"message must be a str, not {message.__class__.__name__}")
     return json.dumps([check_name(type, "type"), message[:_LONGEST_MESSAGE].encode("utf-8", "replace").decode()])
 
 
 def _text(value: str, what: str, most: int) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{what} is a str, not {type(value).__name__}")
+        raise TypeError(f"{what} must be a str, not {type(value).__name__}")
     try:
         size = len(value) if value.isascii() else len(value.encode())
     except UnicodeEncodeError:
         raise ValueError(f"{what} is not valid UTF-8: {value[:64]!r}") from None
     if size > most:
-        raise ValueError(f"{what} takes {size:,} bytes: at most {most:,} fit; store it elsewhere and pass its address")
+        raise ValueError(f"{what} has {size:,} bytes: at most {most:,} fit; store it elsewhere and pass its address")
     return exact_str(value)
 
 

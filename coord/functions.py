@@ -12,7 +12,7 @@ __all__ = ["check_function"]
 def check_function(fn: Any, *, awaited: bool) -> None:
     """Refuse a function of the other mode with a ``TypeError``, where that can be seen before it runs."""
     if not callable(fn):
-        raise TypeError(f"fn is a function, not {type(fn).__name__}")
+        raise TypeError(f"fn must be a function, not {type(fn).__name__}")
     found = _is_async(fn)
     if awaited and found is False:
         raise TypeError(f"an AsyncCoordinator runs async functions, and {_name(fn)} is not one: use async def")

@@ -66,7 +66,7 @@ class Once:
             raise ValueError(f'on_error is "forget" or "keep", not {on_error!r}')
         for what, function in (("dumps", dumps), ("loads", loads)):
             if not callable(function):
-                raise TypeError(f"{what} is a function, not {type(function).__name__}")
+                raise TypeError(f"{what} must be a function, not {type(function).__name__}")
         runnable = Runnable(calls, key, fingerprint)
         request = LeaseRequest.of(runnable, ttl, wait)
         return cls(request, runnable, fn, milliseconds(keep, "keep"), on_error, dumps, loads)
@@ -147,7 +147,7 @@ def _handing_in(once: Once, held: Held, outcome: str, text: str, answer: Callabl
 def _given(once: Once, found: Begun | ExecutionStatus | None) -> Callable[[], Any]:
     """Return a function that gives the result of another attempt."""
     if found is None or found.state in ("new", "running"):
-        raise WaitTimeout(f"{once.what.name!r} was not done within {once.request.wait} s")
+        raise WaitTimeout(f"the execution {once.what.name!r} was not done within {once.request.wait} s")
     if found.state == "mismatch":
         raise FingerprintMismatch(
             f"the key {once.what.name!r} belongs to a call with another fingerprint: use another key"
@@ -166,7 +166,7 @@ def _check_keys(key: Any, fingerprint: Any) -> None:
     """Refuse what is not a function of the arguments."""
     for what, function in (("key", key), ("fingerprint", fingerprint)):
         if not callable(function) and (what == "key" or function is not None):
-            raise TypeError(f"{what} is a function of the arguments, not {type(function).__name__}")
+            raise TypeError(f"{what} must be a function of the arguments, not {type(function).__name__}")
 
 
 # --- methods -------------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ def window_ms(ttl_ms: int) -> int:
 def checked_prefix(prefix: str) -> str:
     """Return ``prefix`` if a key can start with it: text of at most 1,024 bytes, without braces."""
     if not isinstance(prefix, str):
-        raise TypeError(f"prefix is a str, not {type(prefix).__name__}")
+        raise TypeError(f"prefix must be a str, not {type(prefix).__name__}")
     if "{" in prefix or "}" in prefix:
         raise ValueError(f"prefix has no braces, which would move the hash tag of every key: {prefix!r}")
     return check_name(prefix, "prefix") if prefix else prefix

@@ -142,7 +142,7 @@ def _texts(values: tuple[str, ...], what: str) -> tuple[str, ...]:
         raise ValueError(f"no {what} given: at least one is needed")
     for value in values:
         if not isinstance(value, str):
-            raise TypeError(f"a {what} is a str, not {type(value).__name__}")
+            raise TypeError(f"a {what} must be a str, not {type(value).__name__}")
         if not value.isascii():
             try:
                 value.encode()

@@ -182,7 +182,7 @@ def _one_term(
 def _ended(held: Held, term: Term[Any], value: Any) -> Plan[Callable[[], Any] | None]:
     """Release the lease after the work; None when it was lost before."""
     if term.is_resigning:
-        closed = Closed("the coordinator was closed: it leads no more")
+        closed = Closed("the coordinator was closed: this instance does not lead any more")
         yield from _resigning(held, term, closed)
         return partial(_raise, closed)
     try:
@@ -225,7 +225,7 @@ def _campaigning(ops: Grants, request: LeaseRequest[Grant], term: Term[L]) -> Pl
         if found is not None and found.lease is not None:
             return found.lease
         if term.is_resigning:
-            raise Closed("the coordinator was closed: it campaigns no more")
+            raise Closed("the coordinator was closed: this instance does not campaign any more")
 
 
 def _raise(error: BaseException) -> NoReturn:

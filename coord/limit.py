@@ -46,7 +46,7 @@ def checked_amount(value: int, what: str, most: int = MOST) -> int:
     """Return an amount if it is an int from 1 to ``most``."""
     value = int64(value, what)
     if not 1 <= value <= most:
-        raise ValueError(f"{what} is {value}: it is from 1 to {most}")
+        raise ValueError(f"{what} is {value}: it must be from 1 to {most}")
     return value
 
 

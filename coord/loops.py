@@ -25,7 +25,7 @@ _EXIT_SECONDS = 1.0
 def check_loop(loop: asyncio.AbstractEventLoop) -> None:
     """Raise ``ConfigError`` in another event loop than the coordinator's."""
     if asyncio.get_running_loop() is not loop:
-        raise ConfigError("this coordinator belongs to another event loop: make one with connect_async in each loop")
+        raise ConfigError("this coordinator belongs to another event loop: call connect_async in each loop")
 
 
 class Home(Protocol):

@@ -39,7 +39,7 @@ _ESCAPE = re.compile(r"%([0-9A-F]{2})")
 def check_name(value: str, what: str) -> str:
     """Return ``value`` if it is 1 to 1,024 bytes of UTF-8; say what is wrong with it otherwise."""
     if not isinstance(value, str):
-        raise TypeError(f"{what} is a str, not {type(value).__name__}")
+        raise TypeError(f"{what} must be a str, not {type(value).__name__}")
     if not value:
         raise ValueError(f"{what} is empty: it needs at least one character")
     try:
@@ -47,7 +47,7 @@ def check_name(value: str, what: str) -> str:
     except UnicodeEncodeError:
         raise ValueError(f"{what} is not valid UTF-8: {value[:64]!r}") from None
     if size > _LONGEST_NAME:
-        raise ValueError(f"{what} is {size:,} bytes long: at most {_LONGEST_NAME:,} fit")
+        raise ValueError(f"{what} is {size:,} bytes long: at most {_LONGEST_NAME:,} are allowed")
     return exact_str(value)
 
 
@@ -86,28 +86,28 @@ def milliseconds(value: Seconds, what: str = "ttl") -> int:
     if type(value) is int and 0 < value <= _TEN_YEARS:
         return value * 1000
     if isinstance(value, bool):
-        raise ValueError(f"{what} is a number of seconds, not a bool")  # noqa: TRY004  # as the contract has it
+        raise ValueError(f"{what} must be a number of seconds, not a bool")  # noqa: TRY004  # as the contract has it
     if isinstance(value, timedelta):
         seconds: int | float = value.total_seconds()
     elif isinstance(value, (int, float)):
         seconds = value
     else:
-        raise TypeError(f"{what} is seconds (int, float or timedelta), not {type(value).__name__}")
+        raise TypeError(f"{what} must be seconds (int, float or timedelta), not {type(value).__name__}")
     if isinstance(seconds, float) and not math.isfinite(seconds):
         raise ValueError(f"{what} is {seconds}: it must be finite")
     # Cut off first: the largest floats have no thousandfold.
     whole = round(min(seconds, 2 * _TEN_YEARS) * 1000)
     if not 1 <= whole <= _TEN_YEARS * 1000:
-        raise ValueError(f"{what} is {seconds} s: at least 1 ms and at most 10 years")
+        raise ValueError(f"{what} is {seconds} s: it must be from 1 ms to 10 years")
     return whole
 
 
 def int64(value: int, what: str) -> int:
     """Return ``value`` if it is an int that fits into 64 signed bits."""
     if not isinstance(value, int):
-        raise TypeError(f"{what} is an int, not {type(value).__name__}")
+        raise TypeError(f"{what} must be an int, not {type(value).__name__}")
     if isinstance(value, bool):
-        raise ValueError(f"{what} is an int, not a bool")  # noqa: TRY004  # as for seconds
+        raise ValueError(f"{what} must be an int, not a bool")  # noqa: TRY004  # as for seconds
     if not INT64_MIN <= value <= INT64_MAX:
         raise ValueError(f"{what} does not fit into a signed 64-bit integer")
     return int(value)

@@ -73,15 +73,15 @@ class Options:
             object.__setattr__(self, name, _seconds(name, getattr(self, name)))
         for name in ("max_connections", "in_flight"):
             if not getattr(self, name) >= 1:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}: at least 1")
+                raise ConfigError(f"{name} is {getattr(self, name)!r}: it must be at least 1")
         if self.eviction not in ("warn", "refuse", "ignore"):
-            raise ConfigError(f"eviction is {self.eviction!r}: it is warn, refuse or ignore")
+            raise ConfigError(f"eviction is {self.eviction!r}: it must be warn, refuse or ignore")
 
     def replace(self, **options: Any) -> Options:
         """Return the options of a view: another ``timeout`` or ``patience``."""
         for name in options:
             if name not in ("timeout", "patience"):
-                raise ConfigError(f"a view has no option {name!r} of its own: there are 'timeout' and 'patience'")
+                raise ConfigError(f"a view cannot set the option {name!r}: it can set 'timeout' and 'patience'")
         return replace(self, **options)
 
     def waiting(self, theirs: float | None) -> float:
@@ -94,7 +94,7 @@ class Options:
         if 0 < self.remember < least:
             raise ConfigError(
                 f"remember is {self.remember} s: an operation id has to outlive every repetition of its call, "
-                f"so at least {least} s where a reply is waited for {timeout} s, or 0 for none"
+                f"so it must be at least {least} s with a timeout of {timeout} s; 0 switches ids off"
             )
         return timeout
 

@@ -24,7 +24,7 @@ def as_count(reply: Any) -> int:
         return int(reply)
     if isinstance(reply, str) and _is_integer(reply) and INT64_MIN <= (count := int(reply)) <= INT64_MAX:
         return count
-    raise Corrupt(f"the server answered {_shortened(reply)} where coord keeps a 64-bit integer")
+    raise Corrupt(f"the server answered {_shortened(reply)} instead of a 64-bit integer: coord did not write the key")
 
 
 def as_nothing(_: object) -> None:
@@ -36,7 +36,7 @@ def as_text(reply: Any) -> str:
     """Return a text."""
     if isinstance(reply, str):
         return reply
-    raise Corrupt(f"the server answered {_shortened(reply)} where coord keeps a text")
+    raise Corrupt(f"the server answered {_shortened(reply)} instead of a text: coord did not write the key")
 
 
 def reads(read: Callable[[Any], T]) -> Callable[[Any], T]:
@@ -47,7 +47,7 @@ def reads(read: Callable[[Any], T]) -> Callable[[Any], T]:
         try:
             return read(reply)
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-            raise Corrupt(f"the server answered {_shortened(reply)}, which coord's script never gives") from error
+            raise Corrupt(f"the server answered {_shortened(reply)}, which no script of coord returns") from error
 
     return checked
 

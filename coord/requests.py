@@ -120,7 +120,7 @@ def done(request: RequestHandle, stage: str, root: str, processed: int = 1, *, o
     """
     processed = int64(processed, "processed")
     if processed < 0:
-        raise ValueError(f"processed is {processed}: at least 0")
+        raise ValueError(f"processed is {processed}: it must be at least 0")
     return _finish(request, stage, root, op_id, "done", processed, "")
 
 
@@ -130,7 +130,7 @@ def fail(request: RequestHandle, stage: str, root: str, message: str, *, op_id: 
     False, and ``op_id``, as for ``done``.
     """
     if not isinstance(message, str):
-        raise TypeError(f"message is a str, not {type(message).__name__}")
+        raise TypeError(f"message must be a str, not {type(message).__name__}")
     return _finish(request, stage, root, op_id, "failed", 0, message_text(message))
 
 
@@ -151,7 +151,7 @@ def requeue(request: RequestHandle, stage: str, n: int = 1, *, op_id: str | None
     """
     n = int64(n, "n")
     if n < 1:
-        raise ValueError(f"n is {n}: at least 1")
+        raise ValueError(f"n is {n}: it must be at least 1")
     op, sequence, remember_ms = request.ops.remembered(request._key, op_id, window_ms(request.ops.ttl_ms))
     argv = (percent_encode(stage, "a stage"), n, sequence, remember_ms, repeats(op_id))
     return request.ops.call(REQUEUE, (request._key, op), argv, bool)
@@ -213,7 +213,7 @@ def waiting(
     caller ends the wait with {}.
     """
     deadline = Deadline.after(request.ops.clock, timeout)
-    unknown = f"what the request {request.id!r} has pending was not told within {timeout} s"
+    unknown = f"the state of the request {request.id!r} could not be read within {timeout} s"
     return (yield from in_time(_until_done(request, timeout, deadline, missing_ok=missing_ok), deadline, unknown))
 
 
@@ -227,7 +227,7 @@ def _until_done(
     reply = yield from look_together(request._key, None, look, reply, deadline, _look_again_in)
     pending = _pending_of(reply)
     if pending > 0:
-        raise WaitTimeout(f"the request {request.id!r} has {pending} pending after {timeout} s")
+        raise WaitTimeout(f"the request {request.id!r} still had {pending} pending after {timeout} s")
     if pending < 0 and reply[1:] == [0] and not missing_ok:
         raise MissingRequest(f"the request {request.id!r} expired or was lost before it was complete")
     return _read_status(reply)

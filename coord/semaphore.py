@@ -192,9 +192,11 @@ class Semaphore(Family[M]):
 
 def _checked(what: str, value: int, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise (ValueError if isinstance(value, bool) else TypeError)(f"{what} is an int, not {type(value).__name__}")
+        raise (ValueError if isinstance(value, bool) else TypeError)(
+            f"{what} must be an int, not {type(value).__name__}"
+        )
     if not 1 <= value <= most:
-        raise ValueError(f"{what} is {value}: at least 1 and at most {most:,}")
+        raise ValueError(f"{what} is {value}: it must be from 1 to {most:,}")
     return int(value)
 
 

@@ -76,7 +76,7 @@ class Stats(Family[M]):
         if len(words) > 2 * _MOST_FIELDS:
             raise ValueError(f"{len(words) // 2:,} fields in one merge: at most {_MOST_FIELDS:,} are added in one step")
         if deltas and more and len(set(words[::2])) < len(words) // 2:
-            raise ValueError(f"given twice: {', '.join(sorted(deltas.keys() & more.keys()))}")
+            raise ValueError(f"fields given twice: {', '.join(sorted(deltas.keys() & more.keys()))}")
         key = self._key(id)
         op, sequence, remember_ms = self.ops.remembered(key, op_id, self._window_ms)
         argv = (self._ttl_ms, sequence, remember_ms, repeats(op_id), *words)

@@ -32,7 +32,7 @@ def memory_name(url: str | None) -> str | None:
     """Return the name of the keyspace in a ``memory://`` URL; None for a server. ``ConfigError`` for other URLs."""
     url = given_url(url)
     if not isinstance(url, str):
-        raise TypeError(f"a URL is a str, not {type(url).__name__}")
+        raise TypeError(f"a URL must be a str, not {type(url).__name__}")
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in _SCHEMES:
         raise _unknown_scheme(scheme, bool(separator))
@@ -56,6 +56,6 @@ def _check_server_url(scheme: str, rest: str) -> None:
     rest, _, query = rest.partition("?")
     authority, _, path = rest.partition("/")
     if "@" in path and (scheme != "unix" or authority):
-        raise ConfigError(f"this {scheme}:// URL has an @ behind its host: {_ENCODE}")
+        raise ConfigError(f"this {scheme}:// URL has an @ after its host: {_ENCODE}")
     if any("=" not in option for option in query.split("&") if option):
         raise ConfigError(f"this {scheme}:// URL has an option without a value: write ?name=value, and {_ENCODE}")

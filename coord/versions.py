@@ -45,7 +45,7 @@ def bump_if_current(
     op, sequence, remember_ms = ops.remembered(key, op_id, window_ms(ttl_ms))
     known = int64(version, "version")
     if known < 0:
-        raise ValueError(f"version is {known}: the first one is above 0, and 0 stands for none")
+        raise ValueError(f"version is {known}: it must be one that bump returned, or 0 for none")
     argv = (known, ttl_ms, sequence, remember_ms, repeats(op_id))
     return ops.call(BUMP_IF_CURRENT, (key, op), argv, _read_bump)
 

@@ -173,7 +173,7 @@ def in_turn(
         return Compensate(undo(), _UNDO) if asked and undo is not None else None
 
     waiting = or_undo(ops, turns(channel, look, deadline), undoing)
-    found = yield from in_time(waiting, deadline, f"whether {what} is free was not told within {timeout} s")
+    found = yield from in_time(waiting, deadline, f"the state of {what} could not be read within {timeout} s")
     if found is None:
         raise WaitTimeout(f"{what} was not free within {timeout} s")
     return found[0]

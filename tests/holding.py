@@ -90,5 +90,5 @@ def count_renewals(lease: Any, times: int) -> threading.Event:
 @contextmanager
 def told_of_the_loss() -> Generator[None]:
     """Leaving the block that is inside raises ``LeaseLost``."""
-    with pytest.raises(coord.LeaseLost, match=r"the lease of 'job' .* ran out or was taken"):
+    with pytest.raises(coord.LeaseLost, match=r"the lease of 'job' .* ran out or was taken: stop the work"):
         yield

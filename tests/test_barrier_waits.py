@@ -36,7 +36,7 @@ def test_a_wait_that_is_over_says_so(live: Live, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("coord.waiting.LAST_LOOK", SOON)
     with live.connect() as c:
         c.barrier("b").open(parties=3)
-        with pytest.raises(coord.WaitTimeout, match=r"'b' lacks 3 after 0\.1 s"):
+        with pytest.raises(coord.WaitTimeout, match=r"'b' still lacked 3 after 0\.1 s"):
             c.barrier("b").wait(timeout=0.1)
         assert waiters(c, KEY) == 0
 

@@ -437,9 +437,9 @@ def test_a_decorated_async_function_runs_once_a_key() -> None:
 def test_the_arguments_of_the_decorator_are_checked_where_they_are_given() -> None:
     with coord.connect("memory://decorated") as c:
         for bad, error in ((7, TypeError), (None, TypeError)):
-            with pytest.raises(error, match="key is a function"):
+            with pytest.raises(error, match="key must be a function"):
                 c.idempotent(key=bad)(_plain_fn)  # type: ignore[arg-type]  # the mistake
         with pytest.raises(ValueError, match="keep"):
             c.idempotent(key=str, keep=0)(_plain_fn)
-        with pytest.raises(TypeError, match="fingerprint is a function"):
+        with pytest.raises(TypeError, match="fingerprint must be a function"):
             c.idempotent(key=str, fingerprint="body")(_plain_fn)  # type: ignore[arg-type]  # the mistake

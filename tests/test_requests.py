@@ -324,7 +324,7 @@ def test_a_wait_that_is_over_says_so(live: Live, monkeypatch: pytest.MonkeyPatch
     with live.connect() as c:
         c.request("r").register()
         c.request("r").add("s", "x")
-        with pytest.raises(coord.WaitTimeout, match=r"'r' has 1 pending after 0\.1 s"):
+        with pytest.raises(coord.WaitTimeout, match=r"'r' still had 1 pending after 0\.1 s"):
             c.request("r").wait(timeout=0.1)
         assert waiters(c, KEY) == 0
 

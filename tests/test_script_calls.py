@@ -90,16 +90,16 @@ def test_a_call_as_declared_is_made(live: Live) -> None:
 REFUSED: list[tuple[coord.Call[Any], type[Exception], str]] = [
     (with_argument(0, ""), ValueError, "put: who is empty"),
     (with_argument(0, "x" * 1025), ValueError, "put: who is 1,025 bytes long"),
-    (with_argument(0, 1.5), TypeError, "put: who is a str, not float"),
-    (with_argument(0, None), TypeError, "put: who is a str, not NoneType"),
-    (with_argument(1, 1.5), TypeError, "put: note is a str, not float"),
-    (with_argument(1, 7), TypeError, "put: note is a str, not int"),
-    (with_argument(1, b"x"), TypeError, "put: note is a str, not bytes"),
+    (with_argument(0, 1.5), TypeError, "put: who must be a str, not float"),
+    (with_argument(0, None), TypeError, "put: who must be a str, not NoneType"),
+    (with_argument(1, 1.5), TypeError, "put: note must be a str, not float"),
+    (with_argument(1, 7), TypeError, "put: note must be a str, not int"),
+    (with_argument(1, b"x"), TypeError, "put: note must be a str, not bytes"),
     (with_argument(1, "half: \ud83d"), ValueError, "put: note is not valid UTF-8"),
-    (with_argument(2, "1"), TypeError, "put: delta is an int, not str"),
-    (with_argument(2, 1.0), TypeError, "put: delta is an int, not float"),
-    (with_argument(2, True), ValueError, "put: delta is an int, not a bool"),
-    (with_argument(2, Number.ONE), TypeError, "put: delta is an int itself, not Number"),
+    (with_argument(2, "1"), TypeError, "put: delta must be an int, not str"),
+    (with_argument(2, 1.0), TypeError, "put: delta must be an int, not float"),
+    (with_argument(2, True), ValueError, "put: delta must be an int, not a bool"),
+    (with_argument(2, Number.ONE), TypeError, "put: delta must be an int itself, not Number"),
     (with_argument(2, 2**63), ValueError, "put: delta is 9223372036854775808"),
     (with_argument(3, -1), ValueError, "put: most is -1"),
     (with_argument(3, 2**63), ValueError, "put: most"),
@@ -107,14 +107,14 @@ REFUSED: list[tuple[coord.Call[Any], type[Exception], str]] = [
     (with_argument(4, 1_800_000_000_000), ValueError, "put: ttl_ms is 1800000000000"),
     (with_argument(5, -1), ValueError, "put: grace_ms is -1"),
     (with_argument(6, "M"), ValueError, "put: side is 'M': it is one of L, R"),
-    (with_argument(6, Kind.LEFT), TypeError, "put: side is a str, not Kind"),
-    (with_argument(8, 5), TypeError, "put: text is a str, not int"),
+    (with_argument(6, Kind.LEFT), TypeError, "put: side must be a str, not Kind"),
+    (with_argument(8, 5), TypeError, "put: text must be a str, not int"),
     (call(argv=ARGV[:6]), ValueError, "put: takes the arguments who, note, .*text..., not 6 of them"),
     (call(keys=KEYS[:1]), ValueError, r"put: takes 2 key\(s\) \(texts, seen\), not 1"),
     (call(keys=(*KEYS, "more:{a}")), ValueError, r"put: takes 2 key\(s\) \(texts, seen\), not 3"),
     (call(keys=("shop:{a}", "shop:{b}")), ValueError, "put: keys of two hash tags.*'shop:{a}' and 'shop:{b}'"),
     (call(keys=("shop:a", "shop:b")), ValueError, "put: keys of two hash tags"),
-    (call(keys=(b"shop:{a}", "shop:{a}")), TypeError, "put: a key is a str, not bytes"),
+    (call(keys=(b"shop:{a}", "shop:{a}")), TypeError, "put: a key must be a str, not bytes"),
 ]
 
 
@@ -159,7 +159,7 @@ def test_a_family_of_ones_own_is_checked_too(live: Live) -> None:
 
     with live.connect() as c:
         assert Texts(c).put(*ARGV) == 2
-        with pytest.raises(TypeError, match="put: who is a str, not float"):
+        with pytest.raises(TypeError, match="put: who must be a str, not float"):
             Texts(c).put(1.5, *ARGV[1:])
         assert isinstance(Texts(c.calls).put(1.5, *ARGV[1:]), coord.Call), "a value is looked at when it is made"
 

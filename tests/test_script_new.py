@@ -86,7 +86,7 @@ def test_no_file_is_written_over(tmp_path: Path, capsys: Any) -> None:
     """Also not in part: when one of the three is there, none is written."""
     (tmp_path / "reserve.py").write_text("mine")
     assert main(["script", "new", "reserve", "--into", str(tmp_path)]) == 2
-    assert "reserve.py: there already" in capsys.readouterr().err
+    assert "reserve.py: exists already" in capsys.readouterr().err
     assert [file.read_text() for file in tmp_path.iterdir()] == ["mine"]
 
 
@@ -98,9 +98,9 @@ def test_no_file_is_written_over(tmp_path: Path, capsys: Any) -> None:
         ("2nd", "lower-case letters"),
         ("x" * 25, "lower-case letters"),
         ("../x", "lower-case letters"),
-        ("import", "in use"),
-        ("list", "in use"),
-        ("path", "in use"),
+        ("import", "another meaning"),
+        ("list", "another meaning"),
+        ("path", "another meaning"),
         ("claim", "one of coord's own"),
         ("stats", "one of coord's own"),
         ("merge", "one of coord's own"),

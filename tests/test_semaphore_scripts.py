@@ -143,7 +143,7 @@ def test_a_limit_out_of_range_is_refused(c: Any, backend: Backend, limit: int) -
 
 @pytest.mark.parametrize("limit", ["3", 3.0, None])
 def test_a_limit_of_another_type_is_refused(c: Any, limit: Any) -> None:
-    with pytest.raises(TypeError, match="limit is an int"):
+    with pytest.raises(TypeError, match="limit must be an int"):
         c.semaphore("gpu", limit=limit)
 
 

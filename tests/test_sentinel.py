@@ -326,7 +326,7 @@ def test_a_wait_is_bounded_when_the_sentinels_are_silent(world: Backend) -> None
         with client(primary) as operator:
             operator.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         started = monotonic()
-        with pytest.raises(coord.WaitTimeout, match=r"'job' is free was not told within 0\.4 s"):
+        with pytest.raises(coord.WaitTimeout, match=r"'job' could not be read within 0\.4 s"):
             c.hold("job", wait=0.4).__enter__()
         assert monotonic() - started < BOUND
     finally:

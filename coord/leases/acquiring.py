@@ -68,7 +68,7 @@ def answering(
         else _in_turn(ops, lease, request, attempt, owner, deadline, is_final)
     )
     undone = or_compensate(ops, asking, request, attempt)
-    unknown = f"whether {request.what.name!r} is free was not told within {request.wait} s"
+    unknown = f"the state of {request.what.name!r} could not be read within {request.wait} s"
     return (yield from in_time(undone, deadline, unknown))
 
 

@@ -153,4 +153,4 @@ def loss(what: Leasable[Any], fence: int, *, released: bool) -> LeaseLost:
     """Return the error for a lease that is not held any more."""
     if released:
         return LeaseLost(f"{what.title} was released")
-    return LeaseLost(f"{what.title} (fence {fence}) ran out or was taken")
+    return LeaseLost(f"{what.title} (fence {fence}) ran out or was taken: stop the work")

@@ -103,7 +103,7 @@ class Entry:
     def take(self) -> None:
         """Enter; ``CoordError`` while another block is inside."""
         if not self._free.acquire(blocking=False):
-            raise CoordError(f"this hold of {self._name!r} is entered already: make one for each block")
+            raise CoordError(f"this hold of {self._name!r} was entered before: make a new one for each block")
 
     def give_back(self) -> None:
         """Let the next block in."""

@@ -80,7 +80,9 @@ class Place:
             # A penalty may have moved it; what is left of its own time is microseconds.
             late = left is not None and wait > max(left, LAST_LOOK)
         if late:
-            raise WaitTimeout(f"the next place of the limiter {self._name!r} is {wait:.3f} s from now")
+            raise WaitTimeout(
+                f"the next free time of the limiter {self._name!r} is {wait:.3f} s away, after the timeout"
+            )
 
     def returned_if_cut_short(self, plan: Plan[None]) -> Plan[None]:
         """Follow a plan; when it is cut short, return the place."""

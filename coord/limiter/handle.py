@@ -78,7 +78,7 @@ class Limiter(Family[M]):
         self.limits = checked_limits(limits, "a limiter")
         self._rates = [_Rate.of(limit) for limit in limits]
         if len({rate.field for rate in self._rates}) < len(limits):
-            raise ValueError("two limits of a limiter have the same amount and time: their state would be one")
+            raise ValueError("two limits of a limiter have the same amount and per: remove one of them")
         self._most = min(rate.burst for rate in self._rates)
         self._key = self.ops.key("limiter", name)
         self._words: dict[int, tuple[str | int, ...]] = {}
@@ -142,7 +142,7 @@ class Limiter(Family[M]):
         deadline = Deadline.after(self.ops.clock, timeout)
         asking = self._asking(cost)
         place = Place(self.ops, self.name, self._key, (rate.field for rate in self._rates))
-        unknown = f"whether the limiter {self.name!r} has a place was not told within {timeout} s"
+        unknown = f"nothing could be booked in the limiter {self.name!r} within {timeout} s"
         yield from in_time(place.returned_if_cut_short(place.waiting(asking, deadline)), deadline, unknown)
 
     def _asking(self, cost: int) -> tuple[str | int, ...]:

@@ -46,7 +46,7 @@ def shared_keyspace(name: str, clock: Clock | None = None) -> tuple[Keyspace, Cl
             found = (Keyspace(), SYSTEM) if clock is None else (Keyspace(clock.time_us), clock)
             _keyspaces[name] = found
         elif clock is not None and clock is not found[1]:
-            raise ConfigError(f"memory://{name} has another clock: give each clock a keyspace of its own")
+            raise ConfigError(f"memory://{name} is in use with another clock: use a new name for each clock")
         return found
 
 

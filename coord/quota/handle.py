@@ -134,7 +134,7 @@ def _settling(reservation: BaseLease, actual: int | None = None) -> Plan[bool]:
     also within one TTL (at least 60 s) after it lapsed; False when it was settled or cancelled before, or is too late.
     """
     if actual is not None and not 0 <= int64(actual, "actual") <= MOST:
-        raise ValueError(f"actual is {actual}: it is from 0 to {MOST}")
+        raise ValueError(f"actual is {actual}: it must be from 0 to {MOST}")
     return (yield from _ending(reservation, "settled", -1 if actual is None else int(actual)))
 
 
@@ -218,7 +218,7 @@ def _entering(c: Any, lease: Any, request: LeaseRequest[Any], attempt: Attempt) 
     if answer.lease is None:
         what, grant = cast("Reserving", request.what), answer.grant
         limit = what.quota.limits[max(grant.refusing - 1, 0)]
-        text = f"the quota {what.name!r} has no room for {what.amount} in {limit}: it ends in {grant.left} s"
+        text = f"the quota {what.name!r} has no room for {what.amount} in {limit}: try again in {grant.left} s"
         raise QuotaExceeded(text, limit, grant.left)
     return answer.lease
 
@@ -245,10 +245,10 @@ class Quota(Family[M]):
         self.name = name
         self.limits = checked_limits(limits, "a quota")
         if any(limit.burst is not None for limit in limits):
-            raise ValueError("a limit of a quota has no burst: its whole amount may be spent at once")
+            raise ValueError("a limit of a quota cannot have a burst: leave it out")
         pers = [limit.per_ms for limit in limits]
         if len(set(pers)) < len(pers):
-            raise ValueError("two limits of a quota have the same time: their windows would be one")
+            raise ValueError("two limits of a quota have the same per: give each another one")
         self.words: tuple[str | int, ...] = tuple(word for limit in limits for word in (limit.per_ms, limit.amount))
         self._most = min(limit.amount for limit in limits)
         self._longest_ms = max(pers)

@@ -97,7 +97,7 @@ class CallState:
         )
         self._maybe_ran = False
         self._loads = self._redirects = 0
-        self._why: object = "its time was over before it could be sent"
+        self._why: object = "its time ended before it could be sent"
         self._observe = options.observe
         self._now = (options.clock or SYSTEM).monotonic
         self._began = self._now()
@@ -153,7 +153,7 @@ class CallState:
         self._again(error, pause=not first)
 
     def expire(self) -> None:
-        """Note that its time was over before it could be sent."""
+        """Note that its time ended before it could be sent."""
         self._give_up()
 
     def _connection_failed(self, error: BaseException) -> None:
@@ -201,7 +201,7 @@ class CallState:
         self.pause = 0.0
         self._redirects += 1
         if self.redirect is None:
-            self.asking, self.topology_changed, self.trouble = False, True, f"a redirection to nowhere: {text}"
+            self.asking, self.topology_changed, self.trouble = False, True, f"an unreadable redirection: {text}"
             self._again(self.trouble)
         elif self._redirects > _MOST_REDIRECTS:
             self._again(f"the nodes of the cluster redirect it in a circle: {text}")
@@ -232,8 +232,10 @@ class CallState:
         if not op_id:
             how = f"it carried no operation id: {how}"
         elif self.script.name not in _NOT_REPEATED_BY_ID:
-            how = f"repeat it with op_id={op_id!r} to be sure, while the server remembers it"
-        return OutcomeUnknown(f"{self.script.name} may have run, no answer came: {reason(self._why)}; {how}", op_id)
+            how = f"repeat it with op_id={op_id!r}, which does not count twice while the server remembers it"
+        return OutcomeUnknown(
+            f"{self.script.name} may have run, but no reply arrived: {reason(self._why)}; {how}", op_id
+        )
 
     def _op_id(self) -> str | None:
         for key in self.keys:

@@ -241,12 +241,12 @@ def _sentinel_from_url(url: str, options: Options, *, asynchronous: bool) -> Dia
     parts = _Parts(url, 26379, "/service/db")
     service, _, database = parts.path.partition("/")
     if not service or (database and not database.isdecimal()):
-        raise ConfigError(f"a {parts.scheme}:// URL names the service and perhaps a database: ...host:port/service/0")
+        raise ConfigError(f"a {parts.scheme}:// URL needs the name of the service: ...host:port/service/0")
     settings = parts.settings(asynchronous=asynchronous)
     theirs = parts.settings(asynchronous=asynchronous, of_sentinels=True)
     for each in (settings, theirs):
         if "ssl" in each:
-            raise ConfigError("the scheme says whether TLS is used, by sentinels and server: rediss+sentinel://")
+            raise ConfigError("the option ssl cannot be set in this URL: for TLS, write rediss+sentinel://")
         # redis-py wants to choose the class by itself.
         each["ssl"] = each.pop("connection_class", None) is not None
     retry: Any = (AsyncRetry if asynchronous else Retry)(NoBackoff(), 0)
@@ -315,7 +315,7 @@ def cluster_from_url(url: str, options: Options, *, asynchronous: bool) -> tuple
     settings = parts.settings(asynchronous=asynchronous)
     if parts.path:
         if not parts.path.isdecimal():
-            raise ConfigError(f"the database in a {parts.scheme}:// URL is a number: ...host:port/1")
+            raise ConfigError(f"the database in a {parts.scheme}:// URL must be a number: ...host:port/1")
         # Valkey 9 may have several in a cluster; other servers refuse to SELECT.
         settings["db"] = int(parts.path)
     kind = settings.pop("connection_class", None) or (redis.asyncio.Connection if asynchronous else redis.Connection)
@@ -347,12 +347,12 @@ class _Parts:
         }
         self.addresses = [self._address(host, port) for host in hosts.split(",") if host]
         if not self.addresses:
-            raise ConfigError(f"this URL names no host: it is {self._form}")
+            raise ConfigError(f"this URL has no host: write {self._form}")
 
     def _address(self, host: str, port: int) -> Address:
         found = _HOST.fullmatch(host)
         if found is None:
-            raise ConfigError(f"cannot read a host of this URL: it is {self._form}")
+            raise ConfigError(f"cannot read a host of this URL: write {self._form}")
         return found["six"] or found["name"], int(found["port"] or port)
 
     def settings(self, *, asynchronous: bool, of_sentinels: bool = False) -> dict[str, Any]:
@@ -366,7 +366,7 @@ class _Parts:
             settings: dict[str, Any] = connections.parse_url(f"{_PLAIN.get(base, base)}://?{urlencode(query)}")
         except (ValueError, TypeError) as error:
             raise ConfigError(
-                f"cannot read an option of this URL ({type(error).__name__}): it is {self._form}"
+                f"cannot read an option of this URL ({type(error).__name__}): write {self._form}"
             ) from None
         for name in ("host", "port", *_NOT_OF_CONNECTIONS):
             settings.pop(name, None)
@@ -414,7 +414,7 @@ def from_client(client: Any, options: Options, *, asynchronous: bool) -> Dialer:
         other = redis.Redis if asynchronous else redis.asyncio.Redis
         if isinstance(client, other):
             raise ConfigError(_OTHER_KIND)
-        raise TypeError(f"client is a redis-py client, not {type(client).__name__}")
+        raise TypeError(f"client must be a redis-py client, not {type(client).__name__}")
     return _from_pool(client.connection_pool, options, asynchronous=asynchronous)
 
 

@@ -57,7 +57,7 @@ def _permitted(loaded: Any, refused: Any, where: str) -> None:
         raise ConfigError(f"{where} does not let this user run scripts under this prefix: {refused}; {_SEE}")
     if not isinstance(refused, ReplyError):
         if not isinstance(refused, list):
-            raise Unavailable(f"{where} gives an unreadable answer to EVALSHA")
+            raise Unavailable(f"{where} sent an unreadable reply to EVALSHA")
         commands = ", ".join(f"{command}" for command in cast("list[object]", refused))
     else:
         # The error of a renamed command has no specific code; a busy or loading server answers with other codes.

@@ -96,7 +96,7 @@ class Pool:
                 self._open += 1
                 return None
             if not in_time:
-                raise Unavailable(f"all {self._limit} connections to {self.where} are in use")
+                raise Unavailable(f"all {self._limit} connections to {self.where} are in use: raise max_connections")
             # One that was handed over at the last moment is still looked for.
             in_time, waited = self._changed.wait(end - self._now()), True
         raise Closed("the coordinator is closed")

@@ -53,9 +53,9 @@ class SlotMap:
                 address = self._reached((str(host) if host not in (None, "", "?") else answered_by[0], port))
                 owners[first : last + 1] = [address] * (last - first + 1)
         except (TypeError, ValueError):
-            return Unavailable(f"{where} gives an unreadable answer to CLUSTER SLOTS")
+            return Unavailable(f"{where} sent an unreadable reply to CLUSTER SLOTS")
         if not any(owners):
-            return Unavailable(f"{where} knows of no node that has slots")
+            return Unavailable(f"{where} reports no node that has slots")
         # Ranges may overlap while slots move.
         self._owners, self.primaries = owners, [each for each in dict.fromkeys(owners) if each]
         return None

@@ -52,7 +52,7 @@ def _check_keys(script: str, keys: tuple[str, ...]) -> None:
     first = ""
     for key in keys:
         if not isinstance(key, str):
-            raise TypeError(f"{script}: a key is a str, not {type(key).__name__}")
+            raise TypeError(f"{script}: a key must be a str, not {type(key).__name__}")
         if not first:
             first = key
         elif _tag(key) != _tag(first):
@@ -86,9 +86,9 @@ def _refuse(what: str, argument: Argument, value: object) -> None:
         if type(value) is int:
             raise ValueError(f"{what} is {value}: {argument.type} is a number from {low} to {high}")
         number = int64(cast("int", value), what)
-        raise TypeError(f"{what} is an int itself, not {type(value).__name__}: pass {number}")
+        raise TypeError(f"{what} must be an int itself, not {type(value).__name__}: pass {number}")
     if type(value) is not str:
-        raise TypeError(f"{what} is a str, not {type(value).__name__}")
+        raise TypeError(f"{what} must be a str, not {type(value).__name__}")
     if argument.type == "name":
         check_name(value, what)
     elif argument.type == "str":

@@ -24,7 +24,7 @@ def script_failed(script: Script, text: str) -> CoordError:
     if "would overflow" in text or text.startswith("COORD_OVERFLOW"):
         return CountOverflow(f"{script.name}: {_sentence(text)}")
     if text.startswith("COORD_CORRUPT") or "value is not an integer" in text:
-        return Corrupt(f"{script.name}: the key holds what coord never wrote; nothing was changed")
+        return Corrupt(f"{script.name}: the key holds a value that coord did not write; nothing was changed")
     line = _LINE.search(text)
     place = None if line else _PLACE.match(text)
     if place and (code := script.line(int(place[2])).strip()):

@@ -191,7 +191,7 @@ def _repeat(sections: dict[str, list[_Line]], file: str) -> Repeat:
     line = sections["REPEAT"][0]
     said = line.text.replace(":", " ").split()[:1]
     if said not in (["safe"], ["remembered"], ["never"]):
-        raise ConfigError(f"{file}:{line.number}: REPEAT says {''.join(said)!r}; it is safe, remembered or never")
+        raise ConfigError(f"{file}:{line.number}: REPEAT says {''.join(said)!r}; it must be safe, remembered or never")
     return cast("Repeat", said[0])
 
 

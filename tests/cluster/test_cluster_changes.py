@@ -211,7 +211,7 @@ def test_a_wait_is_bounded_when_no_node_answers(world: Backend) -> None:
     try:
         world.place.kill(victim)
         started = monotonic()
-        with pytest.raises(coord.WaitTimeout, match=r"'job' is free was not told within 0\.4 s"):
+        with pytest.raises(coord.WaitTimeout, match=r"'job' could not be read within 0\.4 s"):
             c.hold("job", wait=0.4).__enter__()
         assert monotonic() - started < BOUND
     finally:

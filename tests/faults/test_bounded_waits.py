@@ -33,9 +33,9 @@ WAITS: dict[str, Callable[[Any], Any]] = {
     "request": lambda c: c.request("r").wait(timeout=WAIT),
 }
 UNKNOWN = {
-    "hold": "whether 'job' is free",
-    "barrier": "what the barrier 'b' lacks",
-    "request": "what the request 'r' has pending",
+    "hold": "the state of 'job'",
+    "barrier": "the state of the barrier 'b'",
+    "request": "the state of the request 'r'",
 }
 ENDS = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}
 
@@ -61,7 +61,9 @@ def test_a_wait_on_a_server_that_is_away_ends_in_time(mortal: Server, world: Bac
     mortal.signal(ENDS[end])
     why = {"killed": "cannot reach the server at", "frozen": "no reply in time"}[end]
     started = monotonic()
-    with pytest.raises(coord.WaitTimeout, match=f"{UNKNOWN[wait]} was not told within {WAIT} s: .*{why}") as raised:
+    with pytest.raises(
+        coord.WaitTimeout, match=f"{UNKNOWN[wait]} could not be read within {WAIT} s: .*{why}"
+    ) as raised:
         WAITS[wait](c)
     assert monotonic() - started < LATE
     assert isinstance(raised.value.__cause__, (coord.Unavailable, coord.OutcomeUnknown))
@@ -87,7 +89,7 @@ def test_a_server_that_goes_away_during_a_wait_does_not_prolong_it(
         return blocking
 
     monkeypatch.setattr(runner, "run_many", goes_away(runner.run_many))
-    with pytest.raises(coord.WaitTimeout, match=f"{UNKNOWN[wait]} was not told within {WAIT} s"):
+    with pytest.raises(coord.WaitTimeout, match=f"{UNKNOWN[wait]} could not be read within {WAIT} s"):
         WAITS[wait](c)
     assert monotonic() - asked[0] < LATE
     monkeypatch.undo()

@@ -152,7 +152,7 @@ def test_who_waits_too_long_for_a_connection_is_told_so(line: LossyProxy) -> Non
         c._runner._router.nodes[0].dialer._settings["socket_timeout"] = 5
         link = c._runner._router.nodes[0].take()
         try:
-            with pytest.raises(coord.Unavailable, match=r"all 1 connections to .* are in use"):
+            with pytest.raises(coord.Unavailable, match=r"all 1 connections to .* are in use: raise max_connections"):
                 c.kv.incr("x")
         finally:
             c._runner._router.nodes[0].give(link)

@@ -163,7 +163,7 @@ def test_a_login_refused_after_a_lost_reply_leaves_the_outcome_unknown(
     hasty.kv.incr("x")
     with client_of(one_server) as look, configured(look, requirepass="another"):
         line.arm("reset_reply")
-        with pytest.raises(coord.OutcomeUnknown, match=r"may have run, no answer came: .* requires a password"):
+        with pytest.raises(coord.OutcomeUnknown, match=r"may have run, but no reply arrived: .* requires a password"):
             hasty.kv.incr("x")
         line.arm("reset_reply")
         restore = threading.Timer(0.3, look.config_set, ("requirepass", ""))

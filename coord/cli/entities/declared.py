@@ -52,7 +52,7 @@ def declared(family: type[Family[Any]]) -> Kind:
             where = f"{family.__module__}.{family.__qualname__}(c, name).{family.reader}()"
             raise ConfigError(f"{where} raised {type(error).__name__}: {error}") from error
         if not _is_call(made):
-            raise ConfigError(f"{family.__qualname__}.{family.reader} is no operation: it returned {made!r}")
+            raise ConfigError(f"{family.__qualname__}.{family.reader} is not an operation: it returned {made!r}")
         return cast("Call[Any]", made)
 
     return Kind(call, _details, _summary)

@@ -44,7 +44,7 @@ def _check(args: argparse.Namespace) -> int:
     try:
         return _checked(args)
     except ModuleNotFoundError as error:
-        raise ConfigError(f"checking scripts takes the package {error.name}: pip install 'coord[lua]'") from None
+        raise ConfigError(f"checking scripts needs the package {error.name}: pip install 'coord[lua]'") from None
 
 
 def _checked(args: argparse.Namespace) -> int:

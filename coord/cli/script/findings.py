@@ -87,12 +87,12 @@ def _compare(scripts: Iterable[Script]) -> Iterator[Finding]:
         from coord.testing.agreement import Disagreement, check_agreement, serving  # noqa: PLC0415  # takes hiredis
         from coord.testing.servers import engines  # noqa: PLC0415  # as above
     except ModuleNotFoundError as error:
-        raise ConfigError(f"--agree takes the package {error.name}: pip install 'coord[testing]'") from None
+        raise ConfigError(f"--agree needs the package {error.name}: pip install 'coord[testing]'") from None
     scripts = list(scripts)
     if not scripts:
         return
     if not engines():
-        raise ConfigError("--agree takes a server program: pip install 'coord[servers]', or redis-server on PATH")
+        raise ConfigError("--agree needs a server program: pip install 'coord[servers]', or redis-server on PATH")
     for engine in engines().values():
         with serving(engine) as (server, clock):
             try:

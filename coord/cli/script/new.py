@@ -72,7 +72,7 @@ def _new(args: argparse.Namespace) -> int:
     stem = f"{family}_{name}" if family else name
     _refuse_coords_own(stem, family or name)
     if not args.package and find_spec(stem) is not None:
-        raise ConfigError(f"there is a module {stem!r} already, which would be imported instead")
+        raise ConfigError(f"a module {stem!r} exists already and would be imported instead: choose another name")
     place = _place(args, stem)
     kind = family or name
     words = {
@@ -90,7 +90,7 @@ def _new(args: argparse.Namespace) -> int:
     files = {file: _filled(text, words) for file, text in ((script, LUA), (module, PYTHON), (test, TEST))}
     there = [str(file) for file in files if file.exists()]
     if there:
-        raise ConfigError(f"{', '.join(there)}: there already, and not overwritten")
+        raise ConfigError(f"{', '.join(there)}: exists already, and was not overwritten")
     _write({**_packages(args, place), **files, **_conftest(args, place)})
     print(f"\nNow change them, and after each change:\n\n  coord script check {script}\n  python -m pytest {test}")
     if args.package:
@@ -149,7 +149,7 @@ def _usable(name: str) -> str:
             f"{name!r} cannot name a script: use 1 to 24 lower-case letters, digits and _, such as move_item"
         )
     if keyword.iskeyword(name) or hasattr(builtins, name) or name in _IN_USE:
-        raise ConfigError(f"{name!r} is in use for something else in Python, or in what would be written")
+        raise ConfigError(f"{name!r} has another meaning in Python, or in the files to be written: choose another name")
     return name
 
 
@@ -164,7 +164,7 @@ def _usable_family(name: str) -> str:
 def _refuse_coords_own(stem: str, kind: str) -> None:
     kinds = {key.shape.split(":")[1] for script in all_scripts() if script.header for key in script.header.keys}
     if kind in kinds or stem in {script.name for script in all_scripts()}:
-        raise ConfigError(f"{kind!r} is one of coord's own, and their keys would meet")
+        raise ConfigError(f"{kind!r} is one of coord's own kinds: choose another name")
 
 
 def _capitals(name: str) -> str:

@@ -246,9 +246,7 @@ def _runtime() -> Any:
     try:
         lupa = import_module("lupa.lua51")
     except ImportError:
-        raise ConfigError(
-            "a script without a twin runs on memory:// by its Lua, which needs lupa: pip install 'coord[lua]'"
-        ) from None
+        raise ConfigError("a script without a twin needs lupa on memory://: pip install 'coord[lua]'") from None
     return lupa.LuaRuntime(encoding=None, register_eval=False, register_builtins=False, unpack_returned_tuples=True)
 
 
