@@ -58,8 +58,34 @@ local function number_text(number)
   return double_text(format("%.17g", number))
 end
 
+local function answered(reply, kind, value)
+  if reply ~= nil then
+    return reply
+  elseif kind == "list" then
+    return value
+  elseif kind == "status" then
+    return { ok = value }
+  elseif kind == "error" then
+    return failed(value)
+  end
+  error(ABORTED, 0)
+end
+
 local function asked(...)
   local size = select("#", ...)
+  -- Short commands of texts need no table: most are.
+  local a, b, c, d, e = ...
+  if type(a) == "string" and type(b) == "string" then
+    if size == 2 then
+      return answered(execute(a, b))
+    elseif type(c) == "string" then
+      if size == 3 then
+        return answered(execute(a, b, c))
+      elseif size == 5 and type(d) == "string" and type(e) == "string" then
+        return answered(execute(a, b, c, d, e))
+      end
+    end
+  end
   if size == 0 then
     return failed(NO_WORDS)
   end
@@ -72,22 +98,10 @@ local function asked(...)
       return failed(NOT_A_WORD)
     end
   end
-  local reply, kind, value
   if size < 200 then
-    reply, kind, value = execute(unpack(words, 1, size))
-  else
-    reply, kind, value = execute(words)
+    return answered(execute(unpack(words, 1, size)))
   end
-  if reply ~= nil then
-    return reply
-  elseif kind == "list" then
-    return value
-  elseif kind == "status" then
-    return { ok = value }
-  elseif kind == "error" then
-    return failed(value)
-  end
-  error(ABORTED, 0)
+  return answered(execute(words))
 end
 
 local redis = {
