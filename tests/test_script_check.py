@@ -29,6 +29,14 @@ def check(*files: Path | str) -> int:
     return main(["script", "check", *map(str, files)])
 
 
+def test_no_file_of_a_folder_above_is_imported(tmp_path: Path, capsys: Any) -> None:
+    """A word in quotes somewhere above does not make a file part of the script; nor does one without coord beside."""
+    script = new(tmp_path / "mine")
+    for folder, first in ((tmp_path, "import coord\n"), (tmp_path / "mine", "")):
+        (folder / "other.py").write_text(f'{first}raise SystemExit("imported: reserve")\nNAMES = ["reserve"]\n')
+    assert check(script) == 0
+
+
 @pytest.mark.slow
 def test_what_coord_ships_has_no_fault(capsys: Any) -> None:
     """A folder is all scripts in it, without the libraries in ``lib``; each runs with its twin."""
@@ -200,7 +208,7 @@ def test_a_script_in_the_text_of_a_module_is_checked(tmp_path: Path, capsys: Any
 
 def test_a_module_that_cannot_be_imported(tmp_path: Path, capsys: Any) -> None:
     script = new(tmp_path)
-    script.with_suffix(".py").write_text("raise RuntimeError('not today')  # 'reserve.lua'\n")
+    script.with_suffix(".py").write_text("import coord\nraise RuntimeError('not today')  # 'reserve.lua'\n")
     capsys.readouterr()
     assert check(script) == 1
     assert "cannot import" in (said := capsys.readouterr().out)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import re
 
 import pytest
-from sources import imported_names, imports
+from sources import ROOT, imported_names, imports
+
+from coord.memory.command import COMMANDS
 
 KIT = ("coord.errors", "coord.extend", "coord.leases", "coord.lualib")
 """What a package that extends coord imports; docs/guide/scripts.md says so."""
@@ -57,3 +60,10 @@ def test_what_it_imports_is_public(module: str) -> None:
         offers = "coord.extend" if module == "coord.limit" else kit
         if offers in KIT and kit.startswith("coord."):
             assert name in importlib.import_module(offers).__all__, f"{module} imports {name}, not offered by {offers}"
+
+
+def test_every_command_of_the_keyspace_is_compared_with_servers() -> None:
+    """Each name is in the tests that run commands on both; those that send and echo are compared with scripts."""
+    tests = " ".join(file.read_text(encoding="utf-8") for file in sorted((ROOT / "tests").glob("test_keyspace*.py")))
+    words = {word.upper() for word in re.findall(r"\w+", tests)}
+    assert COMMANDS.keys() - words == {"ECHO", "PUBLISH", "SPUBLISH"}

@@ -21,7 +21,7 @@ def declare(commands: Any) -> None:
         "read: keys that are not declared, clocks of callers, refusals after a write, missing TTLs, lost digits, "
         "unbounded unpack, wrong replies, globals. Then scripts run in memory with drawn arguments, and each "
         "call is compared with the header (REPEAT, REPLY, kinds, TTLs) and the twin. Twins are found in Python files "
-        "next to the script, or in the folder above, that name its file; they are imported.",
+        "that name the script's file and coord, next to it or in the package around its folder; they are imported.",
         epilog="Exit code: 0 without an error (warnings are about style), 1 with one, 2 when a file could not be read. "
         "Takes pip install 'coord[lua]', and --agree 'coord[testing]'.",
     )

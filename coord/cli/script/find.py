@@ -79,12 +79,18 @@ def with_twin(file: Path) -> Script | None:
 
 
 def _modules_of(file: Path) -> Iterator[Path]:
-    """Yield the Python files that name a script, in its folder and in the one above."""
+    """Yield the Python files that name a script: in its folder, and in the package whose folder that is.
+
+    They are imported. What else lies above, such as a home folder, has no part in it.
+    """
     folder, here = file.resolve().parent, Path.cwd()
-    for place in (folder, folder.parent):
+    above = folder.parent
+    is_of_package = folder.name == "lua" or (above / "__init__.py").exists()
+    for place in (folder, above) if is_of_package else (folder,):
         for module in sorted(place.glob("*.py")):
-            named = re.search(rf"[\"']{re.escape(file.stem)}(\.lua)?[\"']", module.read_text(errors="replace"))
-            if named and not module.name.startswith("test_"):
+            text = module.read_text(errors="replace")
+            named = re.search(rf"[\"']{re.escape(file.stem)}(\.lua)?[\"']", text)
+            if named and re.search(r"\bcoord\b", text) and not module.name.startswith("test_"):
                 yield module.relative_to(here) if module.is_relative_to(here) else module
 
 

@@ -16,7 +16,7 @@ from coord.testing.trial import trial
 
 __all__ = ["HISTORIES", "of_error", "of_python", "of_runs", "of_script", "of_text"]
 
-HISTORIES = 200
+HISTORIES = 100
 """How many histories are compared on each engine."""
 _COMMENT = re.compile(r"^--(?! include: ).*$", re.MULTILINE)
 
