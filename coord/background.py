@@ -1,4 +1,4 @@
-"""The background of a blocking coordinator: plans in the loop that all of them share, callbacks on a thread."""
+"""The background of a blocking coordinator: plans run in a loop that all coordinators share, callbacks on a thread."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ class Background:
         register(self)
 
     def reset_after_fork(self) -> None:
-        """Forget the parent's plans, which go on there."""
+        """Forget the parent's plans, which continue in the parent."""
         # Reentrant: a finalizer may compensate while this thread holds the lock.
         self._lock = threading.RLock()
-        self._place: _Place | None = None
+        self._user: _LoopUser | None = None
         self._plans = 0
         self._callbacks = _Thread("coord-watcher")
 
@@ -75,35 +75,35 @@ class Background:
         with self._lock:
             if self.is_closed:
                 raise Closed("the coordinator is closed")
-            if self._place is None:
-                self._place = _Place(self._runner, self._clock, self._callbacks)
-            place = self._place
+            if self._user is None:
+                self._user = _LoopUser(self._runner, self._clock, self._callbacks)
+            user = self._user
             self._plans += 1
-        job = Job(place.loop)
-        BACKGROUND.call(place.loop, self._begin, place, job, plan, compensates)
+        job = Job(user.loop)
+        BACKGROUND.call(user.loop, self._begin, user, job, plan, compensates)
         return job
 
-    def _begin(self, place: _Place, job: Job, plan: Plan[None], compensates: bool) -> None:  # for call()
+    def _begin(self, user: _LoopUser, job: Job, plan: Plan[None], compensates: bool) -> None:  # for call()
         """In the loop: begin to follow a plan."""
-        job.begin(place.tasks(), plan, compensates=compensates)
+        job.begin(user.tasks(), plan, compensates=compensates)
         if job.task is None:
-            self._ended(place)
+            self._ended(user)
         else:
-            job.task.add_done_callback(lambda _: self._ended(place))
+            job.task.add_done_callback(lambda _: self._ended(user))
 
-    def _ended(self, place: _Place) -> None:
+    def _ended(self, user: _LoopUser) -> None:
         with self._lock:
             self._plans -= 1
             is_idle = self._plans == 0
         if is_idle:
-            place.loop.call_later(_IDLE_SECONDS, self._leave_if_idle, place)
+            user.loop.call_later(_IDLE_SECONDS, self._leave_if_idle, user)
 
-    def _leave_if_idle(self, place: _Place) -> None:
+    def _leave_if_idle(self, user: _LoopUser) -> None:
         with self._lock:
-            if self._plans or self._place is not place:
+            if self._plans or self._user is not user:
                 return
-            self._place = None
-        place.begin_closing(0.0)
+            self._user = None
+        user.begin_closing(0.0)
 
     def close(self) -> None:
         """End all plans. Compensation in flight gets as long as a call may take, a callback 2 s. May be called again.
@@ -112,11 +112,11 @@ class Background:
         """
         with self._lock:
             self.is_closed = True
-            place, self._place = self._place, None
+            user, self._user = self._user, None
         wake_all(self.waiting)
-        if place is not None:
+        if user is not None:
             with contextlib.suppress(RuntimeError):
-                place.close(self._closing_seconds)
+                user.close(self._closing_seconds)
         self._callbacks.join(CALLBACK_SECONDS)
 
 
@@ -153,8 +153,8 @@ class Job:
         return self._is_over or (self.task is not None and self.task.done())
 
 
-class _Place:
-    """What one coordinator has in the background loop."""
+class _LoopUser:
+    """One coordinator's use of the background loop: its tasks, and the backend for their calls."""
 
     def __init__(self, runner: MakesCalls, clock: Clock, callbacks: _Thread) -> None:
         self._blocking = runner
@@ -225,7 +225,7 @@ class _InThreads:
 
 
 class _Thread:
-    """A daemon thread that runs functions one after the other; it ends soon after the last."""
+    """A daemon thread that runs functions in order; it ends shortly after the last one."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -247,7 +247,7 @@ class _Thread:
         return future
 
     def join(self, seconds: float) -> None:
-        """Wait until nothing is queued or runs, but at most ``seconds``; on the thread itself, not at all."""
+        """Wait up to ``seconds`` until nothing is queued or runs; return at once on the thread itself."""
         with self._changed:
             if self._thread is not threading.current_thread():
                 self._changed.wait_for(lambda: not self._queue and not self._is_running, seconds)

@@ -31,14 +31,14 @@ class Holder:
 def once(ops: Calls, name: str, ttl: Seconds = 45, owner: str | None = None) -> Call[bool]:
     """Return True for exactly one caller per window of ``ttl`` seconds, False for all others until it ends.
 
-    The window opens with the call that gets True; other calls do not prolong it. ``owner``, such as the id of a
-    message, gets True again within its own window: give it where a queue may deliver a message twice. ``forget`` opens
-    the window before it ends. A window and a claim of the same name are independent.
+    The window starts with the call that gets True; other calls do not extend it. ``owner``, such as the id of a
+    message, gets True again within its own window: pass it if a queue may deliver a message twice. ``forget`` ends
+    the window early. A window and a claim of the same name are independent.
     """
     once, nonce, ttl_ms = ops.key("once", name), ops.nonce(), milliseconds(ttl)
     owner = "" if owner is None else check_name(owner, "owner")
     if ops.sends_once:
-        # Nothing is remembered for copies of the call.
+        # The call is sent once only, so no answer is kept for copies of it.
         return ops.call(ONCE, (once, once + ":answered:"), (owner, nonce, ttl_ms, 0, 0, "0"), bool)
     # Repetitions of a call arrive within half of ``remember_ms``: a longer window is still there to answer them.
     keep_ms = ops.remember_ms if 2 * ttl_ms < ops.remember_ms else 0
@@ -47,9 +47,9 @@ def once(ops: Calls, name: str, ttl: Seconds = 45, owner: str | None = None) -> 
 
 
 def forget(ops: Calls, name: str, owner: str | None = None) -> Call[bool]:
-    """Open the window of ``once`` again, because the work failed; return True when it was shut until now.
+    """End the window of ``once`` early, because the work failed; return True if there was one.
 
-    With ``owner``, only that owner's window is opened: a late worker cannot open the window of the next one.
+    With ``owner``, only that owner's window is ended: a late worker cannot end the window of the next owner.
     """
     once = ops.key("once", name)
     owner = "" if owner is None else check_name(owner, "owner")
@@ -58,10 +58,10 @@ def forget(ops: Calls, name: str, owner: str | None = None) -> Call[bool]:
 
 
 class Claimable:
-    """A name that can be claimed; ``kind`` opens its key, so that names of different kinds are apart.
+    """A name that can be claimed; ``kind`` is part of its key, so the same name of another kind is another claim.
 
-    Each claim of a user has one of its own: ``_by`` tells the lease objects of one owner apart when they release.
-    ``announced``: a grant is published, as a release is, for those who watch who holds the name.
+    Each lease object has its own instance: ``_by`` distinguishes those of one owner when they release.
+    ``announced``: a grant is published as well as a release, for callers that watch the holder.
     """
 
     def __init__(self, ops: Calls, name: str, kind: str = "claim", *, announced: bool = False) -> None:
@@ -73,7 +73,7 @@ class Claimable:
 
     @property
     def title(self) -> str:
-        """What its holder has, for messages."""
+        """The lease as messages name it."""
         return f"the lease of {self.name!r}"
 
     def ask(self, owner: str, nonce: str, ttl_ms: int) -> Call[Grant]:
@@ -84,11 +84,11 @@ class Claimable:
         return ops.call(CLAIM, keys, (owner, nonce, ttl_ms, ops.tombstone_ms, "0", self._announce), _read_grant)
 
     def renew(self, nonce: str, ttl_ms: int) -> Call[bool]:
-        """Hold the claim for ``ttl_ms`` from now; False when the attempt does not hold it any more."""
+        """Hold the claim for ``ttl_ms`` from now; False if the attempt no longer holds it."""
         return self.ops.call(RENEW, (self.channel,), (nonce, ttl_ms), _read_first)
 
     def release(self, nonce: str) -> Call[bool]:
-        """Release the claim; False when the attempt did not hold it any more. The attempt is refused from then on."""
+        """Release the claim; False if the attempt no longer held it. The attempt is refused from then on."""
         keys = self.channel, f"{self.channel}:tombstone:{nonce}"
         return self.ops.call(RELEASE, keys, (nonce, self._by, self.ops.tombstone_ms, self.ops.publish), bool)
 
@@ -132,7 +132,7 @@ def _has_fence(reply: list[int | str], fence: int) -> bool:
 
 
 def _holding(claim: str | None) -> tuple[str, str, str]:
-    """Return owner, attempt and fence of a claim; no attempt: it is free."""
+    """Return owner, attempt and fence of a claim; the attempt is "" if it is free."""
     if claim is None:
         return "", "", "0"
     parts = claim.rsplit("|", 2)

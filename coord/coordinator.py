@@ -131,7 +131,7 @@ class Operations(Runs[M]):
     def limiter(self, name: str, *limits: Limit) -> Limiter[M]:
         """Return the rate limiter of that name, under these limits: a cost passes under all of them or none.
 
-        Each ``Limit`` keeps a state of its own by its amount and time, for all who use the name.
+        Each ``Limit`` has its own state, which all users of the name share if ``amount`` and ``per`` are equal.
         """
         return Limiter(self, name, *limits)
 
@@ -142,7 +142,7 @@ class Operations(Runs[M]):
     def quota(self, name: str, *limits: Limit) -> Quota[M]:
         """Return the quota of that name, under these limits: an amount is admitted by all of them or none.
 
-        Each ``Limit`` counts in fixed windows of its time, for all who use the name; ``burst`` is refused.
+        Each ``Limit`` counts in fixed windows of ``per``, for all users of the name; ``burst`` is refused.
         """
         return Quota(self, name, *limits)
 

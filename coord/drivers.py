@@ -42,7 +42,7 @@ _TICKS = 3
 
 
 class MakesCalls(Protocol):
-    """What the blocking driver needs of a backend."""
+    """The interface of a backend for the blocking driver."""
 
     def call(
         self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T], /
@@ -61,7 +61,7 @@ class MakesCalls(Protocol):
 
 
 class AsyncMakesCalls(Protocol):
-    """What the async driver needs of a backend."""
+    """The interface of a backend for the async driver."""
 
     def call(
         self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T], /
@@ -75,7 +75,7 @@ class AsyncMakesCalls(Protocol):
 
 
 class StartsPlans(Protocol):
-    """What follows plans in the background. ``waiting``: the events that closing sets, so that their waiters end."""
+    """Runs plans in the background. ``waiting``: the events that closing sets, so that their waiters end."""
 
     is_closed: bool
     waiting: set[Event]
@@ -213,7 +213,7 @@ class _LoopEvent(Event):
     def set(self) -> bool:
         """Wake the task that waits for it; False when its loop is closed."""
         try:
-            # A loop that stands still must not collect a callback for every notification.
+            # A blocked loop must not collect a callback for every notification.
             if self._loop.is_closed() or not self._is_set:
                 self._is_set = True
                 self._loop.call_soon_threadsafe(self.event.set)
@@ -452,7 +452,7 @@ class Tasks:
         # Callers that were cancelled just before have not compensated yet: a cancellation arrives a few ticks later.
         for _ in range(_TICKS):
             await asyncio.sleep(0)
-        # A callback that closes its coordinator goes on, and ends by itself.
+        # A callback that closes its coordinator is not cancelled.
         closing = asyncio.current_task()
         for task in self._kept:
             if task is not closing:

@@ -29,7 +29,7 @@ __all__ = [
 
 
 class CoordError(Exception):
-    """The root of all errors that coord raises on purpose."""
+    """The base class of all errors of coord, except ``ValueError`` and ``TypeError`` for bad arguments."""
 
 
 class ConfigError(CoordError):
@@ -37,7 +37,7 @@ class ConfigError(CoordError):
 
 
 class Unavailable(CoordError):
-    """Nothing happened: the server could not be reached, or refused before it ran anything.
+    """Nothing was executed: the server could not be reached, or refused the call.
 
     Repeating the operation is safe.
     """
@@ -48,11 +48,10 @@ class Closed(Unavailable):
 
 
 class OutcomeUnknown(CoordError):
-    """The operation may have happened: it was sent, and no answer came back in time.
+    """The operation may have been executed: it was sent, and no reply arrived in time.
 
-    ``op_id`` is the id it travelled with (None when it had none).
-    An accumulation that takes an ``op_id`` may be repeated with this one while it is remembered:
-    what has happened already does not happen twice.
+    ``op_id`` is the operation id that was sent with it; None if there was none. Operations that take an ``op_id`` may
+    be repeated with this one while the server remembers it: then they take effect once.
     """
 
     def __init__(self, message: str, op_id: str | None = None) -> None:
@@ -61,7 +60,7 @@ class OutcomeUnknown(CoordError):
 
 
 class LeaseLost(CoordError):
-    """The lease ran out or was taken while its holder believed to have it."""
+    """The lease ran out, or another holder has it: stop the work."""
 
 
 class QuotaExceeded(CoordError):
@@ -74,11 +73,11 @@ class QuotaExceeded(CoordError):
 
 
 class WaitTimeout(CoordError, TimeoutError):
-    """What was waited for did not come in time."""
+    """A wait reached its timeout."""
 
 
 class MissingBarrier(CoordError):
-    """Nobody has opened this barrier, or it has expired."""
+    """The barrier was never opened, or it has expired."""
 
 
 class MissingRequest(CoordError):
@@ -111,15 +110,15 @@ class WrongType(CoordError):
 
 
 class ScriptError(CoordError):
-    """A script failed. Names the script and, where the server tells, the line in its file."""
+    """A script failed. The message names its file and, if the server reports it, the line."""
 
 
 class CountOverflow(ScriptError, OverflowError):
-    """A count would leave the range of a signed 64-bit integer; nothing was changed."""
+    """A count would overflow a signed 64-bit integer; nothing was changed."""
 
 
 class ReplyError(Exception):
-    """An error reply, as it stands on the wire; callers of coord never see it.
+    """An error reply as the server sent it; coord turns it into one of the errors above.
 
     Twins raise it where the script would answer an error, with the server's own text.
     """

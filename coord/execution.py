@@ -1,4 +1,4 @@
-"""Executions: run a piece of work once, keep its result, and give it to everyone who asks again.
+"""Executions: run a piece of work once, keep its result, and return it to all later callers.
 
 Running is at least once: a worker may be paused for longer than its lease, and then another takes over. Of all
 attempts of a key one result is accepted: that of the attempt that runs when it arrives.
@@ -95,7 +95,7 @@ class Runnable:
 
     @property
     def title(self) -> str:
-        """What the attempt has, for messages."""
+        """The attempt as messages name it."""
         return f"the execution of {self.name!r}"
 
     def ask(self, owner: str, nonce: str, ttl_ms: int) -> Call[Begun]:
@@ -172,7 +172,7 @@ class Execution(Family[M]):
 
     ``state`` is "new" when the caller is to run the work, else "running", "done" or "mismatch". ``result`` is the
     result when it is "done", or ``error`` an error that was kept in its place. ``fence`` is above every fence granted
-    before for this key: pass it to what the work writes to. ``owner``: who runs it, or ran it.
+    before for this key: pass it to what the work writes to. ``owner``: the owner that runs it, or ran it.
     """
 
     def __init__(self, handle: ExecutionHandle[M], what: Runnable, begun: Begun, lease: BaseLease | None) -> None:
@@ -196,7 +196,7 @@ class Execution(Family[M]):
 
     @planned
     def complete(self, result: str, keep: Seconds = 86_400) -> Plan[bool]:
-        """Keep the result for ``keep`` seconds and give it to all who wait; at most 1 MiB of UTF-8.
+        """Keep the result for ``keep`` seconds and give it to all waiters; at most 1 MiB of UTF-8.
 
         False when the attempt has ended: another may have taken over, and its result stands. May be repeated.
         """

@@ -1,4 +1,4 @@
-"""What a family of operations is made of: coord's own use nothing else, and so can yours.
+"""The parts of a family of operations. coord's own families use the same.
 
     from coord.extend import Call, Family, M, Runs, Script, op
 

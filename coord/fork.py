@@ -1,4 +1,4 @@
-"""What a child of a fork begins anew: locks that another thread held at that moment, and what belongs to its parent."""
+"""Reset state in the child of a fork: locks that another thread held, and connections and tasks of the parent."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["ForkSafeLock", "register"]
 
 
 class ResetsAfterFork(Protocol):
-    """Something that cannot be used in a child as the parent left it."""
+    """Something that a child of a fork must reset before it uses it."""
 
     def reset_after_fork(self) -> None:
-        """Begin anew, in a child that has this thread alone."""
+        """Reset the state, in a child whose only thread is this one."""
         ...
 
 
@@ -22,7 +22,7 @@ _all: weakref.WeakSet[ResetsAfterFork] = weakref.WeakSet()
 
 
 def register(each: ResetsAfterFork) -> None:
-    """Let every child of this process begin something anew, for as long as it is there."""
+    """Call ``reset_after_fork`` of an object in every child of this process, for as long as the object exists."""
     _all.add(each)
 
 
@@ -36,7 +36,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class ForkSafeLock:
-    """A lock that no child inherits shut: ``with guard.lock``."""
+    """A lock that is never held in a new child of a fork: ``with guard.lock``."""
 
     lock: threading.Lock
 
@@ -45,5 +45,5 @@ class ForkSafeLock:
         register(self)
 
     def reset_after_fork(self) -> None:
-        """Nobody holds it."""
+        """Replace the lock by one that is not held."""
         self.lock = threading.Lock()

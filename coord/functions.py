@@ -21,7 +21,7 @@ def check_function(fn: Any, *, awaited: bool) -> None:
 
 
 def _is_async(fn: Any) -> bool | None:
-    """Return whether a function is async; None when only its result can tell."""
+    """Return whether a function is async; None if only its result shows that."""
     while isinstance(fn, partial):
         fn = fn.func
     if inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None)):  # noqa: B004  # its type is asked for

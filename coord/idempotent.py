@@ -1,4 +1,4 @@
-"""Run a function once for a key, keep its result, and give it to everyone who asks again."""
+"""Run a function once for a key, keep its result, and return it to all later callers."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from coord.leases import (
     LeaseRequest,
     answering,
     compensation,
+    exiting,
     held_of,
     keep_renewing,
-    leaving,
     loss,
     or_compensate,
     releasing,
@@ -95,7 +95,7 @@ def _running(once: Once, held: Held) -> Plan[Callable[[], Any]]:
     try:
         value = yield Run(once.fn)
         text = checked_result(once.dumps(value))
-        # As everyone else will read it; a result that cannot be read is not kept.
+        # Read it as all other callers will; a result that cannot be read is not kept.
         result = once.loads(text)
     except Exception as error:
         return (yield from _failed(once, held, error))
@@ -105,7 +105,7 @@ def _running(once: Once, held: Held) -> Plan[Callable[[], Any]]:
         raise
     except BaseException as error:
         # Before the caller goes on: its process may be about to end.
-        yield from leaving(held, error)
+        yield from exiting(held, error)
         raise
     return (yield from _handing_in(once, held, "done", text, lambda: result))
 
@@ -187,7 +187,7 @@ class ExecutesOnce(Runs[Sync]):
         dumps: Callable[[Any], str] = json.dumps,
         loads: Callable[[str], Any] = json.loads,
     ) -> T:
-        """Run ``fn`` once for a key, keep its result for ``keep`` seconds, and return it to everyone who asks again.
+        """Run ``fn`` once for a key, keep its result for ``keep`` seconds, and return it to all later callers.
 
         Callers that find it running wait up to ``wait`` seconds (None: without limit; 0: not at all), else raise
         ``WaitTimeout``. The lease of ``ttl`` seconds is renewed while ``fn`` runs; when its process dies, one of those
@@ -252,7 +252,7 @@ class ExecutesOnceAsync(Runs[Async]):
         dumps: Callable[[Any], str] = json.dumps,
         loads: Callable[[str], Any] = json.loads,
     ) -> T:
-        """Run the async function ``fn`` once for a key, keep its result, and return it to everyone who asks again.
+        """Run the async function ``fn`` once for a key, keep its result, and return it to all later callers.
 
         Callers that find it running wait up to ``wait`` seconds (None: without limit; 0: not at all), else raise
         ``WaitTimeout``. The lease of ``ttl`` seconds is renewed while ``fn`` runs; when its process dies, one of those

@@ -101,7 +101,7 @@ def slot_and_sequence(op_id: str) -> tuple[str, int]:
 
 
 def call_id() -> str:
-    """Return the id of one call: a caller that was told that its outcome is unknown may repeat the call with it."""
+    """Return the id of one call: after ``OutcomeUnknown``, the caller may repeat the call with it."""
     return f"call-{nonce()}"
 
 

@@ -1,4 +1,4 @@
-"""Keys: prefix, kind and name, and how long what they hold lives."""
+"""Keys: prefix, kind and name, and their TTL."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class Kv(Family[M]):
     def lrange(self, key: str, start: int = 0, stop: int = -1) -> Call[list[str]]:
         """Return the values of a list from one place to another, itself included; negative places count from the end.
 
-        More than 100,000 values at once are a ``ScriptError``, because the server would stand still meanwhile: read a
+        More than 100,000 values at once are a ``ScriptError``, because they would block the server: read a
         longer list in parts, by ``start`` and ``stop``.
         """
         places = int64(start, "start"), int64(stop, "stop")

@@ -48,9 +48,9 @@ from coord.leases import (
     Lease,
     LeaseRequest,
     answering,
+    exiting,
     held_of,
     keep_renewing,
-    leaving,
     or_compensate,
     releasing,
 )
@@ -83,7 +83,7 @@ class LeaderHandle(Family[M]):
 
     @op
     def current(self) -> Call[Holder | None]:
-        """Return who leads; None when the name is free."""
+        """Return the holder that leads; None if the name is free."""
         return self.ops.call(*_claimable(self._request).holder())
 
     def _wanted(self, wait: Seconds | None) -> LeaseRequest[Grant]:
@@ -99,7 +99,7 @@ def _claimable(request: LeaseRequest[Grant]) -> Claimable:
 
 
 def _fence(found: Holder | None) -> int | None:
-    """Return what tells one leader from the next: a renewal is no change."""
+    """Return what identifies a term: a renewal is not a change."""
     return None if found is None else found.fence
 
 
@@ -198,9 +198,9 @@ def _ended(held: Held, term: Term[Any], value: Any) -> Plan[Callable[[], Any] | 
 def _resigning(held: Held, term: Term[Any], error: BaseException) -> Plan[None]:
     """Release the lease because of an error, which says more than an error of the release."""
     if not term.is_resigning:
-        yield from leaving(held, error)
+        yield from exiting(held, error)
         return
-    # Closing has set ``lost``; the server does not know yet.
+    # Closing has set ``lost``, but the lease is still held on the server.
     held.stop_renewing()
     with contextlib.suppress(CoordError):
         yield from ask_within(held.what.release(held.nonce), _RESIGN)
@@ -219,7 +219,7 @@ def _campaigning(ops: Grants, request: LeaseRequest[Grant], term: Term[L]) -> Pl
         except (Unavailable, OutcomeUnknown) as error:
             _log.warning("coord: cannot campaign for %r for now: %s", request.what.name, error)
             yield Sleep(random.uniform(*_RETRY))
-            # What the last one may have won is released.
+            # The last attempt may have won; it is released in the background.
             attempt.nonce = nonce()
             found = None
         if found is not None and found.lease is not None:
@@ -243,7 +243,7 @@ class Leader(LeaderHandle[Sync]):
 
         The lease is renewed while ``fn`` runs. ``fn`` watches ``lease.lost``, and ends soon after it is set: another
         may lead ``1 % of the TTL + 2 ms`` later. After a loss ``run`` waits for ``fn`` to end and campaigns again. An
-        error of ``fn`` releases the lease and passes on. While the server is away, it campaigns on.
+        error of ``fn`` releases the lease and is raised. While the server is unreachable, it keeps campaigning.
         Closing the coordinator sets ``lease.lost``, waits up to 2 s for ``fn``, resigns, and ``run`` raises ``Closed``.
         """
         check_function(fn, awaited=False)
@@ -280,7 +280,7 @@ class AsyncLeader(LeaderHandle[Async]):
         The lease is renewed while ``fn`` runs. ``fn`` has a task of its own, which is cancelled when the lease is
         lost: ``1 % of the TTL + 2 ms`` before another may lead. If its cleanup takes longer, two overlap: pass
         ``lease.fence`` on. After a loss ``run`` waits for ``fn`` to end and campaigns again. An error of ``fn``
-        releases the lease and passes on. While the server is away, it campaigns on. Cancelling ``run`` cancels
+        releases the lease and passes on. While the server is unreachable, it campaigns on. Cancelling ``run`` cancels
         ``fn`` and resigns; so does closing the coordinator, and ``run`` raises ``Closed``.
         """
         check_function(fn, awaited=True)

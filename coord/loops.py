@@ -33,7 +33,7 @@ class Home(Protocol):
 
     @property
     def place(self) -> object:
-        """What tells one loop from another."""
+        """The identity of the loop."""
         ...
 
     def enter(self) -> asyncio.AbstractEventLoop:
@@ -74,7 +74,7 @@ class RunningLoop:
 
 
 class BackgroundLoop:
-    """One daemon thread with an event loop. The loop lasts while anybody uses it; a child of a fork has its own."""
+    """One daemon thread with an event loop. The loop lasts while it has users; a child of a fork has its own."""
 
     def __init__(self) -> None:
         self._abandoned: list[object] = []
@@ -93,7 +93,7 @@ class BackgroundLoop:
 
     @property
     def place(self) -> object:
-        """The thread, whichever loop it runs."""
+        """The thread."""
         return None
 
     def enter(self) -> asyncio.AbstractEventLoop:

@@ -1,7 +1,7 @@
-"""Who waits for what in this process, and who is woken by a notice.
+"""The waiters of this process by channel, and which of them a notice wakes.
 
-A notice is a hint that something changed, never the change itself: a woken waiter looks for itself, and looks now and
-then without being woken.
+A notice is a hint that something changed, never the change itself: a woken waiter reads the state. It also reads it
+now and then without a notice.
 
 Waiters that take turns stand in a queue, one queue for each group of a channel: a notice wakes the first. A waiter
 whose event loop was closed is removed; one that does not run, because its loop is blocked or was stopped, is moved
@@ -26,9 +26,9 @@ STALLED_AFTER = 1.0
 
 
 class Waiter:
-    """One waiter's place on a channel. ``leave`` gives it up; the next in turn is woken then.
+    """One waiter on a channel. ``leave`` unsubscribes it, and wakes the next in turn.
 
-    ``queued`` tells whether it was taken at all. ``answer``: what another waiter of its group has found for all.
+    ``queued``: whether it was added to the queue. ``answer``: the result that another waiter of its group read for all.
     """
 
     __slots__ = (
@@ -60,7 +60,7 @@ class Waiter:
 
     @property
     def is_first(self) -> bool:
-        """Whether it is the one that notices wake; always, where waiters do not take turns."""
+        """Whether notices wake this waiter; always True for waiters that do not take turns."""
         return self._notifier.is_first(self)
 
     @property
@@ -74,7 +74,7 @@ class Waiter:
         return self._notifier.queue_length(self)
 
     def leave(self) -> None:
-        """Give the place up. May be called again."""
+        """Leave the queue. May be called again."""
         self._notifier.leave(self)
 
     def go_on(self, due: float) -> None:
@@ -97,12 +97,12 @@ class Waiter:
         """Move stalled waiters ahead of it behind the others, and return whether it is the first now."""
         return self._notifier.pass_stalled(self, now)
 
-    def tell_group(self, answer: Any) -> None:
-        """Give an answer to all waiters of its group, wake the others, and dissolve the group."""
-        self._notifier.tell_group(self, answer)
+    def answer_group(self, answer: Any) -> None:
+        """Set the answer of all waiters of its group, wake the others, and remove the group."""
+        self._notifier.answer_group(self, answer)
 
     def wake_group(self) -> None:
-        """Wake all waiters of its group, to look for themselves."""
+        """Wake all waiters of its group; each then reads the state."""
         self._notifier.wake_group(self)
 
 
@@ -141,13 +141,13 @@ class Notifier:
     """The waiters of this process on one source of notices.
 
     Of those that take turns, a notice wakes the first one of each group; of the others, all.
-    A waiter is also woken when its channel begins to be heard: what happened before then it has to look for.
+    A waiter is also woken when its channel is subscribed, because it missed notices published before.
     ``wake`` functions only set an event; they are called from any thread, and return False when that can never wake
     the waiter: then it is removed, and the next in turn is woken.
     """
 
     def __init__(self, *, subscribed_at_once: bool = True) -> None:
-        # Reentrant: a finalizer or a signal handler may leave a place while this thread holds the lock.
+        # Reentrant: a finalizer or a signal handler may remove a waiter while this thread holds the lock.
         self._lock = threading.RLock()
         self._channels: dict[str, _Channel] = {}
         self._subscribed_at_once = subscribed_at_once
@@ -158,7 +158,7 @@ class Notifier:
     def subscribe(
         self, channel: str, wake: Callable[[], object], *, in_turn: InTurn = False, group: Hashable = None
     ) -> Waiter:
-        """Take a place on a channel; ``group``: those of the same group take turns with each other."""
+        """Add a waiter to a channel; those of the same ``group`` take turns with each other."""
         waiter = Waiter(self, channel, wake, in_turn=bool(in_turn), group=group)
         with self._lock:
             found = self._channels.get(channel)
@@ -180,11 +180,11 @@ class Notifier:
         return waiter
 
     def leave(self, waiter: Waiter) -> None:
-        """Give a place up, and wake the next in turn if it was the first."""
+        """Remove a waiter, and wake the next in turn if it was the first."""
         self._wake(self._remove(waiter))
 
     def _remove(self, waiter: Waiter) -> Waiter | None:
-        """Give a place up, and return the next in turn if it was the first."""
+        """Remove a waiter, and return the next in turn if it was the first."""
         with self._lock:
             channel = self._channels.get(waiter.channel)
             if channel is None:
@@ -224,7 +224,7 @@ class Notifier:
         return (channel and channel.queues.get(waiter.group)) or OrderedDict()
 
     def is_first(self, waiter: Waiter) -> bool:
-        """Whether a place is the one that notices wake."""
+        """Whether notices wake this waiter."""
         with self._lock:
             return not waiter.in_turn or next(iter(self._queue(waiter)), waiter) is waiter
 
@@ -253,16 +253,16 @@ class Notifier:
             self._wake(first)
         return False
 
-    def tell_group(self, waiter: Waiter, answer: Any) -> None:
-        """Give an answer to all of a waiter's group, wake the others, and dissolve the group."""
+    def answer_group(self, waiter: Waiter, answer: Any) -> None:
+        """Set the answer of all waiters of a group, wake the others, and remove the group."""
         with self._lock:
             channel = self._channels.get(waiter.channel)
-            told = list(channel.queues.pop(waiter.group, ())) if channel is not None else []
-            for each in told:
+            group = list(channel.queues.pop(waiter.group, ())) if channel is not None else []
+            for each in group:
                 each.answer = answer
-            if told and channel is not None:
+            if group and channel is not None:
                 self._end_if_empty(waiter.channel, channel)
-        for each in told:
+        for each in group:
             if each is not waiter:
                 each.wake()
 
@@ -279,7 +279,7 @@ class Notifier:
         return found is not None and found.notify
 
     def notify(self, channel: str) -> None:
-        """A notice came, or the channel begins to be heard."""
+        """Wake the waiters of a channel: a notice arrived, or the channel was subscribed."""
         with self._lock:
             found = self._channels.get(channel)
             if found is None:
@@ -289,14 +289,14 @@ class Notifier:
             self._wake(waiter)
 
     def mark_subscribed(self, channel: str) -> None:
-        """From now on notices on a channel arrive; those that wait on it look again."""
+        """Record that notices on a channel arrive from now on, and wake its waiters."""
         found = self._channels.get(channel)
         if found is not None and not found.notify:
             found.notify = True
             self.notify(channel)
 
     def mark_unsubscribed(self, channel: str | None = None) -> None:
-        """Notices on a channel, or on all, do not arrive for now."""
+        """Record that notices on a channel, or on all, do not arrive for now."""
         with self._lock:
             found = [self._channels.get(channel)] if channel is not None else list(self._channels.values())
             for each in found:
@@ -304,7 +304,7 @@ class Notifier:
                     each.notify = False
 
     def _begin_or_forget(self, channel: str) -> None:
-        """Begin to listen on a channel; one that cannot be begun is begun by the next who comes."""
+        """Subscribe to a channel; after an error, forget it, so that the next waiter subscribes again."""
         try:
             self._begin(channel)
         except BaseException:
@@ -312,7 +312,7 @@ class Notifier:
             raise
 
     def _begin(self, channel: str) -> None:
-        """Somebody listens on a channel; the lock is held."""
+        """Subscribe to a channel that has its first waiter; the lock is held."""
 
     def _end(self, channel: str) -> None:
-        """Nobody listens on a channel any more; the lock is held."""
+        """Unsubscribe from a channel that lost its last waiter; the lock is held."""

@@ -1,4 +1,4 @@
-"""What ``coord.connect(url, observe=callback)`` tells its callback: one event a call, a wait, a lost lease.
+"""The events of ``coord.connect(url, observe=callback)``: one for each call, wait and lost lease.
 
 The callback gets one of the classes below and returns nothing. It runs where the call ran, so it must be quick and
 must not call coord; an exception it raises is logged and changes nothing.

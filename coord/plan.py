@@ -96,7 +96,7 @@ class Now:
 class Subscribe:
     """Take a place on a channel; the step's result is an ``Event``. ``in_turn``: only the first waiter is woken.
 
-    In turn "behind": a place is taken only behind others; where nobody waits, ``event.waiter`` is not queued.
+    In turn "behind": the waiter is queued only behind others; without others, ``event.waiter`` is not queued.
     ``group``: only waiters of the same group take turns.
     """
 
@@ -186,7 +186,7 @@ async def _until_lost(running: Awaitable[Any], lost: AsyncEvent) -> Any:
             task.cancel()
             await wait({task})
     except BaseException:
-        # The caller is cancelled, perhaps more than once: the lease is released after the work has ended.
+        # The caller may be cancelled more than once: the lease is released after the work has ended.
         task.cancel()
         while not task.done():
             with suppress(CancelledError):

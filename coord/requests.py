@@ -2,7 +2,7 @@
 
 A piece of work has a stage (its kind) and a root (which piece). It is added before it is handed to a worker, and done
 or failed once; a queue that delivers it again changes nothing. The request is complete when every piece that was added
-is done. A producer that adds pieces over time first adds a piece for itself: the request is not complete meanwhile.
+is done. A producer that adds pieces over time adds its own piece first, so that the request is not complete too early.
 """
 
 from __future__ import annotations

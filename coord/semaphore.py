@@ -48,7 +48,7 @@ class PermitHolder:
 class Permits:
     """The permits of one weight of a semaphore, as something that can be leased. A lease's nonce is its member.
 
-    Each claim of a user has one of its own: ``_by`` tells the permit objects of one owner apart when they release.
+    Each permit object has its own instance: ``_by`` distinguishes those of one owner when they release.
     """
 
     def __init__(self, ops: Calls, name: str, limit: int, weight: int) -> None:
@@ -61,7 +61,7 @@ class Permits:
 
     @property
     def title(self) -> str:
-        """What its holder has, for messages."""
+        """The permit as messages name it."""
         return f"the permit of {self.name!r}"
 
     def ask(self, owner: str, nonce: str, ttl_ms: int) -> Call[Grant]:
@@ -91,7 +91,7 @@ class Permits:
 
 
 class _Weighs:
-    """What permits have beyond leases."""
+    """The attributes of a permit that a lease does not have."""
 
     @property
     def weight(self) -> int:

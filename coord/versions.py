@@ -38,7 +38,7 @@ def bump_if_current(
 ) -> Call[Bump]:
     """Make a new version of ``name`` if ``version`` is the newest one; 0 stands for none.
 
-    Comparing and bumping are one atomic step: of many callers that know the same version, one wins.
+    Comparing and bumping are one atomic step: of many callers that pass the same version, one wins.
     ``ttl`` and ``op_id`` as for ``bump``; the id of a call that made no version may be used again.
     """
     key, ttl_ms = ops.key("version", name), ops.lifetime(ttl)

@@ -276,7 +276,7 @@ def look_together(
                 waiter.wake_group()
                 raise
         if soon is None:
-            waiter.tell_group(reply)
+            waiter.answer_group(reply)
         return reply
     finally:
         event.leave()

@@ -5,7 +5,7 @@
 --        answered  string, expiring: 1 or 0  coord:barrier:{name}:answered:<call>
 -- ARGV   reason    str     why
 --        nonce     name    the operation id
---        publish   PUBLISH|SPUBLISH    how this server tells its waiters
+--        publish   PUBLISH|SPUBLISH    how to notify the waiters
 --        tombstone_ms  ms  how long an answer is kept: longer than any retry
 --        repeated  0|1     1: an earlier copy of this call may still be executed
 -- REPLY  1 when it was open until now, else 0

@@ -8,7 +8,7 @@
 --        nonce      name    the operation id
 --        verdict    arrived|failed    a failure counts as arrived; its message is kept
 --        message    str     what went wrong
---        publish    PUBLISH|SPUBLISH    how this server tells its waiters
+--        publish    PUBLISH|SPUBLISH    how to notify the waiters
 --        tombstone_ms  ms   how long an answer is kept: longer than any retry
 --        repeated   0|1     1: an earlier copy of this call may still be executed
 -- REPLY  {known, remaining, completed, counted}

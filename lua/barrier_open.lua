@@ -1,4 +1,4 @@
--- barrier_open: open a barrier for a number of parties; opening again starts anew.
+-- barrier_open: open a barrier for a number of parties; again: a new attempt.
 --
 -- The attempt before is kept under a key of its own: its end is still read by waiters,
 -- and its answers by calls that are repeated.
@@ -10,8 +10,8 @@
 --        parties      count   how many have to arrive; at least 1
 --        ttl_ms       ms?     how long to keep it after a change; 0: it never expires
 --        deadline_ms  ms?     how long it stays open; 0: until it is complete
---        metadata     str     whatever the opener wants to find again
---        publish      PUBLISH|SPUBLISH    how this server tells its waiters
+--        metadata     str     JSON that is returned with the status
+--        publish      PUBLISH|SPUBLISH    how to notify the waiters
 --        sequence     int     the call on that id whose answer it is
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
 -- REPLY  the attempt

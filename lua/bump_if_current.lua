@@ -1,14 +1,14 @@
--- bump_if_current: make a new version, if the asker knows the newest one.
+-- bump_if_current: make a new version, if the caller knows the newest one.
 --
 -- KEYS   version      string: the newest version             coord:version:{name}
 --        op           string, expiring: the answer      coord:version:{name}:op:<op_id>
--- ARGV   known        count   the version the asker knows; 0: none
+-- ARGV   known        count   the version the caller knows; 0: none
 --        ttl_ms       ms?     how long to keep it from now; 0: it never expires
 --        sequence     int     the call on that id whose answer it is
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
 --        repeated     0|1     1: an earlier copy of this call may still be executed
 -- REPLY  {bumped, version}
---        bumped       1 when the asker knew the newest, else 0
+--        bumped       1 when the caller knew the newest, else 0
 --        version      the newest one now, in digits
 -- ERRORS WRONGTYPE, COORD_CORRUPT
 -- COST   O(1), one write when bumped, and one more with an operation id

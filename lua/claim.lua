@@ -3,15 +3,15 @@
 -- KEYS   claim      string, expiring: owner|nonce|fence       coord:claim:{name}
 --        tombstone  string, expiring: 1 or 0  coord:claim:{name}:tombstone:<nonce>
 --        answered   string, expiring: 1 or 0  coord:claim:{name}:answered:<call>
--- ARGV   owner      name    who asks; the owner of a claim gets it again
+-- ARGV   owner      name    the caller; the owner of a claim gets it again
 --        nonce      name    made for this attempt
 --        ttl_ms     ms      how long to hold it from now
 --        tombstone_ms  ms   how long an answer is kept: longer than any retry
 --        repeated   0|1     1: an earlier copy of this call may still be executed
---        announce   none|PUBLISH|SPUBLISH    how to tell those who watch the name
+--        announce   none|PUBLISH|SPUBLISH    how to notify watchers of the name
 -- REPLY  {granted, nonce, fence, left_ms}
---        granted    1 when the asker has the name now, else 0
---        nonce      the attempt that won it, perhaps an earlier one; "" when refused
+--        granted    1 when the caller has the name now, else 0
+--        nonce      the attempt that won it, or an earlier one; "" when refused
 --        fence      above every fence granted before; "0" when refused
 --        left_ms    how long the name stays taken
 -- ERRORS WRONGTYPE, COORD_CORRUPT

@@ -6,7 +6,7 @@
 --        tombstone  string, expiring: its end coord:execution:{key}:tombstone:<attempt>
 -- ARGV   attempt    name    the attempt that runs, or may yet run
 --        tombstone_ms  ms   how long it stays refused: longer than any retry
---        publish    PUBLISH|SPUBLISH    how this server tells its waiters
+--        publish    PUBLISH|SPUBLISH    how to notify the waiters
 -- REPLY  1 when the attempt ran until now, else 0
 -- ERRORS WRONGTYPE, COORD_CORRUPT
 -- COST   O(1), three writes and a notification when abandoned, else two writes

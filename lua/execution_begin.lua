@@ -3,7 +3,7 @@
 -- KEYS   execution  hash, expiring: its state             coord:execution:{key}
 --        tombstone  string, expiring: its end coord:execution:{key}:tombstone:<attempt>
 --        answered   string, expiring: 1 or 0  coord:execution:{key}:answered:<call>
--- ARGV   owner      name    who asks; the owner of an attempt gets it again
+-- ARGV   owner      name    the caller; the owner of an attempt gets it again
 --        attempt    name    made for this attempt
 --        fingerprint  str   what the key stands for; "": nothing, else after a "="
 --        lease_ms   ms      how long the attempt may run from now

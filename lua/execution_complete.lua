@@ -4,10 +4,10 @@
 --        tombstone  string, expiring: its end coord:execution:{key}:tombstone:<attempt>
 -- ARGV   attempt    name    the attempt
 --        outcome    done|failed    what the result is: a value, or an error
---        result     str     what everyone who asks is given from now on
+--        result     str     the result that all callers get from now on
 --        keep_ms    ms      how long to keep it
 --        tombstone_ms  ms   how long it stays refused: longer than any retry
---        publish    PUBLISH|SPUBLISH    how this server tells its waiters
+--        publish    PUBLISH|SPUBLISH    how to notify the waiters
 -- REPLY  1 when the result was accepted, 0 when the attempt did not run any more
 -- ERRORS WRONGTYPE, COORD_CORRUPT
 -- COST   O(1), three writes and a notification when accepted

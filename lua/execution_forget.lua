@@ -5,7 +5,7 @@
 -- KEYS   execution    hash, expiring: its state             coord:execution:{key}
 --        op           string, expiring: the answer  coord:execution:{key}:op:<op_id>
 -- ARGV   tombstone_ms  ms     how long the last fence is kept
---        publish      PUBLISH|SPUBLISH    how this server tells its waiters
+--        publish      PUBLISH|SPUBLISH    how to notify the waiters
 --        sequence     int     the call on that id whose answer it is
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
 --        repeated     0|1     1: an earlier copy of this call may still be executed

@@ -1,4 +1,4 @@
--- forget: open the window of once again, because the work failed.
+-- forget: end the window of once early, because the work failed.
 --
 -- KEYS   once         string, expiring: owner|nonce of the first   coord:once:{name}
 --        op           string, expiring: the answer      coord:once:{name}:op:<op_id>
@@ -6,9 +6,9 @@
 --        sequence     int     the call on that id whose answer it is
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none
 --        repeated     0|1     1: an earlier copy of this call may still be executed
--- REPLY  1 when the window was shut until now, else 0
+-- REPLY  1 when there was a window, else 0
 -- ERRORS WRONGTYPE, COORD_CORRUPT
--- COST   O(1), one write when opened, and one more with an operation id
+-- COST   O(1), one write when ended, and one more with an operation id
 -- REPEAT remembered: the first answer again
 
 local once, op = KEYS[1], KEYS[2]

@@ -5,11 +5,11 @@
 --        answered   string, expiring: 1 or 0  coord:group:{name}:answered:<call>
 -- ARGV   member     name    the name of the member
 --        nonce      name    made for this membership
---        metadata   str     what the others are to know of it
+--        metadata   str     JSON that members() returns
 --        ttl_ms     ms      how long it stays a member from now
 --        takes      0|1     1: take the name from a living member; 0: not
 --        tombstone_ms  ms   how long an answer is kept: longer than any retry
---        publish    PUBLISH|SPUBLISH    how this server tells its waiters
+--        publish    PUBLISH|SPUBLISH    how to notify the waiters
 --        repeated   0|1     1: an earlier copy of this call may still be executed
 -- REPLY  {joined, incarnation}
 --        joined       1 when it is a member now, else 0

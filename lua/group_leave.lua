@@ -5,7 +5,7 @@
 -- ARGV   member   name    the name of the member
 --        nonce    name    the membership that ends, or may yet begin
 --        tombstone_ms  ms    how long the nonce stays refused: longer than any retry
---        publish  PUBLISH|SPUBLISH    how this server tells its waiters
+--        publish  PUBLISH|SPUBLISH    how to notify the waiters
 -- REPLY  1 when it was a member until now, else 0
 -- ERRORS WRONGTYPE, COORD_CORRUPT
 -- COST   O(members), three writes and a notification when it was a member, else two

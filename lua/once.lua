@@ -1,10 +1,10 @@
--- once: be the first to ask for a name within its window, or learn that another was.
+-- once: be the first caller for a name within its window, or learn that another was.
 --
 -- KEYS   once         string, expiring: owner|nonce of the first   coord:once:{name}
 --        answered     string, expiring: 1 or 0   coord:once:{name}:answered:<nonce>
--- ARGV   owner        str     who asks; the window's owner is first again; "": none
+-- ARGV   owner        str     the caller; the window's owner is first again; "": none
 --        nonce        name    made for this call
---        ttl_ms       ms      how long the window stays shut
+--        ttl_ms       ms      how long the window lasts
 --        keep_ms      ms?     how long to remember the first; 0: the window is longer
 --        tombstone_ms  ms     how long to keep the answer of a repeated call
 --        repeated     0|1     1: an earlier copy of this call may still be executed

@@ -1,7 +1,7 @@
 -- permitted: try every command that scripts use; return those that do not surely work.
 --
 -- KEYS   scratch  string, expiring: nothing is left of it    coord:permitted:{name}
--- ARGV   publish  PUBLISH|SPUBLISH    how this server tells its waiters
+-- ARGV   publish  PUBLISH|SPUBLISH    how to notify the waiters
 -- REPLY  the commands that were refused, in capitals; none when all may run
 -- ERRORS READONLY, MISCONF, NOREPLICAS: nothing can be written now
 -- COST   O(1), every command once

@@ -14,7 +14,7 @@
 --        most...      count   the most that may be spent and held in it
 -- REPLY  {granted, nonce, amount, settled, refusing, retry_ms}
 --        granted    1 when there is a reservation, else 0
---        nonce      the attempt that made it, perhaps an earlier one of the same id
+--        nonce      the attempt that made it, or an earlier one of the same id
 --        amount     what it holds
 --        settled    1 when it was settled before
 --        refusing   which limit refuses longest; 0: none

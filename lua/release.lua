@@ -1,4 +1,4 @@
--- release: free a claim, if it is still the asker's, and wake its waiters.
+-- release: free a claim, if it is still the caller's, and wake its waiters.
 --
 -- What stays behind says that the name is free, and keeps the fence growing.
 --
@@ -7,8 +7,8 @@
 -- ARGV   nonce    name    the attempt that won it, or may yet win it
 --        by       name    which lease object of that attempt releases it
 --        tombstone_ms  ms    how long the nonce stays refused: longer than any retry
---        publish  PUBLISH|SPUBLISH    how this server tells its waiters
--- REPLY  1 when the asker held it until now, else 0; another object of the attempt
+--        publish  PUBLISH|SPUBLISH    how to notify the waiters
+-- REPLY  1 when the caller held it until now, else 0; another object of the attempt
 --        that has released it gets 0
 -- ERRORS WRONGTYPE, COORD_CORRUPT
 -- COST   O(1), three writes and a notification when released, else two writes

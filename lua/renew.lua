@@ -1,11 +1,11 @@
--- renew: hold a claim longer, if it is still the asker's.
+-- renew: hold a claim longer, if it is still the caller's.
 --
 -- KEYS   claim    string, expiring: owner|nonce|fence         coord:claim:{name}
 -- ARGV   nonce    name    the attempt that won it
 --        ttl_ms   ms      how long to hold it from now
 -- REPLY  {renewed, fence}
---        renewed  1 when the asker still held it, else 0
---        fence    the fence of the asker's claim, "0" when not renewed
+--        renewed  1 when the caller still held it, else 0
+--        fence    the fence of the caller's claim, "0" when not renewed
 -- ERRORS WRONGTYPE, COORD_CORRUPT
 -- COST   O(1), one write when renewed
 -- REPEAT safe: it is held from the second run on

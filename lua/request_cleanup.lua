@@ -3,7 +3,7 @@
 -- KEYS   request      hash: stages and roots                 coord:request:{id}
 --        op           string, expiring: the answer given  coord:request:{id}:op:<op_id>
 --        ended        string, expiring: 1                    coord:request:{id}:ended
--- ARGV   publish      PUBLISH|SPUBLISH    how this server tells its waiters
+-- ARGV   publish      PUBLISH|SPUBLISH    how to notify the waiters
 --        tombstone_ms  ms     how long waiters can learn that it was cleaned up
 --        sequence     int     the call on that id whose answer it is
 --        remember_ms  ms?     how long to remember the operation id; 0: it has none

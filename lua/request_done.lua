@@ -8,7 +8,7 @@
 --        verdict    done|failed     a failure is done too, and its message is kept
 --        processed  int     what to add to the stage's count when it is done
 --        message    str     what went wrong
---        publish    PUBLISH|SPUBLISH    how this server tells its waiters
+--        publish    PUBLISH|SPUBLISH    how to notify the waiters
 --        tombstone_ms  ms   how long an answer is kept: longer than any retry
 --        repeated   0|1     1: an earlier copy of this call may still be executed
 -- REPLY  1 when this call did it, else 0: not added, or done before

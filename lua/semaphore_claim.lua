@@ -7,7 +7,7 @@
 -- KEYS   semaphore  zset, expiring: permits by deadline    coord:semaphore:{name}
 --        tombstone  string, expiring: 1 or 0  coord:semaphore:{name}:tombstone:<nonce>
 --        answered   string, expiring: 1 or 0  coord:semaphore:{name}:answered:<call>
--- ARGV   owner      name    who asks; the owner of a permit gets it again
+-- ARGV   owner      name    the caller; the owner of a permit gets it again
 --        nonce      name    made for this attempt; has no "|" or "="
 --        limit      count   how much all permits together may weigh
 --        weight     count   how much this one weighs; at least 1
@@ -15,7 +15,7 @@
 --        tombstone_ms  ms   how long an answer is kept: longer than any retry
 --        repeated   0|1     1: an earlier copy of this call may still be executed
 -- REPLY  {granted, permit, fence, left_ms}
---        granted    1 when the asker has a permit now, else 0
+--        granted    1 when the caller has a permit now, else 0
 --        permit     its member nonce|weight|fence|owner; "" when refused
 --        fence      above every fence granted before; "0" when refused
 --        left_ms    how long it is held; of a refusal, until the first permit ends

@@ -3,7 +3,7 @@
 -- KEYS   semaphore  zset, expiring: permits by deadline    coord:semaphore:{name}
 -- ARGV   none
 -- REPLY  {owner, fence, weight, left_ms, ...}
---        owner    who has it
+--        owner    its owner
 --        fence    its fence
 --        weight   how much it weighs, in digits
 --        left_ms  how long it is held, unless it is renewed

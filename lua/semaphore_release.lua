@@ -1,4 +1,4 @@
--- semaphore_release: give a permit back, if it is still the asker's, and wake waiters.
+-- semaphore_release: give a permit back, if it is still the caller's, and wake waiters.
 --
 -- KEYS   semaphore  zset, expiring: permits by deadline    coord:semaphore:{name}
 --        tombstone  string, expiring: by  coord:semaphore:{name}:tombstone:<nonce>
@@ -6,8 +6,8 @@
 --        by       name    which object of that permit releases it
 --        permit   str     its member: nonce|weight|fence|owner; "": it is not known
 --        tombstone_ms  ms    how long the nonce stays refused: longer than any retry
---        publish  PUBLISH|SPUBLISH    how this server tells its waiters
--- REPLY  1 when the asker held it until now, else 0; another object of the permit
+--        publish  PUBLISH|SPUBLISH    how to notify the waiters
+-- REPLY  1 when the caller held it until now, else 0; another object of the permit
 --        that has released it gets 0
 -- ERRORS WRONGTYPE, COORD_CORRUPT
 -- COST   O(log permits), O(permits) when only the nonce is known; five writes and a

@@ -128,7 +128,7 @@ def test_a_client_of_the_other_world_is_refused() -> None:
         ({"timeout": True}, "timeout must be a number of seconds"),
         ({"patience": "long"}, "patience must be seconds"),
         ({"remember": float("inf")}, "remember is inf"),
-        ({"remember": 20}, "at least 30.0 s where a reply is waited for 5.0 s"),
+        ({"remember": 20}, "at least 30.0 s with a timeout of 5.0 s"),
         ({"remember": dt.timedelta(seconds=20)}, "at least 30.0 s"),
         ({"max_connections": 0}, "max_connections is 0"),
         ({"eviction": "maybe"}, "it must be warn, refuse or ignore"),

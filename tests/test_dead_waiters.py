@@ -264,7 +264,7 @@ def test_groups_take_turns_by_themselves() -> None:
     wakes.notifier.notify("x")
     assert sorted(wakes.woken) == ["new 0", "old 0"]
     wakes.woken.clear()
-    old[0].tell_group("over")
+    old[0].answer_group("over")
     assert wakes.woken == ["old 1", "old 2"]
     assert [waiter.answer for waiter in (*old, *new)] == ["over"] * 3 + [None] * 2
     wakes.woken.clear()
@@ -273,5 +273,5 @@ def test_groups_take_turns_by_themselves() -> None:
     new[1].wake_group()
     assert wakes.woken == ["new 0", "new 1"]
     new[0].leave()
-    new[1].tell_group("over")
+    new[1].answer_group("over")
     assert "x" not in wakes.notifier

@@ -69,7 +69,7 @@ def test_a_hold_is_entered_by_one_block_at_a_time(backend: Backend, c: Any) -> N
     """Two leases in one ``hold`` would be let go for one another: the second block is refused before it claims."""
     hold = c.hold("job")
     with hold as lease:
-        with backend.untouched(), pytest.raises(coord.CoordError, match="this hold of 'job' was entered before"):
+        with backend.untouched(), pytest.raises(coord.CoordError, match="this hold of 'job' is entered already"):
             hold.__enter__()
         assert c.holder("job").fence == lease.fence
     assert c.holder("job") is None

@@ -1,4 +1,4 @@
-"""Groups: who is alive, of all instances.
+"""Groups: which instances are alive.
 
 A member joins with metadata and stays for as long as its heartbeats arrive; one that dies is never listed after its
 TTL, whichever instance reads first. Each membership has an incarnation: a member that comes back, or another process
@@ -75,8 +75,8 @@ class Group(Family[M]):
     def changes(self) -> Any:
         """Iterate over what ``members()`` returns: the present members first, then again whenever they have changed.
 
-        Heartbeats are no change. A slow consumer skips what is in between, and never the last one. While the server
-        is away it waits, and logs it once. It ends when the coordinator is closed.
+        A heartbeat is not a change. A slow consumer may skip states in between, but never misses the last one. While
+        the server is unreachable it waits, and logs it once. It ends when the coordinator is closed.
         """
         c: Any = self.ops
         calls = c.calls
@@ -90,5 +90,5 @@ def _essence(found: list[Member]) -> list[Any]:
 
 
 def _due(found: list[Member]) -> float | None:
-    """Return after how many seconds the first of them may have died."""
+    """Return the seconds after which the first of them may lapse."""
     return min((each.expires_in for each in found), default=None)

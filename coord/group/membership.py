@@ -34,7 +34,7 @@ __all__ = ["AsyncJoining", "AsyncMembership", "Joining", "Membership", "Membersh
 E = TypeVar("E", threading.Event, asyncio.Event)
 
 _COMPENSATE = 30.0
-"""Seconds for which a membership that nobody uses is ended again and again, if its TTL is not over sooner."""
+"""The most seconds for which ending an abandoned membership is retried; its TTL may end it sooner."""
 
 
 class MembershipState:
@@ -79,7 +79,7 @@ class MembershipState:
         return [Compensate(leave(self.ops, self.key, self.member, each), seconds) for each in nonces]
 
 
-class Heart:
+class Heartbeats:
     """The heartbeats of all memberships of one coordinator: one script a group, all in one batch."""
 
     def __init__(self, c: Any) -> None:
@@ -91,10 +91,10 @@ class Heart:
         self._wakes_at = 0.0
 
     @classmethod
-    def of(cls, c: Any) -> Heart:
-        """Return the heart of a coordinator; a child of a fork has one of its own."""
+    def of(cls, c: Any) -> Heartbeats:
+        """Return the heartbeats of a coordinator; a child of a fork has its own."""
         key = cls, os.getpid()
-        return cast("Heart", c.attached.get(key) or c.attached.setdefault(key, cls(c)))
+        return cast("Heartbeats", c.attached.get(key) or c.attached.setdefault(key, cls(c)))
 
     def add(self, state: MembershipState, started: float) -> None:
         """Keep a membership alive that was asked for at a moment."""
@@ -205,7 +205,7 @@ class Heart:
                 self._next(state, now + state.ttl_ms / 3000)
 
     def _repeat(self, states: Iterable[MembershipState], now: float) -> None:
-        """Try again soon: the server was away, or refused for a reason that may pass."""
+        """Try again soon: the server was unreachable, or refused for a temporary reason."""
         for state in states:
             self._next(state, now + state.ttl_ms / 12000)
 
@@ -232,10 +232,10 @@ def _joining(c: Any, state: MembershipState) -> Plan[None]:
                 break
             state.nonce = nonce()
         state.joined(answer)
-        Heart.of(c).add(state, started)
+        Heartbeats.of(c).add(state, started)
     except GeneratorExit:
         # The plan was dropped between two steps.
-        Heart.of(c).remove(state)
+        Heartbeats.of(c).remove(state)
         with contextlib.suppress(RuntimeError):
             c.keep(compensating(state.compensations()[0]))
         raise
@@ -247,14 +247,14 @@ def _joining(c: Any, state: MembershipState) -> Plan[None]:
 
 def _dropping(c: Any, state: MembershipState) -> Plan[None]:
     """End a membership that no block uses, in the background."""
-    Heart.of(c).remove(state)
+    Heartbeats.of(c).remove(state)
     for step in state.compensations():  # noqa: UP028  # a list takes no result of a step
         yield step
 
 
 def _leaving(c: Any, state: MembershipState, error: BaseException | None) -> Plan[None]:
     """Leave, unless the name was taken over; an error of the block says more than one of leaving."""
-    Heart.of(c).remove(state)
+    Heartbeats.of(c).remove(state)
     if state.is_over:
         return
     state.is_over = True
@@ -272,7 +272,7 @@ def _leaving(c: Any, state: MembershipState, error: BaseException | None) -> Pla
 
 
 class _Membership(Generic[E]):
-    """What both membership classes share."""
+    """The base of both membership classes."""
 
     def __init__(self, state: MembershipState, lost: E) -> None:
         self._state = state
@@ -303,7 +303,7 @@ class AsyncMembership(_Membership[asyncio.Event]):
 
 
 class _BaseJoining:
-    """What both context managers share."""
+    """The base of both context managers."""
 
     def __init__(self, c: Any, key: str, ttl_ms: int, member: str | None, metadata: str) -> None:
         self._c = c

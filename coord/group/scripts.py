@@ -12,7 +12,7 @@ from coord.lualib import answer_once, later, now_ms, whole
 __all__ = ["LAPSED", "LIVES", "TAKEN", "Joined", "Member", "beat", "join", "leave", "members", "metadata_json"]
 
 LAPSED, LIVES, TAKEN = 0, 1, 2
-"""What a heartbeat finds: the membership was over, lives, or another process has taken over the name."""
+"""The result of a heartbeat: the membership had lapsed, is alive, or another process has taken over the name."""
 
 _MOST_METADATA = 64 * 1024
 

@@ -8,7 +8,7 @@ from coord.leases.acquiring import Answer, acquiring, answering, asking, claimin
 from coord.leases.awaited import AsyncHolding, AsyncLease
 from coord.leases.blocking import Holding, Lease
 from coord.leases.held import Held
-from coord.leases.keeping import compensation, keep_renewing, leaving, releasing, renewing
+from coord.leases.keeping import compensation, exiting, keep_renewing, releasing, renewing
 from coord.leases.leasable import Attempt, Grant, Granted, Grants, Leasable, LeaseRequest, loss
 from coord.leases.lease import BaseLease, Entry, held_of
 
@@ -32,9 +32,9 @@ __all__ = [
     "asking",
     "claiming",
     "compensation",
+    "exiting",
     "held_of",
     "keep_renewing",
-    "leaving",
     "loss",
     "or_compensate",
     "releasing",

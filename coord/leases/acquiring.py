@@ -24,7 +24,7 @@ L = TypeVar("L", bound=BaseLease)
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[G, L]):
-    """What a request for a lease was answered; ``lease`` is None unless it was granted."""
+    """The answer to a request for a lease; ``lease`` is None unless it was granted."""
 
     grant: G
     lease: L | None

@@ -1,4 +1,4 @@
-"""A lease as its holder sees it: until when it counts, its renewals in flight, and whether it is lost."""
+"""The holder's view of a lease: its local deadline, its renewals in flight, and whether it is lost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MARGIN = 0.002
 
 
 class LostEvent(Protocol):
-    """What threading.Event and asyncio.Event have in common."""
+    """The common interface of threading.Event and asyncio.Event."""
 
     def is_set(self) -> bool:
         """Whether it was set."""
@@ -60,11 +60,11 @@ class Renewal:
 class Loss:
     """Whether a lease is known to be lost; its event is made when it is first asked for."""
 
-    __slots__ = ("_event", "_known", "_tell")
+    __slots__ = ("_event", "_known", "_on_loss")
 
-    def __init__(self, tell: Callable[[], None] | None = None) -> None:
+    def __init__(self, on_loss: Callable[[], None] | None = None) -> None:
         self._known = False
-        self._tell = tell
+        self._on_loss = on_loss
         self._event: LostEvent | None = None
 
     def is_set(self) -> bool:
@@ -76,8 +76,8 @@ class Loss:
         was_known, self._known = self._known, True
         if self._event is not None:
             self._event.set()
-        if self._tell is not None and not was_known:
-            self._tell()
+        if self._on_loss is not None and not was_known:
+            self._on_loss()
 
     def event(self, new: Callable[[], LostEvent]) -> LostEvent:
         """Return the event that is set once the loss is known."""
@@ -109,7 +109,7 @@ class Held:
         self.third = ttl_ms / 3000
         self.deadline = _counts_until(started, ttl_ms)
         self._observe: Observe | None = getattr(ops, "observe", None)
-        self.lost = Loss(self._tell_loss if self._observe is not None else None)
+        self.lost = Loss(self._report_loss if self._observe is not None else None)
         self.is_releasing = False
         self.released = False
         self.made_in = os.getpid()
@@ -125,7 +125,7 @@ class Held:
         state = "released" if self.released else "lost" if self.is_lost else f"{self.expires_in:.3f} s left"
         return f"{self.what.name!r} of {self.owner!r}, fence {self.fence}, {state}"
 
-    def _tell_loss(self) -> None:
+    def _report_loss(self) -> None:
         if self._observe is not None:
             notify(self._observe, LossObserved(name=self.what.name, owner=self.owner, fence=self.fence))
 

@@ -1,4 +1,4 @@
-"""Plans of a holder: renew a lease, once or for as long as it is used, release it, and check it."""
+"""Plans of a holder: renew a lease once or until it ends, release it, and check it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from coord.leases.leasable import Leasable, loss
 from coord.names import Seconds, milliseconds
 from coord.plan import Compensate, Plan, Sleep, ask, ask_within, report
 
-__all__ = ["compensation", "ensuring", "keep_renewed", "keep_renewing", "leaving", "releasing", "renewing"]
+__all__ = ["compensation", "ensuring", "exiting", "keep_renewed", "keep_renewing", "releasing", "renewing"]
 
 _COMPENSATE = 30.0
-"""Seconds for which a lease that has no holder is released again and again, if its TTL is not over sooner."""
+"""The most seconds for which the release of an abandoned lease is retried; its TTL may end it sooner."""
 
 
 def compensation(what: Leasable[Any], nonce: str, ttl_ms: int) -> Compensate:
-    """Return the step that releases, in the background, a lease that an attempt may have."""
+    """Return the step that releases, in the background, a lease that the server may have granted to an attempt."""
     return Compensate(what.release(nonce), min(ttl_ms / 1000, _COMPENSATE))
 
 
@@ -36,7 +36,7 @@ def renewing(held: Held, ttl: Seconds | None = None) -> Plan[bool]:
 
 
 def _renewal(held: Held, ttl_ms: int, seconds: float | None = None) -> Plan[bool]:
-    """Renew within ``seconds``, and count on the shortest renewal that may run last."""
+    """Renew within ``seconds``; the local deadline is that of the shortest renewal that may execute last."""
     sent = held.begin_renewal(ttl_ms)
     call = held.what.renew(held.nonce, ttl_ms)
     try:
@@ -49,7 +49,7 @@ def _renewal(held: Held, ttl_ms: int, seconds: float | None = None) -> Plan[bool
     if held.released or held.lost.is_set():
         return False
     if not renewed and not held.is_releasing:
-        # A release in flight explains a refusal; otherwise another holder does.
+        # A release in flight may have caused the refusal; otherwise another holder has the lease.
         held.mark_lost()
     return renewed
 
@@ -60,7 +60,7 @@ def keep_renewing(held: Held, user: Callable[[], object]) -> None:
 
 
 def keep_renewed(held: Held, user: Callable[[], object]) -> Plan[None]:
-    """Renew the lease until it is over; if that fails for good, still set ``lost`` in time."""
+    """Renew the lease until it is over; after an unexpected error, still set ``lost`` in time."""
     renewals = _renew_until_over(held, user)
     try:
         yield from renewals
@@ -70,9 +70,9 @@ def keep_renewed(held: Held, user: Callable[[], object]) -> Plan[None]:
 
 
 def _renew_until_over(held: Held, user: Callable[[], object]) -> Plan[None]:
-    """Renew a lease at a third of its TTL until it is over; repeat in time what failed.
+    """Renew a lease every third of its TTL until it is over; retry a failed renewal sooner.
 
-    ``user`` returns None once the lease can no longer be released by its user.
+    ``user`` returns None once the lease object was garbage-collected: then nothing renews it.
     """
     pause = held.third
     while not held.is_over:
@@ -88,7 +88,7 @@ def _renew_until_over(held: Held, user: Callable[[], object]) -> Plan[None]:
         try:
             yield from _renewal(held, held.ttl_ms, max(0.001, min(third, held.left)))
         except CoordError:
-            # Refusals as well, by a rule or a foreign value at the key: it may be mended before the deadline.
+            # Also refusals (a permission, a foreign value at the key): they may be corrected before the deadline.
             pause = third / 4
         else:
             pause = started + held.third - held.now()
@@ -97,7 +97,7 @@ def _renew_until_over(held: Held, user: Callable[[], object]) -> Plan[None]:
 def releasing(held: Held) -> Plan[bool]:
     """Release the lease and wake one waiter.
 
-    False when it was released before, or was lost by now: then ``lost`` is set. May be repeated after an error.
+    Return False if it was released before or is lost; then ``lost`` is set. May be called again after an error.
     """
     if held.released:
         return False
@@ -110,13 +110,13 @@ def releasing(held: Held) -> Plan[bool]:
     held.is_releasing = True
     try:
         left = held.left
-        # After its deadline the lease is over, whatever the server would answer.
+        # After its deadline the lease is over, so a late answer is of no use.
         release = ask(undo.call) if left > held.ops.call_seconds else ask_within(undo.call, max(0.05, left))
         released: bool = yield from release
     except (CoordError, GeneratorExit):
         raise
     except BaseException:
-        # Interrupted between command and reply: the release goes on without its caller.
+        # Interrupted between command and reply: release it in the background.
         held.mark_released()
         yield undo
         raise
@@ -129,7 +129,7 @@ def releasing(held: Held) -> Plan[bool]:
     return released
 
 
-def leaving(held: Held, error: BaseException | None) -> Plan[None]:
+def exiting(held: Held, error: BaseException | None) -> Plan[None]:
     """Release the lease at the end of its block; raise ``LeaseLost`` if it was lost and the block raised nothing."""
     held.stop_renewing()
     try:
@@ -137,7 +137,7 @@ def leaving(held: Held, error: BaseException | None) -> Plan[None]:
     except CoordError as failure:
         if isinstance(failure, (Unavailable, OutcomeUnknown)) and not isinstance(failure, Closed):
             yield compensation(held.what, held.nonce, held.ttl_ms)
-        # The error of the block says more.
+        # The error of the block is the cause, and is raised instead.
         if error is None:
             raise
     if error is None and held.lost.is_set():

@@ -1,4 +1,4 @@
-"""What can be leased: a name, a permit, a reservation, a membership."""
+"""The interface of everything that can be leased: a name, a permit, a reservation, a membership."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Leasable(Protocol[G]):
 
     @property
     def title(self) -> str:
-        """What its holder has, for messages: "the lease of 'job'"."""
+        """The lease as messages name it: "the lease of 'job'"."""
         ...
 
     @property
@@ -75,11 +75,11 @@ class Leasable(Protocol[G]):
         ...
 
     def renew(self, nonce: str, ttl_ms: int, /) -> Call[bool]:
-        """Hold it for ``ttl_ms`` from now; False when the attempt does not hold it any more."""
+        """Hold it for ``ttl_ms`` from now; False if the attempt no longer holds it."""
         ...
 
     def release(self, nonce: str, /) -> Call[bool]:
-        """Release it; False when the attempt did not hold it any more. The attempt is refused from then on."""
+        """Release it; False if the attempt no longer held it. The attempt is refused from then on."""
         ...
 
     def holds(self, nonce: str, fence: int, /) -> Call[bool]:
@@ -150,7 +150,7 @@ class LeaseRequest(Generic[G]):
 
 
 def loss(what: Leasable[Any], fence: int, *, released: bool) -> LeaseLost:
-    """Return the error for a lease that is not held any more."""
+    """Return the error for a lease that is no longer held."""
     if released:
         return LeaseLost(f"{what.title} was released")
     return LeaseLost(f"{what.title} (fence {fence}) ran out or was taken: stop the work")

@@ -1,4 +1,4 @@
-"""What both lease classes share: what a user reads, and what leaving a block does."""
+"""The base of both lease classes: their attributes, and the plan that runs at the end of a block."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from coord.errors import CoordError
 from coord.leases.held import Held
-from coord.leases.keeping import ensuring, keep_renewing, leaving, releasing, renewing
+from coord.leases.keeping import ensuring, exiting, keep_renewing, releasing, renewing
 from coord.names import Seconds
 from coord.plan import Plan, planned
 
@@ -78,12 +78,12 @@ class BaseLease:
     ensure_held = planned(_ensuring)
 
     def _leaving(self, error: BaseException | None) -> Plan[Any]:
-        """Return what leaving the block does; ``error`` is what the block raised."""
-        return leaving(self._held, error)
+        """Return the plan that runs at the end of the block; ``error`` is the exception of the block."""
+        return exiting(self._held, error)
 
 
 def held_of(lease: BaseLease) -> Held:
-    """Return what coord itself knows of a lease."""
+    """Return the internal state of a lease."""
     return lease._held
 
 
@@ -103,7 +103,7 @@ class Entry:
     def take(self) -> None:
         """Enter; ``CoordError`` while another block is inside."""
         if not self._free.acquire(blocking=False):
-            raise CoordError(f"this hold of {self._name!r} was entered before: make a new one for each block")
+            raise CoordError(f"this hold of {self._name!r} is entered already: make a new one for each block")
 
     def give_back(self) -> None:
         """Let the next block in."""

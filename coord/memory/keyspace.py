@@ -55,7 +55,7 @@ class Keyspace(Bitmaps, Hashes, Sets, Lists, SortedSets, Streams):
         super().__init__()
         self._clock = monotonic_ns if clock is None else lambda: clock() * 1000
         self._start_ms = 0 if clock else time_ns() // 1_000_000 - monotonic_ns() // 1_000_000
-        # A clock of a test may go anywhere: it is read anew by every call.
+        # A clock of a test may move at any time: every call reads it.
         self._may_skip = clock is None
         # Reentrant, so that a call from inside a call is refused instead of waiting for itself.
         self._lock = threading.RLock()
@@ -155,7 +155,7 @@ class Keyspace(Bitmaps, Hashes, Sets, Lists, SortedSets, Streams):
         self._next_ms = (ms + 1) * 1_000_000 if self._may_skip and now < self._sweep_at else 0
 
     def reset_after_fork(self) -> None:
-        """A lock that another thread held would stay shut; who waits is not here."""
+        """Take a new lock: another thread may have held the old one, and waiters stay in the parent."""
         self._lock = threading.RLock()
         self._running = False
         if self._lua is not None:
@@ -165,7 +165,7 @@ class Keyspace(Bitmaps, Hashes, Sets, Lists, SortedSets, Streams):
         self.notifier = Notifier()
 
     def _deliver(self) -> None:
-        """Wake who waits, after the lock is free: who is woken comes back to look."""
+        """Wake the waiters after the lock is released, because they read the keyspace."""
         # Another thread may take the last one between a look and a taking.
         with contextlib.suppress(IndexError):
             while True:

@@ -56,7 +56,7 @@ def _closed(script: Script, *_: Any) -> Any:
 
 
 class _Memory:
-    """What both modes share: a keyspace."""
+    """The base of both modes: a keyspace."""
 
     distributed = False
     sends_once = True

@@ -83,7 +83,7 @@ class Reserving:
 
     @property
     def title(self) -> str:
-        """What its holder has, for messages."""
+        """The reservation as messages name it."""
         return f"the reservation in the quota {self.name!r}"
 
     def ask(self, owner: str, nonce: str, ttl_ms: int) -> Call[_Grant]:
@@ -172,7 +172,7 @@ def _leave(reservation: BaseLease, error: BaseException | None) -> Plan[None]:
 
 
 class _Reserved:
-    """What reservations have beyond leases."""
+    """The attributes of a reservation that a lease does not have."""
 
     @property
     def amount(self) -> int:
@@ -265,7 +265,7 @@ class Quota(Family[M]):
 
         ``amount``: an int, at least 1 and at most the smallest limit. What is neither settled nor cancelled returns
         after ``ttl``. The same ``op_id`` again, until the longest window ends, gets the reservation that is held or
-        settled under it, whatever its amount; one that was cancelled or lapsed is reserved anew.
+        settled under it, whatever its amount; after one that was cancelled or lapsed, it reserves again.
         """
         c: Any = self.ops
         lease: Any = AsyncReservation if c.mode is Async else Reservation

@@ -19,7 +19,7 @@ from coord.redis.node import Node
 from coord.redis.retry import AT_ONCE, SlowPath, chunks
 from coord.redis.room import Room
 from coord.redis.router import Router
-from coord.redis.steps import Alone, Exchange, Pause, Step, Steps, Together
+from coord.redis.steps import Alone, Exchange, Gather, Sleep, Step, Steps
 from coord.script import Call, Script
 
 __all__ = ["AsyncRedis", "open_runner"]
@@ -53,9 +53,9 @@ class Driver:
         match step:
             case Exchange():
                 await step.node.exchange(step)
-            case Pause():
+            case Sleep():
                 await self._clock.sleep_async(step.seconds)
-            case Together():
+            case Gather():
                 await asyncio.gather(*(self.run(part) for part in step.parts))
             case Alone():
                 task = self._alone

@@ -19,7 +19,7 @@ from coord.redis.dialing import LOST
 from coord.redis.pool import TRUSTED_SECONDS, Pool
 from coord.redis.retry import AT_ONCE, SlowPath, chunks
 from coord.redis.router import Router
-from coord.redis.steps import Alone, Exchange, Pause, Step, Steps, Together
+from coord.redis.steps import Alone, Exchange, Gather, Sleep, Step, Steps
 from coord.script import Call, Script
 
 __all__ = ["Redis"]
@@ -55,9 +55,9 @@ class Driver:
         match step:
             case Exchange():
                 step.node.exchange(step)
-            case Pause():
+            case Sleep():
                 self._clock.sleep(step.seconds)
-            case Together():
+            case Gather():
                 for part in step.parts:
                     self.run(part)
             case Alone():

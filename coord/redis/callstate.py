@@ -25,7 +25,7 @@ __all__ = ["MISREAD", "CallState", "misread"]
 T = TypeVar("T")
 
 MISREAD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What ``read`` raises when a reply has another shape than the script promises."""
+"""The errors that ``read`` raises when a reply does not have the shape that the script promises."""
 
 _FIRST_PAUSE = 0.004
 _LONGEST_PAUSE = 0.25
@@ -33,7 +33,7 @@ _MOST_LOADS_AT_ONCE = 3
 _MOST_REDIRECTS = 5
 
 _NOT_REPEATED_BY_ID = ("forget", "barrier_abort", "request_add", "request_cleanup", "kv_expire")
-"""Scripts with an id whose callers cannot give one."""
+"""Scripts whose calls carry an id that their callers cannot pass."""
 
 
 class CallState:
@@ -41,9 +41,9 @@ class CallState:
 
     ``settled``: ``outcome`` is known: the raw reply, or the error for the caller.
     ``needs_script``: the server asked for the source. ``reconnect``: the server is no longer the primary.
-    ``redirect``: the node of a cluster to send it to; ``asking``: this once.
+    ``redirect``: the node of a cluster to send it to; ``asking``: for the next attempt only (ASK).
     ``topology_changed``: another node may serve its keys now.
-    ``trouble``: why the last attempt failed; None if it was answered. ``repeated``: its outage knows of it.
+    ``trouble``: why the last attempt failed; None if it was answered. ``repeated``: it is counted in the node's outage.
     """
 
     __slots__ = (
@@ -115,7 +115,7 @@ class CallState:
     # --- what happened ---------------------------------------------------------------------------
 
     def answered(self, reply: Any) -> None:
-        """Take a reply; an error reply may ask for another attempt."""
+        """Process a reply; after an error reply, the call may need another attempt."""
         self.needs_script = self.reconnect = self.topology_changed = False
         self.trouble = None
         if isinstance(reply, ReplyError) and reply.code == "NOSCRIPT":
@@ -190,7 +190,7 @@ class CallState:
 
     def _denied(self, error: CoordError) -> None:
         if self._maybe_ran:
-            # A repetition that is denied says nothing about the first run, and a rotated password may return.
+            # A denied repetition says nothing about the first run, and the permission may come back.
             self._again(error)
         else:
             self._settle(error)
@@ -240,7 +240,7 @@ class CallState:
     def _op_id(self) -> str | None:
         for key in self.keys:
             for mark in (":op:", ":batch:", ":answered:call-"):
-                # Behind the hash tag: a prefix may contain anything.
+                # After the hash tag: a prefix may contain anything.
                 _, found, op_id = key.rpartition("}")[2].rpartition(mark)
                 if found and op_id:
                     if mark == ":answered:call-":
@@ -269,7 +269,7 @@ def _kind(outcome: Any) -> Outcome:
 
 
 def misread(script: Script, error: Exception) -> Exception:
-    """Return the error for a caller whose ``read`` failed; one of a caller's own script passes unchanged."""
+    """Return the error to raise when ``read`` failed; that of a user's own script is returned unchanged."""
     if isinstance(error, (TypeError, ValueError)) and not script.file.startswith("lua/"):
         return error
     failed = Corrupt(f"{script.name}: cannot read the reply ({reason(error)})")

@@ -31,7 +31,7 @@ class _NodeSubscriber(Subscriber):
     """The waiters at one node, which may cease to be the one to subscribe to."""
 
     def mark_unsubscribed(self, channel: str | None = None) -> None:
-        """No messages arrive for now, and perhaps never again: those that rely on them look by themselves."""
+        """Record that no messages arrive for now, so that the waiters read the state at short intervals."""
         with self._lock:
             relied = [name for name, each in self._channels.items() if each.notify and channel in (None, name)]
         super().mark_unsubscribed(channel)

@@ -450,7 +450,7 @@ def _own_sentinel(
 
 
 def _settings_for(kind: Any, pool: Any) -> dict[str, Any]:
-    """Return the settings of a pool's connections that a class, perhaps the asyncio counterpart of theirs, takes."""
+    """Return the settings of a pool's connections that a class accepts; it may be their asyncio counterpart."""
     taken = _taken_by(kind).difference(_NOT_OURS, () if kind is pool.connection_class else ("parser_class",))
     return {name: value for name, value in pool.connection_kwargs.items() if name in taken}
 

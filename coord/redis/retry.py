@@ -16,7 +16,7 @@ from coord.redis.callstate import CallState
 from coord.redis.dialing import LOST
 from coord.redis.refusals import could_not_connect
 from coord.redis.router import Router
-from coord.redis.steps import Exchange, Node, Pause, Steps, Together, Unsent, Words, left
+from coord.redis.steps import Exchange, Gather, Node, Sleep, Steps, Unsent, Words, left
 from coord.script import Call, Script
 
 __all__ = ["AT_ONCE", "SlowPath", "chunks"]
@@ -99,17 +99,17 @@ class SlowPath(Generic[N]):
         """Attempt calls, those that are open together in one write, until each is settled, by ``end`` at the latest."""
         while unsettled := [state for state in states if not state.settled]:
             if pause := max(state.pause for state in unsettled):
-                yield Pause(pause)
+                yield Sleep(pause)
             groups = yield from self.router.group_by_node(unsettled, left(end - self._now(), self.timeout))
             attempts = [self._attempt(node, some, end) for node, some in groups if some]
             if len(attempts) == 1:
                 yield from attempts[0]
             elif attempts:
-                yield Together(attempts)
+                yield Gather(attempts)
 
     def _attempt(self, node: N, states: Sequence[CallState], end: float) -> Steps[None]:
         """Attempt calls that go to one server."""
-        # A connection that was closed and replaced at once is no outage.
+        # A connection that was closed and replaced at once is not an outage.
         again = [each for each in states if each.trouble and (each.tries > 1 or not _was_closed(each.trouble))]
         if again:
             node.outage.begin(node.where, sum(not each.repeated for each in again), again[0].trouble)

@@ -1,4 +1,4 @@
-"""I/O as values: what retrying and routing ask for. They are generators, driven by blocking or by awaiting.
+"""I/O steps that the generators of retrying and routing yield; a driver carries them out, blocking or awaiting.
 
 A driver carries out each step and resumes the generator; only ``Exchange`` may fail there, with a ``CoordError``.
 """
@@ -13,7 +13,7 @@ from coord.redis.dialing import LOST
 from coord.redis.outage import Outage
 from coord.redis.refusals import refuse
 
-__all__ = ["Alone", "Exchange", "Node", "Pause", "Step", "Steps", "Together", "Unsent", "Words", "ask", "left"]
+__all__ = ["Alone", "Exchange", "Gather", "Node", "Sleep", "Step", "Steps", "Unsent", "Words", "ask", "left"]
 
 T = TypeVar("T")
 N = TypeVar("N", bound="Node")
@@ -56,28 +56,28 @@ class Exchange(Generic[N]):
 
 
 @dataclass(slots=True, frozen=True)
-class Pause:
-    """Let so many seconds pass."""
+class Sleep:
+    """Wait for ``seconds``."""
 
     seconds: float
 
 
 @dataclass(slots=True, frozen=True)
-class Together:
-    """Run several generators, at the same time where that is possible."""
+class Gather:
+    """Run several generators, concurrently in async mode."""
 
     parts: Sequence[Steps[None]]
 
 
 @dataclass(slots=True, frozen=True)
 class Alone:
-    """Run a generator, of all callers only one at a time; the others wait for its end, up to ``within`` seconds."""
+    """Run a generator that callers share: one caller runs it, the others wait for its end, up to ``within`` seconds."""
 
     work: Callable[[], Steps[None]]
     within: float
 
 
-Step: TypeAlias = "Exchange[Any] | Pause | Together | Alone"
+Step: TypeAlias = "Exchange[Any] | Sleep | Gather | Alone"
 Steps: TypeAlias = Generator[Step, None, T]
 
 
@@ -91,7 +91,7 @@ def left(seconds: float, most: float) -> float:
 
 
 def ask(node: Node, commands: Sequence[Words], within: float) -> Steps[list[Any]]:
-    """Send commands to a server and return the replies; a ``CoordError`` when it is out of reach."""
+    """Send commands to a server and return the replies; a ``CoordError`` if it cannot be reached."""
     exchange = Exchange(node, commands, within)
     yield exchange
     for outcome in exchange.outcomes:

@@ -1,4 +1,4 @@
-"""What the error reply of a script becomes for its caller."""
+"""Turn the error reply of a script into an exception for its caller."""
 
 from __future__ import annotations
 

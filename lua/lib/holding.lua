@@ -1,4 +1,4 @@
--- holding: who has a claim, by which attempt, under which fence;
+-- holding: the owner of a claim, its attempt and its fence;
 -- no attempt: it is free; nil: not a claim.
 -- include: whole
 local function holding(claim)

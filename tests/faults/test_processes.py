@@ -103,7 +103,7 @@ def test_a_loop_that_the_coordinator_does_not_belong_to(one_server: Server, plac
                 c.ping,
                 c.aclose,
             ):
-                with pytest.raises(coord.ConfigError, match="another event loop: make one with connect_async"):
+                with pytest.raises(coord.ConfigError, match="another event loop: call connect_async"):
                     await use()
 
         thread = Thread(lambda: asyncio.run(elsewhere()))

@@ -1,4 +1,4 @@
-"""Keys without a TTL, in a sample: they stay until somebody deletes them."""
+"""Keys without a TTL, in a sample: they stay until they are deleted."""
 
 from __future__ import annotations
 

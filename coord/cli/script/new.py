@@ -21,7 +21,7 @@ __all__ = ["declare"]
 _NAME = re.compile(r"(?=.{1,24}$)[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _PACKAGE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _IN_USE = ("c", "check_agreement", "engines", "lint", "named_tuple", "path", "serving", "trial")
-"""What the module and the test call other things."""
+"""Names that the generated module and test use for something else."""
 
 
 def declare(commands: Any) -> None:
@@ -62,7 +62,7 @@ class _Place(NamedTuple):
     lua: Path
     tests: Path
     sources: Path
-    """What has to be on the path of an import."""
+    """The folder that must be on ``sys.path``."""
     module: str
 
 

@@ -9,7 +9,7 @@ LUA = """\
 -- STEM: take one of a limited number of places, for a while.
 --
 -- KEYS   members  set, expiring: who has a place  coord:KIND:{name}
--- ARGV   member   name    who asks
+-- ARGV   member   name    the caller
 --        limit    count   how many places there are
 --        ttl_ms   ms      how long all places are kept from now
 -- REPLY  {granted, taken}

@@ -53,9 +53,9 @@ not move them. A failure names the seed and shows the shortest history that was 
 """
 
 from coord.testing.agreement.compare import Answer, Disagreement, Failed, Stored, check
+from coord.testing.agreement.inprocess import Agreeing, LuaSide, TwinSide
 from coord.testing.agreement.run import check_agreement
 from coord.testing.agreement.server import AgedSide, Connects, ServerSide, serving
-from coord.testing.agreement.sides import Agreeing, LuaSide, TwinSide
 from coord.testing.agreement.tally import Tally
 
 __all__ = [

@@ -15,9 +15,9 @@ from coord.testing.agreement import pools
 from coord.testing.agreement.compare import Answer, Failed, Stored, Word, check
 from coord.testing.agreement.draws import Draws, Made
 from coord.testing.agreement.held import hold_against_header, hold_repeated
+from coord.testing.agreement.inprocess import Agreeing, TwinSide, reply_of, shortened
 from coord.testing.agreement.lines import Line, Trace, traced
 from coord.testing.agreement.outcomes import REPEATED, Outcomes
-from coord.testing.agreement.sides import Agreeing, TwinSide, reply_of, shortened
 from coord.testing.agreement.tally import Tally
 from coord.testing.clock import START_US, Clock
 

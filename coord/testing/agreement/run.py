@@ -10,9 +10,9 @@ from coord.script import Script
 from coord.testing.agreement.compare import Disagreement, Word
 from coord.testing.agreement.draws import choices_of
 from coord.testing.agreement.history import Explored, History, Setting, Step, replay
+from coord.testing.agreement.inprocess import Agreeing
 from coord.testing.agreement.lines import Line, lines_of
 from coord.testing.agreement.outcomes import Outcomes, is_notice
-from coord.testing.agreement.sides import Agreeing
 from coord.testing.agreement.tally import Tally
 from coord.testing.clock import Clock
 

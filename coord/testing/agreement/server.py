@@ -13,7 +13,7 @@ from coord.errors import ReplyError
 from coord.redis.wire import new_reader, pack
 from coord.script import Script, script_failed
 from coord.testing.agreement.compare import Answer, Failed, Stored, Word, is_list, pairs
-from coord.testing.agreement.sides import LONG
+from coord.testing.agreement.inprocess import LONG
 from coord.testing.clock import Clock, VirtualClock, VirtualServer, why_not
 from coord.testing.servers import Engine, Server
 
