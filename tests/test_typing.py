@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-API = HERE / "typing" / "api.py"
+FILES = [HERE / "typing" / "api.py", HERE / "typing" / "kit.py"]
+"""What users call, and a package of a user that is written with the kit."""
 
 
 @pytest.mark.slow
@@ -26,7 +27,7 @@ def test_mypy_agrees() -> None:
         "--warn-unused-ignores",
         "--cache-dir",
         ".mypy_cache",
-        str(API),
+        *map(str, FILES),
     ]
     ran = subprocess.run(command, check=False, capture_output=True, text=True, cwd=HERE.parent)
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -37,7 +38,7 @@ def test_mypy_agrees() -> None:
 def test_pyright_agrees(tmp_path: Path) -> None:
     """The types are the same to another checker, and it finds the same mistakes."""
     settings = {
-        "include": [str(API)],
+        "include": [*map(str, FILES)],
         "extraPaths": [str(HERE.parent)],
         "typeCheckingMode": "strict",
         "reportUnnecessaryTypeIgnoreComment": "error",
