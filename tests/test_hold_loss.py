@@ -229,8 +229,9 @@ def test_a_lease_that_nobody_renews_any_more_is_lost_in_time(live: Live, caplog:
     """Whatever ended its renewals: the loss is told at its deadline, also to who does nothing but wait for it."""
     with live.connect() as c:
         failing = failing_in_the_background(c)
-        with told_of_the_loss(), c.hold("job", ttl=0.5) as lease:
+        with told_of_the_loss(), c.hold("job", ttl=2) as lease:
             failing.set()
+            until(lambda: caplog.records, "the log line")
             assert held_of(lease).lost.event(threading.Event).wait(SOON)
             failing.clear()
     assert_logged_once(caplog)

@@ -196,9 +196,11 @@ class Subscriber(Notifier):
                 if not self._closed and self._channels:
                     await asyncio.sleep(random.uniform(pause / 2, pause))
                     pause = min(2 * pause, _LONGEST_PAUSE)
-        finally:
+        except BaseException:
+            # Otherwise it was released when no waiter was left; the loop may be that of the next waiters by now.
             with self._lock:
                 self._release_loop(loop)
+            raise
 
     def _is_idle(self) -> bool:
         """Whether no waiter is left; then the loop is released, and the next waiter starts a new task."""

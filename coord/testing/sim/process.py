@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextvars import Context, ContextVar, copy_context
+from zlib import crc32
 
 __all__ = ["Process", "current", "current_process"]
 
@@ -13,13 +14,15 @@ class Process:
     """One process of a run: a client, a server, or the workload itself.
 
     Its callbacks run in the order in which they were scheduled, as on any event loop. Between processes the order is
-    drawn. ``frozen_until`` is the virtual time before which nothing of it runs.
+    drawn. ``frozen_until`` is the virtual time before which nothing of it runs; ``pid`` is what ``os.getpid`` returns
+    in it, so that processes do not share what coord keeps once a process.
     """
 
-    __slots__ = ("alive", "context", "frozen_until", "name", "queue")
+    __slots__ = ("alive", "context", "frozen_until", "name", "pid", "queue")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.pid = crc32(name.encode())
         self.queue: deque[asyncio.Handle] = deque()
         self.frozen_until = 0.0
         self.alive = True

@@ -21,6 +21,7 @@ from coord.clock import SystemClock
 from coord.ids import restart_ids
 from coord.testing.clock import START_US
 from coord.testing.sim.loop import SimLoop
+from coord.testing.sim.process import current
 
 __all__ = ["Seeded", "seeded"]
 
@@ -78,6 +79,15 @@ class Seeded:
 
         return read
 
+    def process_id(self, real: Callable[[], int]) -> Callable[[], int]:
+        """Return what tells simulated processes apart within a run."""
+
+        def read() -> int:
+            process = current.get() if self.is_here else None
+            return real() if process is None else process.pid
+
+        return read
+
     def start_thread(self, real: Callable[[Any], None]) -> Callable[[Any], None]:
         """Return what starts a thread outside a run, and does not within: its time would not be the run's."""
 
@@ -113,6 +123,7 @@ def seeded() -> Generator[Seeded]:
                 put(module, name, fakes[id(value)])
     # A class took it by name, too.
     put(SystemClock, "monotonic", staticmethod(fakes[id(clocks["monotonic"][0])]))
+    put(os, "getpid", sources.process_id(os.getpid))
     put(os, "urandom", sources.random_bytes(os.urandom))
     put(secrets, "token_bytes", sources.random_bytes(secrets.token_bytes))
     put(threading.Thread, "start", sources.start_thread(threading.Thread.start))
