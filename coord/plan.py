@@ -20,7 +20,18 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable
 from contextlib import suppress
 from dataclasses import dataclass
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    get_args,
+    get_origin,
+    overload,
+)
 
 from coord.errors import CoordError, OutcomeUnknown, Unavailable
 from coord.script import Call
@@ -330,11 +341,19 @@ class FollowsAsync(Protocol):
 def show_result(build: Any, method: Any) -> None:
     """Give a method the signature of ``build``, with result ``T`` where that says ``Call[T]`` or ``Plan[T]``."""
     signature = inspect.signature(build)
-    found = re.fullmatch(r"(?:Call|Plan)\[(.*)\]", str(signature.return_annotation), re.DOTALL)
-    if found:
+    shown = _result_of(signature.return_annotation)
+    if shown is not None:
         first, *rest = signature.parameters.values()
         self = first.replace(name="self", annotation=first.empty)
-        method.__signature__ = signature.replace(parameters=[self, *rest], return_annotation=found[1])
+        method.__signature__ = signature.replace(parameters=[self, *rest], return_annotation=shown)
+
+
+def _result_of(annotation: Any) -> Any:
+    """Return the ``T`` of ``Call[T]`` or ``Plan[T]``, given as text or as a type; None: it is neither."""
+    if isinstance(annotation, str):
+        found = re.fullmatch(r"(?:\w+\.)*(?:Call|Plan)\[(.*)\]", annotation, re.DOTALL)
+        return found[1] if found else None
+    return get_args(annotation)[-1] if get_origin(annotation) in (Call, Generator) else None
 
 
 class planned(Generic[P, T]):

@@ -123,6 +123,30 @@ def test_help_shows_what_the_user_calls(jars: Any) -> None:
     assert str(inspect.signature(coord.Coordinator.bump)).endswith("-> 'int'")
 
 
+PLAIN = """
+import coord
+from coord.extend import Call, Family, Plan, op, planned
+
+class Shop(Family):
+    @op
+    def sell(self, what: str) -> Call[int]: ...
+
+    @op
+    def buy(self) -> "coord.Call[dict[str, int]]": ...
+
+    @planned
+    def wait(self, timeout: float = 1.0) -> Plan[bool]: ...
+"""
+
+
+def test_help_shows_results_however_they_are_annotated() -> None:
+    """In a module without the future import, by a dotted name, and of a method that waits."""
+    names: dict[str, Any] = {}
+    exec(compile(PLAIN, "shop.py", "exec", dont_inherit=True), names)
+    shown = [str(inspect.signature(getattr(names["Shop"], name))) for name in ("sell", "buy", "wait")]
+    assert shown == ["(self, what: str) -> int", "(self) -> 'dict[str, int]'", "(self, timeout: float = 1.0) -> bool"]
+
+
 @pytest.mark.parametrize("errors", [{"COORD_MINE": Empty}, {"shop": Empty}, {"SHOP_EMPTY": ValueError}])
 def test_an_error_that_cannot_be_told_apart_is_refused(errors: Any) -> None:
     with pytest.raises(coord.ConfigError):
