@@ -16,7 +16,7 @@ from benchmarks.measure import Contender, Effort, Figure, in_turn
 PREFIX = "coord-bench:"
 """Every key that is written starts with this and expires, those of the peers included."""
 
-Place = Literal["together", "apart"]
+Placement = Literal["together", "apart"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Bench:
         return self.effort.seconds == 0
 
     @contextmanager
-    def placed(self, how: Place | None) -> Iterator[None]:
+    def placed(self, how: Placement | None) -> Iterator[None]:
         """Pin the callers and a private server to one core, or to different cores, while the block runs.
 
         With one caller either the caller or the server works. On two cores each would also wait for the other core to

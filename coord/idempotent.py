@@ -130,7 +130,7 @@ def _handing_in(once: Once, held: Held, outcome: str, text: str, answer: Callabl
     try:
         accepted = yield from ask(once.what.complete(held.nonce, outcome, text, once.keep_ms))
     except (Unavailable, OutcomeUnknown):
-        # Whoever runs it next need not wait for the end of the lease.
+        # The next caller that runs it need not wait for the end of the lease.
         held.mark_released()
         yield compensation(once.what, held.nonce, held.ttl_ms)
         raise

@@ -66,7 +66,7 @@ def nonce() -> str:
 
 
 def new_owner_id() -> str:
-    """Return a name for an owner that gave none: host, process, a random part and a number. It is no secret."""
+    """Return a name for an owner that gave none: host, process, a random part and a number. It is not secret."""
     return _ids.new_owner_id()
 
 

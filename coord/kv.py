@@ -51,7 +51,7 @@ class Kv(Family[M]):
     ) -> Call[int]:
         """Add ``delta`` to a number, from 0 when there is none, and return the sum.
 
-        With ``keep_ttl`` a number that is there keeps its TTL, as a counter of a fixed window needs it; ``ttl`` is then
+        With ``keep_ttl`` an existing number keeps its TTL, as a counter of a fixed window needs it; ``ttl`` is then
         that of a new one. A sum that leaves a signed 64-bit integer raises ``CountOverflow`` and changes nothing.
         """
         number, ttl_ms = self._key(key), self.ops.lifetime(ttl)
@@ -175,7 +175,7 @@ def _incr(
     remember_ms: int,
     repeated: str,
 ) -> str:
-    overflow = ReplyError("COORD_OVERFLOW the sum would leave 64 bits; nothing was added")
+    overflow = ReplyError("COORD_OVERFLOW the sum would overflow 64 bits; nothing was added")
     answered = recall(space, op, sequence, remember_ms)
     if answered is not None:
         if answered == "":

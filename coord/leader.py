@@ -120,7 +120,7 @@ class Term(Generic[L]):
         self._runner = runner
 
     def close(self) -> None:
-        """Tell the work that it has lost the lease, which is released when the work has ended; or end the campaign."""
+        """Set ``lost`` for the work, after which the lease is released; or end the campaign."""
         self.is_resigning = True
         if self.held is not None:
             self.held.lost.set()

@@ -1,9 +1,9 @@
-"""The waiters of this process by channel, and which of them a notice wakes.
+"""The waiters of this process by channel, and which of them a notification wakes.
 
-A notice is a hint that something changed, never the change itself: a woken waiter reads the state. It also reads it
-now and then without a notice.
+A notification is a hint that something changed, never the change itself: a woken waiter reads the state. It also
+reads it now and then without a notification.
 
-Waiters that take turns stand in a queue, one queue for each group of a channel: a notice wakes the first. A waiter
+Waiters that take turns are queued, one queue for each group of a channel: a notification wakes the first. A waiter
 whose event loop was closed is removed; one that does not run, because its loop is blocked or was stopped, is moved
 behind the others by the next waiter that finds it stalled.
 """
@@ -60,12 +60,12 @@ class Waiter:
 
     @property
     def is_first(self) -> bool:
-        """Whether notices wake this waiter; always True for waiters that do not take turns."""
+        """Whether notifications wake this waiter; always True for waiters that do not take turns."""
         return self._notifier.is_first(self)
 
     @property
     def is_subscribed(self) -> bool:
-        """Whether notices arrive at present; without them, a waiter looks more often."""
+        """Whether notifications arrive at present; without them, a waiter looks more often."""
         return self._notifier.is_subscribed(self.channel)
 
     @property
@@ -138,10 +138,10 @@ def _first(queue: _Queue) -> Waiter:
 
 
 class Notifier:
-    """The waiters of this process on one source of notices.
+    """The waiters of this process on one source of notifications.
 
-    Of those that take turns, a notice wakes the first one of each group; of the others, all.
-    A waiter is also woken when its channel is subscribed, because it missed notices published before.
+    Of those that take turns, a notification wakes the first one of each group; of the others, all.
+    A waiter is also woken when its channel is subscribed, because it missed notifications published before.
     ``wake`` functions only set an event; they are called from any thread, and return False when that can never wake
     the waiter: then it is removed, and the next in turn is woken.
     """
@@ -224,7 +224,7 @@ class Notifier:
         return (channel and channel.queues.get(waiter.group)) or OrderedDict()
 
     def is_first(self, waiter: Waiter) -> bool:
-        """Whether notices wake this waiter."""
+        """Whether notifications wake this waiter."""
         with self._lock:
             return not waiter.in_turn or next(iter(self._queue(waiter)), waiter) is waiter
 
@@ -274,12 +274,12 @@ class Notifier:
             self._wake(each)
 
     def is_subscribed(self, channel: str) -> bool:
-        """Whether notices on a channel arrive at present."""
+        """Whether notifications on a channel arrive at present."""
         found = self._channels.get(channel)
         return found is not None and found.notify
 
     def notify(self, channel: str) -> None:
-        """Wake the waiters of a channel: a notice arrived, or the channel was subscribed."""
+        """Wake the waiters of a channel: a notification arrived, or the channel was subscribed."""
         with self._lock:
             found = self._channels.get(channel)
             if found is None:
@@ -289,14 +289,14 @@ class Notifier:
             self._wake(waiter)
 
     def mark_subscribed(self, channel: str) -> None:
-        """Record that notices on a channel arrive from now on, and wake its waiters."""
+        """Record that notifications on a channel arrive from now on, and wake its waiters."""
         found = self._channels.get(channel)
         if found is not None and not found.notify:
             found.notify = True
             self.notify(channel)
 
     def mark_unsubscribed(self, channel: str | None = None) -> None:
-        """Record that notices on a channel, or on all, do not arrive for now."""
+        """Record that notifications on a channel, or on all, do not arrive for now."""
         with self._lock:
             found = [self._channels.get(channel)] if channel is not None else list(self._channels.values())
             for each in found:

@@ -125,7 +125,7 @@ def _merge(
     repeated: str,
     *deltas: str | int,
 ) -> int:
-    overflow = ReplyError("COORD_OVERFLOW a count would leave 64 bits; nothing was merged")
+    overflow = ReplyError("COORD_OVERFLOW a count would overflow 64 bits; nothing was merged")
     answered = recall(space, op, sequence, remember_ms)
     if answered is not None:
         if answered == "":

@@ -1,7 +1,7 @@
 """Waiting in this process: deadlines, when a waiter looks, and which one looks for all.
 
-A waiter is woken by a notice. It also looks now and then by itself, because a notice may be lost. These times are
-random within bounds, so that the instances of a service do not all look in the same millisecond.
+A waiter is woken by a notification. It also looks now and then without one, because notifications may be lost. These
+times are random within bounds, so that the instances of a service do not all look in the same millisecond.
 """
 
 from __future__ import annotations

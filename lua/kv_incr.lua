@@ -26,7 +26,7 @@ local remember_ms, repeated = ARGV[5], ARGV[6]
 local answered = recall(op, sequence, remember_ms)
 if answered == "" then
   return redis.error_reply(
-    "COORD_OVERFLOW the sum would leave 64 bits; nothing was added"
+    "COORD_OVERFLOW the sum would overflow 64 bits; nothing was added"
   )
 end
 if answered then

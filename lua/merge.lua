@@ -25,7 +25,7 @@ local ttl_ms, sequence, remember_ms, repeated = ARGV[1], ARGV[2], ARGV[3], ARGV[
 
 local function overflow()
   return redis.error_reply(
-    "COORD_OVERFLOW a count would leave 64 bits; nothing was merged"
+    "COORD_OVERFLOW a count would overflow 64 bits; nothing was merged"
   )
 end
 local answered = recall(op, sequence, remember_ms)

@@ -13,7 +13,7 @@ import redis
 
 import coord
 from benchmarks import floor
-from benchmarks.bench import PREFIX, Bench, Case, Place
+from benchmarks.bench import PREFIX, Bench, Case, Placement
 from benchmarks.measure import Contender, Figure, Operation, in_threads
 from benchmarks.peers import installed
 from coord import claims
@@ -94,7 +94,7 @@ def measured(name: str, ways: Ways, bench: Bench) -> Iterator[Figure]:
             yield from bench.in_turn(name, _threads(threads), contenders)
 
 
-def place(threads: int) -> Place:
+def place(threads: int) -> Placement:
     """Return where callers and server run: one caller beside the server, many callers apart from it.
 
     One thread of an interpreter runs at a time; a server on the same core would push it to another one.

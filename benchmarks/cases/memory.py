@@ -17,7 +17,7 @@ from coord import Limit, barriers, claims, execution
 from coord.coordinator import CallMaker
 from coord.group.scripts import beat, join, leave
 from coord.limiter import Limiter
-from coord.limiter.booking import Place
+from coord.limiter.booking import Booking
 from coord.modes import Build
 from coord.quota import Quota
 from coord.quota.handle import Reserving
@@ -136,8 +136,8 @@ Anywhere = Callable[[Any, int], Any]
 """An operation of a coordinator, or one that builds a Call."""
 
 
-def _barrier_keys(at: Any) -> tuple[str, str]:
-    key = at.key("barrier", "bench")
+def _barrier_keys(ops: Any) -> tuple[str, str]:
+    key = ops.key("barrier", "bench")
     return key, f"{key}:last"
 
 
@@ -145,114 +145,114 @@ MEMBERS = [(f"{number}", f"nonce-{number}") for number in range(10)]
 """Ten members of a group, each with the nonce of its membership."""
 
 
-def _limiter(at: Any) -> Limiter[Build]:
-    limiter: Limiter[Build] = at.limiter("bench", Limit(1_000_000_000, per=1), Limit(1_000_000_000, per=60))
+def _limiter(ops: Any) -> Limiter[Build]:
+    limiter: Limiter[Build] = ops.limiter("bench", Limit(1_000_000_000, per=1), Limit(1_000_000_000, per=60))
     return limiter
 
 
-def _place(at: CallMaker) -> Place:
-    return Place(at, "bench", at.key("limiter", "bench"), ("1000000000/1000000", "1000000000/60000000"))
+def _place(ops: CallMaker) -> Booking:
+    return Booking(ops, "bench", ops.key("limiter", "bench"), ("1000000000/1000000", "1000000000/60000000"))
 
 
-def _books(at: CallMaker, _: int) -> Call[Any]:
+def _books(ops: CallMaker, _: int) -> Call[Any]:
     # The words of the limits stand behind three others.
-    return _place(at).book(_limiter(at.calls).hit().argv[3:], 60_000)
+    return _place(ops).book(_limiter(ops.calls).hit().argv[3:], 60_000)
 
 
-def _quota(at: CallMaker) -> Quota[Build]:
-    return at.quota("bench", Limit(1_000_000_000, per=60), Limit(1_000_000_000, per=3600))
+def _quota(ops: CallMaker) -> Quota[Build]:
+    return ops.quota("bench", Limit(1_000_000_000, per=60), Limit(1_000_000_000, per=3600))
 
 
-def _reserving(at: CallMaker) -> Reserving:
-    return Reserving(_quota(at), at, 1, None)
+def _reserving(ops: CallMaker) -> Reserving:
+    return Reserving(_quota(ops), ops, 1, None)
 
 
 _LIMITS: dict[str, Anywhere] = {
-    "limiter_hit": lambda at, _: _limiter(at).hit(),
-    "limiter_peek": lambda at, _: _limiter(at).peek(),
-    "limiter_refund": lambda at, _: _limiter(at).refund(),
-    "limiter_penalize": lambda at, _: _limiter(at).penalize(1),
-    "limiter_reset": lambda at, _: _limiter(at).reset(),
+    "limiter_hit": lambda ops, _: _limiter(ops).hit(),
+    "limiter_peek": lambda ops, _: _limiter(ops).peek(),
+    "limiter_refund": lambda ops, _: _limiter(ops).refund(),
+    "limiter_penalize": lambda ops, _: _limiter(ops).penalize(1),
+    "limiter_reset": lambda ops, _: _limiter(ops).reset(),
     "limiter_book": _books,
-    "limiter_confirm": lambda at, _: _place(at).confirm(),
-    "limiter_unbook": lambda at, _: _place(at).unbook(),
-    "quota_reserve": lambda at, i: _reserving(at).ask("", f"nonce-{i}", 60_000),
-    "quota_renew": lambda at, _: _reserving(at).renew("nonce", 60_000),
-    "quota_settle": lambda at, i: _reserving(at).settle(f"nonce-{i}", "settled", 1),
-    "quota_held": lambda at, _: _reserving(at).holds("nonce", 0),
-    "quota_spend": lambda at, _: _quota(at).spend(1),
-    "quota_status": lambda at, _: _quota(at).status(),
+    "limiter_confirm": lambda ops, _: _place(ops).confirm(),
+    "limiter_unbook": lambda ops, _: _place(ops).unbook(),
+    "quota_reserve": lambda ops, i: _reserving(ops).ask("", f"nonce-{i}", 60_000),
+    "quota_renew": lambda ops, _: _reserving(ops).renew("nonce", 60_000),
+    "quota_settle": lambda ops, i: _reserving(ops).settle(f"nonce-{i}", "settled", 1),
+    "quota_held": lambda ops, _: _reserving(ops).holds("nonce", 0),
+    "quota_spend": lambda ops, _: _quota(ops).spend(1),
+    "quota_status": lambda ops, _: _quota(ops).status(),
 }
 
 SCRIPTS: dict[str, Anywhere] = {
-    "once": lambda at, i: at.once(f"{i}"),
-    "forget": lambda at, i: at.forget(f"{i}"),
-    "claim": lambda at, i: claims.Claimable(at, f"{i}").ask("owner", f"nonce-{i}", 30_000),
-    "renew": lambda at, _: claims.Claimable(at, "job").renew("nonce", 30_000),
-    "release": lambda at, i: claims.Claimable(at, "job").release(f"nonce-{i}"),
-    "holder": lambda at, _: at.holder("job"),
-    "execution_begin": lambda at, i: execution.Runnable(at, f"{i}").ask("owner", f"nonce-{i}", 30_000),
-    "execution_renew": lambda at, _: execution.Runnable(at, "bench").renew("nonce", 30_000),
-    "execution_complete": lambda at, i: execution.Runnable(at, f"{i}").complete("nonce", "done", "result", 60_000),
-    "execution_abandon": lambda at, i: execution.Runnable(at, f"{i}").release(f"nonce-{i}"),
-    "execution_status": lambda at, _: at.execution("bench").status(),
-    "execution_forget": lambda at, i: at.execution(f"{i}").forget(),
-    "bump": lambda at, _: at.bump("index"),
-    "bump_if_current": lambda at, _: at.bump_if_current("index", 1),
-    "version": lambda at, _: at.version("index"),
-    "merge": lambda at, _: at.stats("bench").merge("request", processed=1, errors=1, tokens=1),
-    "consume": lambda at, _: at.stats("bench").consume("request"),
-    "peek": lambda at, _: at.stats("bench").peek("request"),
-    "kv_incr": lambda at, _: at.kv.incr("count"),
-    "kv_get_int": lambda at, _: at.kv.get_int("count"),
-    "kv_set_if_absent": lambda at, i: at.kv.set_if_absent(f"flag-{i}"),
-    "kv_sadd": lambda at, i: at.kv.sadd("set", f"{i}"),
-    "kv_srem": lambda at, i: at.kv.srem("set", f"{i}"),
-    "kv_scard": lambda at, _: at.kv.scard("set"),
-    "kv_rpush": lambda at, i: at.kv.rpush(f"list-{i % 100}", "value"),
-    "kv_lrange": lambda at, _: at.kv.lrange("list", 0, 9),
-    "kv_expire": lambda at, _: at.kv.expire("count"),
-    "kv_delete": lambda at, i: at.kv.delete_one(f"{i}"),
-    "barrier_open": lambda at, i: at.barrier(f"{i}").open(3),
-    "barrier_arrive": lambda at, i: at.barrier("bench").arrive(f"{i}"),
-    "barrier_status": lambda at, _: at.barrier("bench").status(),
-    "barrier_abort": lambda at, i: at.barrier(f"{i}").abort(),
-    "barrier_fire": lambda at, i: at.call(barriers.FIRE, _barrier_keys(at), ("attempt", f"{i}"), bool),
-    "request_register": lambda at, i: at.request(f"{i}").register(),
-    "request_add": lambda at, i: at.request("bench").add("stage", f"{i}"),
-    "request_done": lambda at, i: at.request("bench").done("stage", f"{i}"),
-    "request_requeue": lambda at, _: at.request("bench").requeue("stage"),
-    "request_pending": lambda at, _: at.request("bench").is_complete(),
-    "request_status": lambda at, _: at.request("brief").status(),
-    "request_cleanup": lambda at, i: at.request(f"{i}").cleanup(),
+    "once": lambda ops, i: ops.once(f"{i}"),
+    "forget": lambda ops, i: ops.forget(f"{i}"),
+    "claim": lambda ops, i: claims.Claimable(ops, f"{i}").ask("owner", f"nonce-{i}", 30_000),
+    "renew": lambda ops, _: claims.Claimable(ops, "job").renew("nonce", 30_000),
+    "release": lambda ops, i: claims.Claimable(ops, "job").release(f"nonce-{i}"),
+    "holder": lambda ops, _: ops.holder("job"),
+    "execution_begin": lambda ops, i: execution.Runnable(ops, f"{i}").ask("owner", f"nonce-{i}", 30_000),
+    "execution_renew": lambda ops, _: execution.Runnable(ops, "bench").renew("nonce", 30_000),
+    "execution_complete": lambda ops, i: execution.Runnable(ops, f"{i}").complete("nonce", "done", "result", 60_000),
+    "execution_abandon": lambda ops, i: execution.Runnable(ops, f"{i}").release(f"nonce-{i}"),
+    "execution_status": lambda ops, _: ops.execution("bench").status(),
+    "execution_forget": lambda ops, i: ops.execution(f"{i}").forget(),
+    "bump": lambda ops, _: ops.bump("index"),
+    "bump_if_current": lambda ops, _: ops.bump_if_current("index", 1),
+    "version": lambda ops, _: ops.version("index"),
+    "merge": lambda ops, _: ops.stats("bench").merge("request", processed=1, errors=1, tokens=1),
+    "consume": lambda ops, _: ops.stats("bench").consume("request"),
+    "peek": lambda ops, _: ops.stats("bench").peek("request"),
+    "kv_incr": lambda ops, _: ops.kv.incr("count"),
+    "kv_get_int": lambda ops, _: ops.kv.get_int("count"),
+    "kv_set_if_absent": lambda ops, i: ops.kv.set_if_absent(f"flag-{i}"),
+    "kv_sadd": lambda ops, i: ops.kv.sadd("set", f"{i}"),
+    "kv_srem": lambda ops, i: ops.kv.srem("set", f"{i}"),
+    "kv_scard": lambda ops, _: ops.kv.scard("set"),
+    "kv_rpush": lambda ops, i: ops.kv.rpush(f"list-{i % 100}", "value"),
+    "kv_lrange": lambda ops, _: ops.kv.lrange("list", 0, 9),
+    "kv_expire": lambda ops, _: ops.kv.expire("count"),
+    "kv_delete": lambda ops, i: ops.kv.delete_one(f"{i}"),
+    "barrier_open": lambda ops, i: ops.barrier(f"{i}").open(3),
+    "barrier_arrive": lambda ops, i: ops.barrier("bench").arrive(f"{i}"),
+    "barrier_status": lambda ops, _: ops.barrier("bench").status(),
+    "barrier_abort": lambda ops, i: ops.barrier(f"{i}").abort(),
+    "barrier_fire": lambda ops, i: ops.call(barriers.FIRE, _barrier_keys(ops), ("attempt", f"{i}"), bool),
+    "request_register": lambda ops, i: ops.request(f"{i}").register(),
+    "request_add": lambda ops, i: ops.request("bench").add("stage", f"{i}"),
+    "request_done": lambda ops, i: ops.request("bench").done("stage", f"{i}"),
+    "request_requeue": lambda ops, _: ops.request("bench").requeue("stage"),
+    "request_pending": lambda ops, _: ops.request("bench").is_complete(),
+    "request_status": lambda ops, _: ops.request("brief").status(),
+    "request_cleanup": lambda ops, i: ops.request(f"{i}").cleanup(),
     # Ten at most in each semaphore that is claimed.
     **_LIMITS,
-    "semaphore_claim": lambda at, i: Permits(at, f"{i // 10}", 1_000, 1).ask(f"owner-{i}", f"nonce-{i}", 30_000),
-    "semaphore_renew": lambda at, _: Permits(at, "bench", 1_000, 1).renew("nonce|1|1|owner", 30_000),
-    "semaphore_release": lambda at, i: Permits(at, "bench", 1_000, 1).release(f"nonce-{i}|1|1|owner"),
-    "semaphore_held": lambda at, _: Permits(at, "bench", 1_000, 1).holds("nonce|1|1|owner", 1),
-    "semaphore_holders": lambda at, _: at.semaphore("bench", limit=1_000).holders(),
-    "group_join": lambda at, i: join(at, at.key("group", f"{i // 10}"), f"{i}", f"nonce-{i}", "", 30_000),
-    "group_beat": lambda at, _: beat(at, at.key("group", "bench"), 30_000, MEMBERS),
-    "group_leave": lambda at, i: leave(at, at.key("group", "bench"), "0", f"other-{i}"),
-    "group_members": lambda at, _: at.group("bench").members(),
+    "semaphore_claim": lambda ops, i: Permits(ops, f"{i // 10}", 1_000, 1).ask(f"owner-{i}", f"nonce-{i}", 30_000),
+    "semaphore_renew": lambda ops, _: Permits(ops, "bench", 1_000, 1).renew("nonce|1|1|owner", 30_000),
+    "semaphore_release": lambda ops, i: Permits(ops, "bench", 1_000, 1).release(f"nonce-{i}|1|1|owner"),
+    "semaphore_held": lambda ops, _: Permits(ops, "bench", 1_000, 1).holds("nonce|1|1|owner", 1),
+    "semaphore_holders": lambda ops, _: ops.semaphore("bench", limit=1_000).holders(),
+    "group_join": lambda ops, i: join(ops, ops.key("group", f"{i // 10}"), f"{i}", f"nonce-{i}", "", 30_000),
+    "group_beat": lambda ops, _: beat(ops, ops.key("group", "bench"), 30_000, MEMBERS),
+    "group_leave": lambda ops, i: leave(ops, ops.key("group", "bench"), "0", f"other-{i}"),
+    "group_members": lambda ops, _: ops.group("bench").members(),
 }
 
 
 def _holds(owner: str) -> Anywhere:
-    return lambda at, _: Permits(at, "bench", 1_000, 1).ask(owner, f"nonce{owner}", 3_600_000)
+    return lambda ops, _: Permits(ops, "bench", 1_000, 1).ask(owner, f"nonce{owner}", 3_600_000)
 
 
 def _joins(member: str, nonce: str) -> Anywhere:
-    return lambda at, _: join(at, at.key("group", "bench"), member, nonce, '{"port":80}', 3_600_000)
+    return lambda ops, _: join(ops, ops.key("group", "bench"), member, nonce, '{"port":80}', 3_600_000)
 
 
 PREPARATIONS: tuple[Anywhere, ...] = (
-    lambda at, _: execution.Runnable(at, "bench").ask("owner", "nonce", 600_000),
-    lambda at, _: at.barrier("bench").open(1_000_000_000),
-    lambda at, _: at.request("bench").register(),
-    lambda at, _: at.request("brief").register(),
-    lambda at, _: at.request("brief").add("stage", "root"),
+    lambda ops, _: execution.Runnable(ops, "bench").ask("owner", "nonce", 600_000),
+    lambda ops, _: ops.barrier("bench").open(1_000_000_000),
+    lambda ops, _: ops.request("bench").register(),
+    lambda ops, _: ops.request("brief").register(),
+    lambda ops, _: ops.request("brief").add("stage", "root"),
     *(_holds(f"{number}") for number in range(10)),
     *(_joins(member, nonce) for member, nonce in MEMBERS),
 )
@@ -279,10 +279,10 @@ def beside_fakes(bench: Bench) -> Iterator[Figure]:
 Fake = Callable[[Anywhere], Contender | None]
 
 
-def _prepared(at: Any) -> Any:
+def _prepared(ops: Any) -> Any:
     for prepare in PREPARATIONS:
-        prepare(at, 0)
-    return at
+        prepare(ops, 0)
+    return ops
 
 
 def _bound(operation: Anywhere, at: Any) -> Operation:

@@ -22,7 +22,7 @@ def declare(commands: Any) -> None:
         help="list claims, versions, statistics, barriers and requests on a server",
         description="List the entities under a prefix. They are found by SCAN and read with coord's own operations: "
         "no value and no TTL changes. Entities that are created or deleted meanwhile may be missing.",
-        epilog="Exit code: 0, also if nothing was found; 2 if the server could not be read. Besides coord's own "
+        epilog="Exit code: 0, also if nothing was found; 2 if the server could not be read. In addition to coord's own "
         "permissions, the user needs +scan +type.",
     )
     add_selection(parser)

@@ -28,15 +28,15 @@ from coord.extend import (
 )
 from coord.limiter.judging import judge, keep_until, moment, places, schedule
 
-__all__ = ["Place"]
+__all__ = ["Booking"]
 
 _TEN_YEARS_MS = 10 * 365 * 24 * 3600 * 1000
 _UNDO = 10.0
 """Seconds for which a waiter that leaves tries to return its place."""
 
 
-class Place:
-    """The place of one waiter in the schedule of a limiter."""
+class Booking:
+    """A place in the schedule of a limiter, booked by one waiter."""
 
     def __init__(self, ops: Any, name: str, key: str, fields: Iterable[str]) -> None:
         self._ops, self._name = ops, name

@@ -21,7 +21,7 @@ from coord.extend import (
     repeats,
 )
 from coord.limit import Limit, checked_amount, checked_limits
-from coord.limiter.booking import Place
+from coord.limiter.booking import Booking
 from coord.limiter.judging import HIT, PEEK, PENALIZE, REFUND, RESET
 
 __all__ = ["Limiter", "Verdict"]
@@ -141,7 +141,7 @@ class Limiter(Family[M]):
         """
         deadline = Deadline.after(self.ops.clock, timeout)
         asking = self._asking(cost)
-        place = Place(self.ops, self.name, self._key, (rate.field for rate in self._rates))
+        place = Booking(self.ops, self.name, self._key, (rate.field for rate in self._rates))
         unknown = f"nothing could be booked in the limiter {self.name!r} within {timeout} s"
         yield from in_time(place.returned_if_cut_short(place.waiting(asking, deadline)), deadline, unknown)
 

@@ -109,7 +109,7 @@ class _Memory:
 
     @property
     def notifier(self) -> Notifier:
-        """Where notices of the keyspace arrive; a child of a fork has its own."""
+        """Where notifications of the keyspace arrive; a child of a fork has its own."""
         return self.space.notifier
 
     def _answers(self, calls: Iterable[Call[Any]]) -> list[Any]:

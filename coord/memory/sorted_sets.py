@@ -28,14 +28,14 @@ _SCORES_BY_LEX = "ERR syntax error, WITHSCORES not supported in combination with
 
 _score = itemgetter(0)
 _member = itemgetter(1)
-Place = Callable[[SortedSet], slice]
+Selector = Callable[[SortedSet], slice]
 """Where in the order of a set a range begins and ends."""
 
 
 class Range(NamedTuple):
     """What a range command asks for: which rows, in which direction, which part of them, with scores or not."""
 
-    place: Place
+    place: Selector
     reverse: bool
     offset: int = 0
     most: int = -1
@@ -160,7 +160,7 @@ class SortedSets(Entries):
         """How many members lie between two: ``[`` includes one, ``(`` excludes it, ``-`` and ``+`` are the ends."""
         return self._count(key, _between_members(least, most))
 
-    def _count(self, key: str, place: Place) -> int:
+    def _count(self, key: str, place: Selector) -> int:
         found: SortedSet | None = self._read(key, SortedSet)
         if found is None:
             return 0
@@ -247,7 +247,7 @@ class SortedSets(Entries):
         rows = self._cut(key, lambda found: slice(max(0, len(found) - most), len(found)))
         return [word for row in reversed(rows) for word in (row[2], double_text(row[0]))]
 
-    def _cut(self, key: str, place: Place) -> list[Row]:
+    def _cut(self, key: str, place: Selector) -> list[Row]:
         """Remove a range of rows and return them."""
         found: SortedSet | None = self._read(key, SortedSet)
         if found is None:
@@ -316,7 +316,7 @@ def _count(name: str, words: tuple[Word, ...]) -> int:
 # --- the bounds of ranges ------------------------------------------------------------------------
 
 
-def _ranks(start: int, stop: int, *, reverse: bool) -> Place:
+def _ranks(start: int, stop: int, *, reverse: bool) -> Selector:
     def place(found: SortedSet) -> slice:
         size = len(found)
         first, last, _ = lookup_range(start, stop, size).indices(size)
@@ -326,7 +326,7 @@ def _ranks(start: int, stop: int, *, reverse: bool) -> Place:
     return place
 
 
-def _between(least: Word, most: Word) -> Place:
+def _between(least: Word, most: Word) -> Selector:
     low, low_excluded = bound(least, _BAD_SCORES)
     high, high_excluded = bound(most, _BAD_SCORES)
 
@@ -338,7 +338,7 @@ def _between(least: Word, most: Word) -> Place:
     return place
 
 
-def _between_members(least: Word, most: Word) -> Place:
+def _between_members(least: Word, most: Word) -> Selector:
     low, high = _member_bound(least), _member_bound(most)
 
     def place(found: SortedSet) -> slice:

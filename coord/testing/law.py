@@ -213,7 +213,7 @@ def _between(moments: list[int], begins: int, ends: int | None) -> list[int]:
 
 
 _LEAST_MOMENT = 10**9
-"""Microseconds: smaller numbers in replies are no moments."""
+"""Microseconds: smaller numbers in replies are not times."""
 
 
 def _moments(reply: Any) -> Iterator[int]:

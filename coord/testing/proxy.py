@@ -203,7 +203,7 @@ class LossyProxy:
             server.close()
         for task in asyncio.all_tasks(loop):
             task.cancel()
-        # Transports close their sockets one tick after they were told.
+        # Transports close their sockets one tick after ``close()``.
         loop.run_until_complete(asyncio.sleep(0.01))
         loop.close()
 

@@ -22,7 +22,7 @@ __all__ = ["Cluster", "SentinelServer", "Sentinels", "client", "port_with_bus", 
 
 _SETTLE_SECONDS = 30.0
 _BUS = 10_000
-"""The cluster bus listens this far above the port; 6.2 cannot be told otherwise."""
+"""The cluster bus listens this far above the port; 6.2 has no setting for it."""
 
 
 def wait_until(true: Callable[[], bool], what: str, seconds: float = _SETTLE_SECONDS) -> None:
@@ -120,7 +120,7 @@ class Cluster:
 
 
 def _rows(ranges: Any) -> list[Any]:
-    """CLUSTER SLOTS as a list, whichever way redis-py tells it."""
+    """CLUSTER SLOTS as a list, in either form that redis-py returns."""
     if hasattr(ranges, "items"):
         return [[*slots, nodes["primary"]] for slots, nodes in ranges.items()]
     return list(ranges)

@@ -55,7 +55,7 @@ def declare(commands: Any) -> None:
     parser.set_defaults(run=_new)
 
 
-class _Place(NamedTuple):
+class _Paths(NamedTuple):
     """Where the files go, and how the module is imported."""
 
     folder: Path
@@ -98,19 +98,19 @@ def _new(args: argparse.Namespace) -> int:
     return 0
 
 
-def _place(args: argparse.Namespace, stem: str) -> _Place:
+def _place(args: argparse.Namespace, stem: str) -> _Paths:
     root: Path = args.into
     if not args.package:
-        return _Place(root, root, args.tests or root, root, stem)
+        return _Paths(root, root, args.tests or root, root, stem)
     if not _PACKAGE.fullmatch(args.package) or any(map(keyword.iskeyword, args.package.split("."))):
         raise ConfigError(f"{args.package!r} is not the name of a package, such as shop or shop.stock")
     top, *_ = args.package.split(".")
     sources = root / "src" if (root / "src").is_dir() and not (root / top / "__init__.py").exists() else root
     folder = sources.joinpath(*args.package.split("."))
-    return _Place(folder, folder / "lua", args.tests or root / "tests", sources, f"{args.package}.{stem}")
+    return _Paths(folder, folder / "lua", args.tests or root / "tests", sources, f"{args.package}.{stem}")
 
 
-def _packages(args: argparse.Namespace, place: _Place) -> dict[Path, str]:
+def _packages(args: argparse.Namespace, place: _Paths) -> dict[Path, str]:
     """Return an ``__init__.py`` for each level of the package that has none."""
     if not args.package:
         return {}
@@ -118,7 +118,7 @@ def _packages(args: argparse.Namespace, place: _Place) -> dict[Path, str]:
     return {folder / "__init__.py": "" for folder in folders if not (folder / "__init__.py").exists()}
 
 
-def _conftest(args: argparse.Namespace, place: _Place) -> dict[Path, str]:
+def _conftest(args: argparse.Namespace, place: _Paths) -> dict[Path, str]:
     """Return what lets the test import the module, where nothing else does."""
     file = place.tests / "conftest.py"
     if place.tests.resolve() == place.folder.resolve() or file.exists() or _is_installed(args.package, place.sources):

@@ -105,7 +105,7 @@ def reply_of(space: Keyspace, script: Script, keys: Sequence[str], argv: Sequenc
         return Failed(_BEHIND.sub("", str(error.__context__)), type(error))
 
 
-_as_it_is: Callable[[Any], Any] = lambda reply: reply  # noqa: E731  # a def is no shorter
+_as_it_is: Callable[[Any], Any] = lambda reply: reply  # noqa: E731  # a def is not shorter
 
 
 def shortened(stored: Stored) -> Stored:

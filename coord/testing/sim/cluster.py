@@ -57,7 +57,7 @@ class _Node(SimServer):
         return sum(key not in held for key in keys)
 
     def publish(self, channel: str, message: str) -> int:
-        """Tell those of this node about a sharded channel; a plain one reaches the subscribers of all nodes."""
+        """Send a message of a sharded channel to this node's subscribers, of a plain one to those of all nodes."""
         told = [session for node in self.cluster.servers for session in node.sessions if session.hears(channel)]
         told = [session for session in told if session in self.sessions or not session.hears_sharded(channel)]
         for session in told:

@@ -208,7 +208,7 @@ class Wire:
         self._loop.call_at(self._up_at, self._session.receive, data, context=self.server.process.context)
 
     def client_closed(self) -> None:
-        """The client hung up: its server is told once it has read what came before."""
+        """The client closed the connection; the server sees that after it has read the bytes sent before."""
         self._deaf = self._mute = True
         self._forget()
         later = max(self._up_at, self._loop.now + self._latency)
@@ -276,7 +276,7 @@ class SimTransport(asyncio.Transport):
             self._protocol.data_received(data)
 
     def lose(self, error: Exception | None) -> None:
-        """Tell the protocol that the connection is gone, once."""
+        """Call ``connection_lost`` of the protocol, once."""
         if self._lost:
             return
         self._lost = self._closing = True

@@ -25,7 +25,7 @@ class _Node(SimServer):
     backlog: list[tuple[float, dict[str, Copied | None]]]
 
     def written(self, keys: list[str]) -> None:
-        """Keep what a script wrote; what is written to the primary of before is lost."""
+        """Keep what a script wrote; writes to the former primary are lost."""
         if self.service.primary is self:
             self.backlog.append((self.loop.now, capture(self.space, keys)))
         else:

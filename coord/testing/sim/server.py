@@ -41,7 +41,7 @@ class Space(Keyspace):
 
 
 class SimServer:
-    """One server. ``executed`` counts the scripts that ran, by name; ``note`` is told what happens, for the trace."""
+    """One server. ``executed`` counts the scripts that ran, by name; ``note`` gets the events for the trace."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class SimServer:
                 return ReplyError(f"ERR unknown subcommand '{other}'")
 
     def publish(self, channel: str, message: str) -> int:
-        """Tell those that are subscribed to a channel; return how many."""
+        """Send a message to the subscribers of a channel; return how many."""
         told = [session for session in self.sessions if session.hears(channel)]
         for session in told:
             session.push(channel, message)

@@ -68,7 +68,7 @@ class Report:
 
 @dataclass
 class Failure:
-    """What is told of a run that failed: what it found, and the smallest part of it that still finds it."""
+    """The report of a run that failed: what it found, and the smallest part of it that still finds it."""
 
     seed: int
     found: str
@@ -212,7 +212,7 @@ def _play(sources: Seeded, sim: Sim, workload: Workload) -> Run:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
-        # Also what test frameworks raise, which is no ``Exception``.
+        # Also exceptions of test frameworks, which do not derive from ``Exception``.
         return Run(sim, error)
     finally:
         sources.end()

@@ -208,7 +208,7 @@ class CancelAt(Generic[T]):
 
 
 class Sim:
-    """A simulated world. A workload starts clients in it, and checks what they were told.
+    """A simulated world. A workload starts clients in it, and checks their results.
 
     ``url`` is what clients connect to. ``random`` draws for the workload, and is the same in every run of the seed.
     """
@@ -389,7 +389,7 @@ class Sim:
                 error = context.get("exception")
                 if isinstance(error, ConfigError):
                     raise error
-                raise Violation(f"the event loop was told: {context.get('message')}: {error!r}")
+                raise Violation(f"the event loop reported: {context.get('message')}: {error!r}")
         self._nothing_left()
         self._all_expire()
 
