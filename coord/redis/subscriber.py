@@ -234,7 +234,9 @@ class Subscriber(Notifier):
                 self._connection = None
                 self._changed.clear()
             self.mark_unsubscribed()
-            await connection.close()
+            # The loop may have been closed with this task in it: then nothing can be closed any more.
+            if not loop.is_closed():
+                await connection.close()
 
     async def _keep_listening(
         self, loop: asyncio.AbstractEventLoop, connection: _Connection, stirred: asyncio.Event

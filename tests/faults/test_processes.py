@@ -238,6 +238,31 @@ def test_the_interpreter_ends_without_a_word(how: str, one_server: Server) -> No
     assert (ended.returncode, ended.stdout, complaints(ended.stderr)) == (0, "", "")
 
 
+CLOSED_LOOP = """
+loop = asyncio.new_event_loop()
+async def main():
+    c = await coord.connect_async(url)
+    await c.claim("y", ttl=5)
+    await c.hold("y").__aenter__()
+waiting = loop.create_task(main())
+loop.run_until_complete(asyncio.sleep(0.2))
+assert not waiting.done()
+loop.close()
+del waiting, loop
+gc.collect()
+"""
+
+
+def test_a_loop_that_is_closed_while_a_task_waits_costs_no_traceback(one_server: Server) -> None:
+    """asyncio says that tasks were destroyed; coord adds nothing to that."""
+    program = f"import asyncio, gc, coord\nurl = {one_server.url!r}\n{CLOSED_LOOP}"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=180, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert "Task was destroyed but it is pending" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "failed" not in ended.stderr
+
+
 A_FAMILY = """
 import os, sys
 from coord.testing.clock import VirtualClock, why_not

@@ -17,6 +17,7 @@ from machines import chosen, client_of, start
 
 import coord
 from coord.clock import SystemClock
+from coord.redis.outage import Outage
 from coord.redis.retry import AT_ONCE
 from coord.testing.proxy import LossyProxy
 from coord.testing.servers import Server
@@ -157,6 +158,22 @@ def test_an_outage_is_told_once_when_it_begins_and_once_when_it_ends(
     begun, over = (text for text in texts if "repeat" in text)
     assert begun.startswith(f"coord repeats calls to the server at 127.0.0.1:{mortal.port}: ")
     assert f"no longer repeats calls to the server at 127.0.0.1:{mortal.port}: 1 calls, " in over
+
+
+def test_a_server_that_keeps_breaking_is_reported_once_in_ten_seconds(caplog: pytest.LogCaptureFixture) -> None:
+    clock = SkippingClock()
+    outage = Outage(clock)
+    with caplog.at_level(logging.WARNING, "coord"):
+        for _ in range(100):
+            outage.begin("the server", 1, "no reply")
+            outage.end("the server")
+        assert len(caplog.records) == 2
+        clock.skipped += 10.0
+        outage.begin("the server", 3, "no reply")
+        clock.skipped += 2.0
+        outage.end("the server")
+    assert caplog.records[-1].getMessage() == "coord no longer repeats calls to the server: 3 calls, 2.0 s"
+    assert len(caplog.records) == 4
 
 
 class SkippingClock(SystemClock):
