@@ -44,11 +44,11 @@ def connect(
 
     ``url``: ``memory://`` or ``memory://name``, one keyspace per name in this process; ``redis://host:port/db``,
     ``rediss://`` over TLS, ``unix://path?db=0``; ``redis+cluster://h:p,h:p``, ``redis+sentinel://h:p,h:p/service/db``,
-    and with ``rediss`` either over TLS; ``valkey`` and ``valkeys`` say the same. None: ``$COORD_DSN``, else
+    and with ``rediss`` both over TLS; ``valkey`` and ``valkeys`` mean the same. None: ``$COORD_DSN``, else
     ``memory://``.
-    ``client``: instead of a URL, a redis-py client, whose settings are taken over.
-    Every key starts with ``prefix``, which has no braces. ``ttl``: the lifetime, in seconds, of entities without one
-    of their own; None: they never expire. The other options are those of ``coord.options.Options``; ``memory://``
+    ``client``: instead of a URL, a redis-py client, whose settings are copied.
+    Every key starts with ``prefix``, which has no braces. ``ttl``: seconds until a key expires, for calls without
+    ``ttl``; None: such keys never expire. The other options are those of ``coord.options.Options``; ``memory://``
     checks and accepts those that only concern servers.
 
     Connects at once: ``Unavailable`` when the server cannot be reached. ``ConfigError`` when the URL or an option is

@@ -173,7 +173,7 @@ class _Running(Operations[M]):
         self._calls.observe = self.observe = getattr(runner, "observe", None)
         self.call_seconds = getattr(runner, "call_seconds", self.call_seconds)
         self._calls.nonce = self.nonce = getattr(runner, "nonce", self.nonce)
-        # The runner's own method: nothing stands between an operation and its backend.
+        # The runner's own method: an operation calls its backend directly.
         self.call = runner.call
         self._views: WeakSet[_Running[Any]] = WeakSet((self,))
         """Those that share its connections, itself among them."""
@@ -272,15 +272,15 @@ class Coordinator(ExecutesOnce, _Running[Sync]):
         return result
 
     def run_many(self, calls: Iterable[Call[T]]) -> list[T | Exception]:
-        """Make calls in one write, and return an answer or an error for each, in order."""
+        """Make calls in one write, and return a result or an error for each, in order."""
         return self._runner.run_many(_all_calls(calls))
 
     def claim(self, name: str, ttl: Seconds = 30, owner: str | None = None, renew: bool = False) -> Lease | None:
         """Take a name for ``ttl`` seconds, or return None at once when another owner has it.
 
-        The same ``owner`` asking again gets its own lease back, with the same fence and at least ``ttl`` to go.
-        Without ``owner`` every call counts as a different owner. Interrupted or failed, it leaves nothing held. With
-        ``renew`` the lease is renewed in the background until it is released or lost, or the ``Lease`` is collected.
+        If the same ``owner`` asks again, it gets its own lease back, with the same fence and at least ``ttl`` left.
+        Without ``owner`` every call counts as a different owner. A failed or interrupted call holds nothing. With
+        ``renew`` the lease is renewed in the background until it is released, lost or garbage-collected.
         """
         request = LeaseRequest.of(claims.Claimable(self.calls, name), ttl, owner=owner)
         return self.follow(claiming(self, Lease, request, renew=renew))
@@ -293,7 +293,7 @@ class Coordinator(ExecutesOnce, _Running[Sync]):
         Waits for it up to ``wait`` seconds (None: without limit; 0: one try), else raises ``WaitTimeout``.
         With ``renew`` the lease is renewed at a third of its TTL for as long as the block runs; when that fails until
         its time is over, or another has the name, ``lease.lost`` is set at once, and leaving the block raises
-        ``LeaseLost`` unless another exception is on its way.
+        ``LeaseLost`` unless the block raised another exception.
         """
         request = LeaseRequest.of(claims.Claimable(self.calls, name), ttl, wait, owner)
         return Holding(self, request, Lease, renew=renew)
@@ -401,7 +401,7 @@ class AsyncCoordinator(ExecutesOnceAsync, _Running[Async]):
         return await self._runner.call(call.script, call.keys, call.argv, call.read)
 
     async def run_many(self, calls: Iterable[Call[T]]) -> list[T | Exception]:
-        """Make calls in one write; await an answer or an error for each, in order."""
+        """Make calls in one write; await a result or an error for each, in order."""
         return await self._runner.run_many(_all_calls(calls))
 
     async def claim(
@@ -409,9 +409,9 @@ class AsyncCoordinator(ExecutesOnceAsync, _Running[Async]):
     ) -> AsyncLease | None:
         """Take a name for ``ttl`` seconds, or return None at once when another owner has it.
 
-        The same ``owner`` asking again gets its own lease back, with the same fence and at least ``ttl`` to go.
-        Without ``owner`` every call counts as a different owner. Cancelled or failed, it leaves nothing held. With
-        ``renew`` the lease is renewed in the background until it is released or lost, or the lease is collected.
+        If the same ``owner`` asks again, it gets its own lease back, with the same fence and at least ``ttl`` left.
+        Without ``owner`` every call counts as a different owner. A cancelled or failed call holds nothing. With
+        ``renew`` the lease is renewed in the background until it is released, lost or garbage-collected.
         """
         request = LeaseRequest.of(claims.Claimable(self.calls, name), ttl, owner=owner)
         return await self.follow(claiming(self, AsyncLease, request, renew=renew))
@@ -424,7 +424,7 @@ class AsyncCoordinator(ExecutesOnceAsync, _Running[Async]):
         Waits for it up to ``wait`` seconds (None: without limit; 0: one try), else raises ``WaitTimeout``.
         With ``renew`` the lease is renewed at a third of its TTL for as long as the block runs; when that fails until
         its time is over, or another has the name, ``lease.lost`` is set at once, and leaving the block raises
-        ``LeaseLost`` unless another exception is on its way.
+        ``LeaseLost`` unless the block raised another exception.
         """
         request = LeaseRequest.of(claims.Claimable(self.calls, name), ttl, wait, owner)
         return AsyncHolding(self, request, AsyncLease, renew=renew)

@@ -159,7 +159,7 @@ class ExecutionHandle(Family[M]):
         ``state`` of what is returned is "new" for one caller: it has ``ttl`` seconds to run the work and to
         ``complete`` it, and may ``renew`` them. All others see "running", later "done" with the ``result``; or
         "mismatch" when the key belongs to another ``fingerprint``, a text of at most 64 KiB.
-        The same ``owner`` asking again gets its own attempt back. Interrupted or failed, it leaves nothing running.
+        If the same ``owner`` asks again, it gets its own attempt back. A failed or interrupted call leaves no attempt.
         """
         what = Runnable(self.ops.calls, self.name, fingerprint)
         request = LeaseRequest.of(what, ttl, owner=owner)

@@ -218,7 +218,7 @@ class ExecutesOnce(Runs[Sync]):
         """Decorate a function so that it runs once a key; see ``execute_once``.
 
         ``key`` and ``fingerprint`` are functions of the arguments of the call. Put the name of the function into the
-        key: two functions with one key are given each other's results.
+        key: two functions with the same key share their results.
         """
 
         def decorate(fn: Callable[P, T]) -> Callable[P, T]:
@@ -262,7 +262,7 @@ class ExecutesOnceAsync(Runs[Async]):
         All get ``loads(dumps(result))``, also the runner; the text has at most 1 MiB, else ``ValueError``. An error of
         ``fn`` passes unchanged and the next caller runs it again; with ``on_error="keep"`` it is kept as the result,
         and all get ``ExecutionFailed``. ``fingerprint``: a digest of the arguments; the same key with another one
-        raises ``FingerprintMismatch``. Cancelled, the attempt is given up.
+        raises ``FingerprintMismatch``. If the call is cancelled, the attempt is abandoned.
         """
         check_function(fn, awaited=True)
         once = Once.of(self.calls, key, fn, fingerprint, ttl, keep, wait, on_error, dumps, loads)
@@ -283,7 +283,7 @@ class ExecutesOnceAsync(Runs[Async]):
         """Decorate a function so that it runs once a key; see ``execute_once``.
 
         ``key`` and ``fingerprint`` are functions of the arguments of the call. Put the name of the function into the
-        key: two functions with one key are given each other's results.
+        key: two functions with the same key share their results.
         """
 
         def decorate(fn: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:

@@ -236,7 +236,7 @@ def _raise(error: BaseException) -> NoReturn:
 
 
 class Leader(LeaderHandle[Sync]):
-    """The leader of a name: campaign for it, see who leads."""
+    """The leadership of a name: campaign for it, and see which instance leads."""
 
     def run(self, fn: Callable[[Lease], T]) -> T:
         """Campaign, run ``fn(lease)`` while leading, and return its result if the lease is still held at its end.
@@ -264,20 +264,20 @@ class Leader(LeaderHandle[Sync]):
         return Holding(cast("Grants", self.ops), self._wanted(wait), Lease, renew=True)
 
     def changes(self) -> ChangesIterator[Holder | None]:
-        """Return an iterator of who leads: now, and after each change; None while the name is free.
+        """Return an iterator of the leader: now, and after each change; None while the name is free.
 
-        A slow consumer skips what is in between, never the last. It ends when the coordinator is closed.
+        A slow consumer may skip states, but never the last one. It ends when the coordinator is closed.
         """
         return ChangesIterator(self.ops, self._changes())
 
 
 class AsyncLeader(LeaderHandle[Async]):
-    """The leader of a name: campaign for it, see who leads."""
+    """The leadership of a name: campaign for it, and see which instance leads."""
 
     async def run(self, fn: Callable[[AsyncLease], Awaitable[T]]) -> T:
         """Campaign, run ``fn(lease)`` while leading, and return its result if the lease is still held at its end.
 
-        The lease is renewed while ``fn`` runs. ``fn`` has a task of its own, which is cancelled when the lease is
+        The lease is renewed while ``fn`` runs. ``fn`` runs in its own task, which is cancelled when the lease is
         lost: ``1 % of the TTL + 2 ms`` before another may lead. If its cleanup takes longer, two overlap: pass
         ``lease.fence`` on. After a loss ``run`` waits for ``fn`` to end and campaigns again. An error of ``fn``
         releases the lease and passes on. While the server is unreachable, it campaigns on. Cancelling ``run`` cancels
@@ -301,8 +301,8 @@ class AsyncLeader(LeaderHandle[Async]):
         return AsyncHolding(cast("Grants", self.ops), self._wanted(wait), AsyncLease, renew=True)
 
     def changes(self) -> AsyncChangesIterator[Holder | None]:
-        """Return an async iterator of who leads: now, and after each change; None while the name is free.
+        """Return an async iterator of the leader: now, and after each change; None while the name is free.
 
-        A slow consumer skips what is in between, never the last. It ends when the coordinator is closed.
+        A slow consumer may skip states, but never the last one. It ends when the coordinator is closed.
         """
         return AsyncChangesIterator(self.ops, self._changes())

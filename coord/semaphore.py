@@ -131,10 +131,10 @@ class Semaphore(Family[M]):
     def claim(self, ttl: Seconds = 30, weight: int = 1, owner: str | None = None, renew: bool = False) -> Any:
         """Take a permit for ``ttl`` seconds, or return None at once when the limit would be exceeded.
 
-        The same ``owner`` asking again gets its own permit back, with the same fence and at least ``ttl`` to go; with
+        If the same ``owner`` asks again, it gets its permit back, with the same fence and at least ``ttl`` left; with
         another ``weight`` None. Without ``owner`` every call counts as a different owner. Interrupted or failed, it
         leaves nothing held. With ``renew`` the permit is renewed in the background until it is released or lost, or
-        the ``Permit`` is collected. Raises ``ValueError`` when ``weight`` is below 1 or above the limit.
+        the ``Permit`` is garbage-collected. Raises ``ValueError`` when ``weight`` is below 1 or above the limit.
         """
         request = LeaseRequest.of(self._permits(weight), ttl, owner=owner)
         c: Any = self.ops

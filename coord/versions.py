@@ -26,7 +26,7 @@ def bump(ops: Calls, name: str, *, ttl: Seconds | None = None, op_id: str | None
     """Make a new version of ``name``, above every one before, and return it.
 
     ``ttl``: seconds that it is kept from now on; None: the coordinator's default. The same ``op_id`` again within that
-    time (24 hours when it never expires) makes no new version, and gets the version that it made first.
+    time (24 hours when it never expires) makes no new version, and returns the version that it made first.
     """
     key, ttl_ms = ops.key("version", name), ops.lifetime(ttl)
     op, sequence, remember_ms = ops.remembered(key, op_id, window_ms(ttl_ms))

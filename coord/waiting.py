@@ -40,13 +40,13 @@ T = TypeVar("T")
 
 LOOK_AGAIN = 5.0
 LOOK_AGAIN_UNHEARD = 0.25
-"""Seconds after which a waiter looks by itself: while its channel is subscribed, and while it is not."""
+"""Seconds after which a waiter looks without a notification: while its channel is subscribed, and while it is not."""
 
 _LONGEST_LOOK = 30.0
 """Seconds after which a waiter that is looking has stalled, and those behind it pass it."""
 
 _CHECKS_PER_SECOND = 200
-"""How often the waiters of one queue, together, check that the first goes on."""
+"""How often the waiters of one queue, together, check that the first is running."""
 
 _SPREAD = 0.1
 """The most seconds over which looks at one deadline are spread; at most a twentieth of the time until then."""
@@ -55,7 +55,7 @@ _UNDO = 10.0
 """Seconds for which a wait that was cut short tries to undo what it may have won."""
 
 LAST_LOOK = 0.25
-"""Seconds that the last call of a wait is given when none are left: a shorter one would tell nothing."""
+"""Seconds that the last call of a wait is given when none are left: a shorter one could not be answered."""
 
 
 class Deadline:
@@ -97,7 +97,7 @@ def ask_by(call: Call[T], deadline: Deadline) -> Plan[T]:
 
 
 def in_time(plan: Plan[T], deadline: Deadline, unknown: str) -> Plan[T]:
-    """Follow a plan that waits; if a server is away at the deadline, raise ``WaitTimeout`` with ``unknown``."""
+    """Follow a plan that waits; if a server is unreachable at the deadline, raise ``WaitTimeout`` with ``unknown``."""
     try:
         return (yield from plan)
     except (Unavailable, OutcomeUnknown) as error:
@@ -157,8 +157,8 @@ def in_turn(
     the seconds after which another look may succeed without a notification. ``undo`` makes the call that undoes what
     a wait that is cut short may have won; it is made in the background, for up to 10 s. ``what`` is for messages.
 
-    Raises ``WaitTimeout``; at once, if a server is away at the end. Waiters of one process take turns in the order in
-    which they asked; between processes there is no order.
+    Raises ``WaitTimeout``; at once, if a server is unreachable at the end. Waiters of one process take turns in the
+    order in which they asked; between processes there is no order.
     """
     deadline = Deadline(ops.clock, 0.0) if _is_zero(timeout) else Deadline.after(ops.clock, timeout)
     asked = False
@@ -242,7 +242,7 @@ def look_again_in(event: Event) -> float:
 
 
 def _check_again_in(event: Event, now: float) -> float:
-    """Return the seconds after which one behind the first checks that the first goes on."""
+    """Return the seconds after which one behind the first checks that the first is running."""
     waiter = event.waiter
     soon = min(LOOK_AGAIN, waiter.first_stalls_in(now))
     return max(soon, waiter.queue_length / _CHECKS_PER_SECOND) * random.uniform(1.0, 1.2)
@@ -272,7 +272,7 @@ def look_together(
                 reply = yield from ask_by(look, deadline)
                 soon = again(reply)
             except CoordError:
-                # It may concern this waiter alone: its patience, or its connection.
+                # The error may be due to this waiter alone, such as its ``patience`` or its connection.
                 waiter.wake_group()
                 raise
         if soon is None:

@@ -19,7 +19,7 @@ _MOST_METADATA = 64 * 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
-    """A living member of a group: its name, metadata and incarnation, and the seconds until it ends without a beat."""
+    """A member that is alive: its name, metadata and incarnation, and the seconds until it lapses."""
 
     member: str
     metadata: Any

@@ -31,7 +31,7 @@ class Answer(Generic[G, L]):
 
 
 def claiming(ops: Grants, lease: Callable[[Held], L], request: LeaseRequest[Any], *, renew: bool) -> Plan[L | None]:
-    """Ask once; return the lease, or None when it is taken. With ``renew`` it is renewed until it is collected."""
+    """Ask once; return the lease, or None if it is taken. ``renew``: renew it until it is garbage-collected."""
     found = yield from asking(ops, lease, request)
     if found.lease is not None and renew:
         renew_until_collected(found.lease)

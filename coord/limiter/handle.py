@@ -113,10 +113,10 @@ class Limiter(Family[M]):
 
     @op
     def penalize(self, seconds: Seconds, *, op_id: str | None = None) -> Call[None]:
-        """Let nothing pass for ``seconds`` from now, in all instances: a server answered 429 with Retry-After, say.
+        """Refuse every cost for ``seconds`` from now, in all instances, as after a 429 response with Retry-After.
 
-        The latest end of several penalties counts, under all limits of this name. Waiters keep their order and go on
-        behind it. ``reset`` ends it, ``refund`` does not shorten it.
+        The latest end of several penalties counts, under all limits of this name. Waiters keep their order and continue
+        after it. ``reset`` ends it, ``refund`` does not shorten it.
         """
         key, sequence, remember_ms = self.ops.remembered(self._key, op_id, self._window_ms)
         argv = (milliseconds(seconds, "a penalty"), sequence, remember_ms)
@@ -124,7 +124,7 @@ class Limiter(Family[M]):
 
     @op
     def reset(self, *, op_id: str | None = None) -> Call[bool]:
-        """Make every limit of this name full again, and end a penalty; return whether anything was kept of it.
+        """Make every limit of this name full again, and end a penalty; return whether it had any state.
 
         Waiters keep the times that they were given.
         """
@@ -133,11 +133,11 @@ class Limiter(Family[M]):
 
     @planned
     def wait(self, cost: int = 1, timeout: Seconds | None = None) -> Plan[None]:
-        """Take the next place in the schedule at once, and return when its time has come.
+        """Book the next free time in the schedule at once, and return when it has come.
 
-        ``cost`` as for ``hit``. Raises ``WaitTimeout`` at once when its time is more than ``timeout`` seconds away
-        (None: 10 years), and takes nothing; also when a penalty moves it further away than that. A wait that is
-        cancelled returns its place, unless more has been booked since. Places are in the order of the calls.
+        ``cost`` as for ``hit``. Raises ``WaitTimeout`` at once, and books nothing, if it is more than ``timeout``
+        seconds away (None: 10 years), also if a penalty moves it there later. A wait that is cancelled returns its
+        booking, unless more has been booked since. Bookings are in the order of the calls.
         """
         deadline = Deadline.after(self.ops.clock, timeout)
         asking = self._asking(cost)

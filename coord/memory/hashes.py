@@ -34,18 +34,18 @@ class Hashes(Entries):
 
     @command(2)
     def hgetall(self, key: str) -> list[str]:
-        """Field, value, field, value; the order says nothing."""
+        """Field, value, field, value; in no particular order."""
         found: dict[str, str] = self._read(key, dict) or {}
         return [word for pair in found.items() for word in pair]
 
     @command(2)
     def hkeys(self, key: str) -> list[str]:
-        """All fields; the order says nothing."""
+        """All fields; in no particular order."""
         return list(self._read(key, dict) or ())
 
     @command(2)
     def hvals(self, key: str) -> list[str]:
-        """All values; the order says nothing."""
+        """All values; in no particular order."""
         found: dict[str, str] = self._read(key, dict) or {}
         return list(found.values())
 

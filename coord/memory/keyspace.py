@@ -88,7 +88,7 @@ class Keyspace(Bitmaps, Hashes, Sets, Lists, SortedSets, Streams):
                 self._deliver()
 
     def answer(self, script: Script, keys: tuple[str, ...], argv: tuple[str | int, ...], read: Callable[[Any], T]) -> T:
-        """Make a call by its script's twin, and return its result. Nothing stands between this and an operation.
+        """Make a call by its script's twin, and return its result.
 
         Raises ``Unavailable``, and changes nothing, when a signal handler or ``__del__`` interrupted another call of
         this thread: the state is half changed, and the other call cannot go on before this one has returned.

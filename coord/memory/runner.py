@@ -69,7 +69,7 @@ class _Memory:
         self.clock = clock
         self.observe = observe
         self.nonce = _nonce
-        # Without ``observe`` nothing stands between an operation and its keyspace.
+        # Without ``observe``, an operation calls its keyspace directly.
         self._answer: Callable[..., Any] = space.answer if observe is None else self._observed
 
     def __repr__(self) -> str:
@@ -130,7 +130,7 @@ class Memory(_Memory):
         self.call = self._answer
 
     def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
-        """Make calls and return an answer or an error for each, in order; they take no time worth limiting."""
+        """Make calls and return a result or an error for each, in order; they take no time worth limiting."""
         return self._answers(calls)
 
     def awaited(self) -> AsyncMemory:
@@ -169,7 +169,7 @@ class AsyncMemory(_Memory):
         return result
 
     async def run_many(self, calls: Iterable[Call[Any]], within: float | None = None, /) -> list[Any]:
-        """Make calls and return an answer or an error for each, in order; they take no time worth limiting."""
+        """Make calls and return a result or an error for each, in order; they take no time worth limiting."""
         self.check_loop()
         return self._answers(calls)
 

@@ -50,7 +50,7 @@ class Sets(Entries):
 
     @command(2)
     def smembers(self, key: str) -> list[str]:
-        """All members; the order says nothing."""
+        """All members; in no particular order."""
         return list(self._read(key, set) or ())
 
     @command(4, TWO)

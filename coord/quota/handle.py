@@ -130,7 +130,7 @@ def _read_grant(reply: list[int | str]) -> _Grant:
 def _settling(reservation: BaseLease, actual: int | None = None) -> Plan[bool]:
     """Book ``actual`` (None: the amount) in the windows of the reservation, and free the rest.
 
-    ``actual``: an int from 0 to 10**15; above the amount it is booked all the same. True for the call that settled it,
+    ``actual``: an int from 0 to 10**15; more than the amount is booked as well. True for the call that settled it,
     also within one TTL (at least 60 s) after it lapsed; False when it was settled or cancelled before, or is too late.
     """
     if actual is not None and not 0 <= int64(actual, "actual") <= MOST:

@@ -22,7 +22,7 @@ _AT_ONCE = 16
 """Commands that are sent before the tick is over: the server works on them while the rest is prepared."""
 _GOODBYE_SECONDS = 1.0
 _TRUSTED_SECONDS = 0.01
-"""The loop learns within so many seconds that the server closed a connection, unless it stood still."""
+"""The most seconds until the loop sees that the server closed a connection, unless it was blocked."""
 
 
 class Lost(ConnectionError):
@@ -269,7 +269,7 @@ class ClientConnection:
 
 
 async def open_connection(dialer: Dialer) -> AsyncConnection:
-    """Open a connection, with redis-py in between only where there is no socket."""
+    """Open a connection, directly on its socket, or through redis-py if it has none."""
     redis_py = await open_by_redis_py(dialer)
     transport = getattr(getattr(redis_py, "_writer", None), "transport", None)
     raw = None if transport is None else transport.get_extra_info("socket")

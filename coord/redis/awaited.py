@@ -124,7 +124,7 @@ class AsyncRedis:
         self.__dict__.pop("call", None)
         self.observe = options.observe
         if options.observe is not None or timeout != self._router.timeout:
-            self.call = self._limited  # type: ignore[method-assign]  # without these options calls pay nothing for them
+            self.call = self._limited  # type: ignore[method-assign]  # calls without these options have no overhead
 
     def with_options(self, **options: Any) -> Self:
         """Return a view with other ``timeout`` or ``patience``, which shares the connection; closing it does nothing.
@@ -185,7 +185,7 @@ class AsyncRedis:
         read: Callable[[Any], T],
         **first: Any,
     ) -> T:
-        """Go on with a call that was not simply answered."""
+        """Continue a call whose first attempt had no plain answer."""
         state: CallState = await self._run(self._slow.call(script, keys, argv, **first))
         return state.result(read)
 

@@ -113,7 +113,7 @@ class Redis:
         self.__dict__.pop("call", None)
         self.observe = options.observe
         if options.observe is not None:
-            self.call = self._observed  # type: ignore[method-assign]  # without ``observe`` calls pay nothing for it
+            self.call = self._observed  # type: ignore[method-assign]  # calls without ``observe`` have no overhead
 
     def with_options(self, **options: Any) -> Self:
         """Return a view with other ``timeout`` or ``patience``, which shares the connections; closing it does nothing.
@@ -134,7 +134,7 @@ class Redis:
             script.check(keys, argv)
         pool = self._route(keys)
         if pool.outage.on:
-            # The slow path notices its end.
+            # The slow path ends the outage.
             return self._slowly(script, keys, argv, read)
         try:
             connection = pool.free.pop()
@@ -186,7 +186,7 @@ class Redis:
         read: Callable[[Any], T],
         **first: Any,
     ) -> T:
-        """Go on with a call that was not simply answered."""
+        """Continue a call whose first attempt had no plain answer."""
         state: CallState = self._run(self._slow.call(script, keys, argv, **first))
         return state.result(read)
 

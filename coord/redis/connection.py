@@ -39,7 +39,7 @@ class Connection:
         try:
             self._redis_py.connect()
         except Exception as error:
-            # redis-py does not check the shape of the replies to its first commands: any error may come.
+            # redis-py does not check the replies to its first commands, so any exception is possible.
             self.close()
             refuse(error, dialer.where)
         self.slots = Slots()
@@ -47,7 +47,7 @@ class Connection:
         self._attach(within or dialer.timeout)
 
     def _attach(self, timeout: float) -> None:
-        """Take over the socket that redis-py has opened."""
+        """Use the socket that redis-py has opened."""
         self.socket: socket.socket = self._redis_py._sock
         self._reader = new_reader()
         self.has_unread = self._reader.has_data
@@ -205,5 +205,5 @@ def _text(reply: Any) -> Any:
 
 
 def open_connection(dialer: Dialer, within: float | None = None) -> Connection:
-    """Open a connection, with redis-py in between only where there is no socket."""
+    """Open a connection, directly on its socket, or through redis-py if it has none."""
     return Connection(dialer, within) if dialer.is_socket else ClientConnection(dialer)

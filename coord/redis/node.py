@@ -38,7 +38,7 @@ class Node:
         """Carry out an ``Exchange`` with this server."""
         connection = await self._connected(step.within)
         replies, outcomes = connection.ask_many(step.commands), step.outcomes
-        # The connection itself notices that nothing comes for ``dialer.timeout``.
+        # The connection has its own check for no reply within ``dialer.timeout``.
         within = step.within if step.within < self.dialer.timeout else None
         try:
             async with asyncio.timeout(within):

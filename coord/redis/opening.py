@@ -42,7 +42,7 @@ async def open_by_redis_py(dialer: Dialer) -> Any:
                 transport.abort()
         redis_py._reader = redis_py._writer = None
         if isinstance(error, Exception):
-            # redis-py does not check the shape of the replies to its first commands: any error may come.
+            # redis-py does not check the replies to its first commands, so any exception is possible.
             refuse(error, dialer.where)
         raise
     finally:

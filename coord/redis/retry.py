@@ -27,7 +27,7 @@ AT_ONCE = 1_000
 """Calls in one write: more of them would wait in the server's buffers, not run sooner."""
 
 _ASKING: Words = ("ASKING",)
-"""Precedes a call to the node that its keys are on their way to."""
+"""Sent before a call to the node to which its keys are moving."""
 
 
 class SlowPath(Generic[N]):
@@ -74,7 +74,7 @@ class SlowPath(Generic[N]):
             try:
                 answers.append(state.result(call.read))
             except Exception as error:
-                # One reader that fails does not take the others' answers with it.
+                # A ``read`` that fails must not lose the results of the others.
                 answers.append(error)
         return answers
 
@@ -169,7 +169,7 @@ class _Batch:
                 elif isinstance(outcome, LOST):
                     owner.lost(outcome)
                 elif isinstance(outcome, ReplyError) and outcome.code == "NOSCRIPT":
-                    # The error of SCRIPT LOAD says more than NOSCRIPT.
+                    # The error of SCRIPT LOAD is the cause of NOSCRIPT.
                     owner.answered(not_loaded.get(owner.script, outcome))
                 else:
                     owner.answered(outcome)
