@@ -87,6 +87,21 @@ def test_a_call_as_declared_is_made(live: Live) -> None:
         assert c.run_many([call(), call()]) == [2, 2]
 
 
+@pytest.mark.parametrize("error", [IndexError("no such place"), KeyError("x"), ZeroDivisionError(), TypeError("mine")])
+def test_what_a_reader_raises_is_shown_as_itself(error: Exception, live: Live) -> None:
+    """On every backend, also of a call among many."""
+
+    def read(_: Any) -> Any:
+        raise error
+
+    with live.connect() as c:
+        wrong = call()._replace(read=read)
+        with pytest.raises(type(error)) as raised:
+            c.run(wrong)
+        assert raised.value is error
+        assert c.run_many([wrong, call()]) == [error, 2]
+
+
 REFUSED: list[tuple[coord.Call[Any], type[Exception], str]] = [
     (with_argument(0, ""), ValueError, "put: who is empty"),
     (with_argument(0, "x" * 1025), ValueError, "put: who is 1,025 bytes long"),

@@ -270,7 +270,7 @@ def _kind(outcome: Any) -> Outcome:
 
 def misread(script: Script, error: Exception) -> Exception:
     """Return the error to raise when ``read`` failed; that of a user's own script is returned unchanged."""
-    if isinstance(error, (TypeError, ValueError)) and not script.file.startswith("lua/"):
+    if not script.file.startswith("lua/"):
         return error
     failed = Corrupt(f"{script.name}: cannot read the reply ({reason(error)})")
     failed.__cause__ = error
