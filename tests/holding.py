@@ -37,6 +37,10 @@ def renew_every(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def in_background(c: Any, change: Callable[[Any], None]) -> None:
     """Change the backend of the background of a coordinator, which has followed nothing there yet."""
+    if isinstance(c, coord.AsyncCoordinator):
+        # It has no other.
+        change(c._runner)
+        return
     awaited = c._runner.awaited
 
     def changed() -> Any:

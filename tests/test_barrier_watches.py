@@ -18,6 +18,7 @@ from live import SOON, Live, run, until, until_async, waiters
 import coord
 from coord import barriers
 from coord.testing.servers import Engine, Server
+from coord.testing.topologies import client
 
 pytest_plugins = ("live_fixtures",)
 
@@ -301,11 +302,12 @@ def test_a_watch_that_is_cancelled_calls_nobody(live: Live) -> None:
 
 
 @pytest.mark.slow
-def test_a_watch_outlives_a_server_that_goes_away(engine: Engine) -> None:
+def test_a_watch_outlives_a_server_that_goes_away(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """While it cannot be reached the watch goes on; it is told of a deadline that has passed meanwhile."""
+    monkeypatch.setattr("coord.waiting.LOOK_AGAIN", 0.1)
     called: list[str] = []
     with Server(engine) as server, coord.connect(server.url, patience=0.3) as c:
-        c.barrier("b").open(parties=1, deadline=3)
+        c.barrier("b").open(parties=1, deadline=1)
         looked = first_failure(c)
         c.barrier("b").watch(on_timeout=lambda status: called.append(status.state))
         server.signal(signal.SIGSTOP)
@@ -313,6 +315,55 @@ def test_a_watch_outlives_a_server_that_goes_away(engine: Engine) -> None:
         server.signal(signal.SIGCONT)
         until(lambda: called, "the callback")
     assert called == ["expired"]
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["blocking", "awaited"])
+def test_a_watch_outlives_a_password_that_is_rotated(
+    engine: Engine, awaited: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a while the server has the new password and the client the old one: a ``ConfigError`` that passes."""
+    monkeypatch.setattr("coord.waiting.LOOK_AGAIN", 0.1)
+    called: list[str] = []
+
+    def rotate(look: Any, password: str) -> None:
+        look.execute_command("ACL", "SETUSER", "anna", "resetpass", f">{password}")
+        for kind in ("normal", "pubsub"):
+            look.client_kill_filter(_type=kind, skipme=True)
+
+    def arrive() -> None:
+        with coord.connect(server.url) as other:
+            other.barrier("b").arrive("x")
+
+    async def watching(url: str, look: Any) -> None:
+        async with coord.connect_async(url, patience=0.3) as c:
+            looked = first_failure(c)
+            await c.barrier("b").watch(lambda status: called.append(status.state))
+            rotate(look, "new")
+            await until_async(looked.is_set, "a look that failed")
+            rotate(look, "old")
+            look.close()
+            arrive()
+            await until_async(lambda: called, "the callback")
+
+    with Server(engine) as server:
+        look = client(server)
+        look.execute_command("ACL", "SETUSER", "anna", "on", ">old", "~*", "&*", "+@all")
+        url = server.url.replace("redis://", "redis://anna:old@")
+        with coord.connect(server.url) as c:
+            c.barrier("b").open(parties=1)
+        if awaited:
+            asyncio.run(watching(url, look))
+        else:
+            with coord.connect(url, patience=0.3) as c:
+                looked = first_failure(c)
+                c.barrier("b").watch(lambda status: called.append(status.state))
+                rotate(look, "new")
+                assert looked.wait(SOON)
+                rotate(look, "old")
+                look.close()
+                arrive()
+                until(lambda: called, "the callback")
+    assert called == ["complete"]
 
 
 def test_a_watched_barrier_that_is_gone_is_logged(

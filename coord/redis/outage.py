@@ -28,8 +28,10 @@ class Outage:
         self._quiet_until = clock.monotonic()
 
     def begin(self, where: str, calls: int, why: object) -> None:
-        """Note that so many more calls are repeated."""
+        """Note that so many more calls are repeated. Calls that were counted at another server begin no outage here."""
         if not self.on:
+            if not calls:
+                return
             self.on, self._calls, self._since = True, 0, self._clock.monotonic()
             self._told = self._since >= self._quiet_until
             if self._told:

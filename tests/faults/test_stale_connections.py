@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -103,6 +106,27 @@ def test_a_connection_that_was_idle_for_too_long_is_replaced(world: Backend, lin
         assert line.connections == before + 1
 
 
+def test_an_idle_connection_is_probed_by_tcp(world: Backend, one_server: Server) -> None:
+    """So that the kernel closes a connection that was lost without a word."""
+    for seconds in (15, 45):
+        c = world.dial(one_server.url, keepalive=seconds)
+        c.kv.incr("x")
+        assert seconds in {each for fd in Path("/proc/self/fd").iterdir() for each in probed(fd, one_server.port)}
+        c.close()
+
+
+def probed(fd: Path, port: int) -> list[int]:
+    """After how many seconds TCP probes the connection of a descriptor to a port."""
+    try:
+        with socket.socket(fileno=os.dup(int(fd.name))) as copy:
+            if copy.getpeername()[1] != port or not copy.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE):
+                return []
+            return [copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)]
+    except (OSError, TypeError, IndexError):
+        # No socket, or not one of TCP.
+        return []
+
+
 COUNTS = coord.Script("counts", "return redis.call('INCR', KEYS[1])")
 
 
@@ -164,6 +188,8 @@ def test_a_server_that_keeps_breaking_is_reported_once_in_ten_seconds(caplog: py
     clock = SkippingClock()
     outage = Outage(clock)
     with caplog.at_level(logging.WARNING, "coord"):
+        outage.begin("the server", 0, "the server before was away")
+        assert not outage.on, "the calls were counted at another server"
         for _ in range(100):
             outage.begin("the server", 1, "no reply")
             outage.end("the server")
