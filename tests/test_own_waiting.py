@@ -7,12 +7,16 @@ import inspect
 from typing import Any
 
 import pytest
+from backends import covered
 from live import SOON, Live, Thread, run, until, until_async, waiters
 
 import coord
 from coord.extend import Call, Family, Keyspace, M, Plan, Runs, Script, Seconds, in_turn, op, planned
+from coord.testing.agreement import agree
 from coord.testing.clock import VirtualClock
+from coord.testing.lint import lint
 from coord.testing.sim import Client, Sim, simulate
+from coord.testing.trial import trial
 
 pytest_plugins = ("live_fixtures", "waiting_fixtures")
 
@@ -56,7 +60,6 @@ CHECK_OUT_LUA = """\
 -- REPLY  1 when the guest had a bed, else 0
 -- ERRORS WRONGTYPE
 -- COST   O(1), one write and a notification when freed
--- REPEAT safe: a guest leaves once
 
 local hotel = KEYS[1]
 local guest, publish = ARGV[1], ARGV[2]
@@ -200,6 +203,15 @@ async def never_two(sim: Sim) -> None:
 def test_never_two_in_one_bed_under_faults() -> None:
     report = simulate(never_two, seeds=20, scripts=[CHECK_IN, CHECK_OUT])
     assert report.scripts["check_in"] > 200
+
+
+def test_scripts_with_and_without_a_twin_are_checked_together() -> None:
+    """The twin finds what the Lua of the other wrote; both agree with the servers, notices included."""
+    scripts = [CHECK_IN, CHECK_OUT]
+    assert [finding for script in scripts for finding in lint(script)] == []
+    assert trial(scripts, histories=30) == []
+    for tally in agree(*scripts, on=covered().values(), histories=20, words={"beds": (1, 2)}, least=1).values():
+        assert not tally.unreached()
 
 
 def test_help_shows_the_method_as_it_is_called() -> None:

@@ -109,6 +109,8 @@ class History:
     ) -> list[Finding]:
         """Make the same call of the twin, on a keyspace of its own."""
         if script.twin is None:
+            # What it wrote is there for the twins of others.
+            self.twins.copy_from(self.space)
             return []
         try:
             mine = _reply_of(self.twins, script.twin, *keys, *argv)
