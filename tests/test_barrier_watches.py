@@ -306,7 +306,7 @@ def test_a_watch_outlives_a_server_that_goes_away(engine: Engine, monkeypatch: p
     """While it cannot be reached the watch goes on; it is told of a deadline that has passed meanwhile."""
     monkeypatch.setattr("coord.waiting.LOOK_AGAIN", 0.1)
     called: list[str] = []
-    with Server(engine) as server, coord.connect(server.url, patience=0.3) as c:
+    with Server(engine) as server, coord.connect(server.url, timeout=0.5, patience=0.3) as c:
         c.barrier("b").open(parties=1, deadline=1)
         looked = first_failure(c)
         c.barrier("b").watch(on_timeout=lambda status: called.append(status.state))
