@@ -36,7 +36,7 @@ def declare(commands: Any) -> None:
         description="Check a server, a Sentinel service or every primary of a cluster. Each line is ok, a warning "
         "(it works, and may cost something later) or a problem, with what to do. The scripts of coord are loaded, and "
         "their commands are tried on a key that is deleted afterwards.",
-        epilog="Exit code: 0 if all is well, 1 with a warning, 2 with a problem. What the user may not see is "
+        epilog="Exit code: 0 if all is well, 1 with a warning, 2 with a problem. A check without permission is "
         "'unchecked' and does not change the exit code: grant +scan, +config|get, +acl|whoami and +cluster|info to "
         "check everything. No password is shown.",
     )

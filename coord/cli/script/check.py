@@ -23,7 +23,7 @@ def declare(commands: Any) -> None:
         "call is compared with the header (REPEAT, REPLY, kinds, TTLs) and the twin. Twins are found in Python files "
         "that name the script's file and coord, next to it or in the package around its folder; they are imported.",
         epilog="Exit code: 0 without an error (warnings are about style), 1 with one, 2 when a file could not be read. "
-        "Takes pip install 'coord[lua]', and --agree 'coord[testing]'.",
+        "Needs 'coord[lua]', and --agree needs 'coord[testing]'.",
     )
     parser.add_argument(
         "paths",

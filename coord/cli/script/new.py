@@ -32,8 +32,8 @@ def declare(commands: Any) -> None:
         description="Writes NAME.lua, a script with its header; NAME.py, with a family whose operation calls it and "
         "the script's twin; and test_NAME.py, which checks the Lua, shows what it is for, and compares script and twin "
         "on every server program that is installed. All three run as they are: they hand out a limited number of "
-        "places, until you make them do what you need.",
-        epilog="The test takes coord[testing]. No file is ever overwritten. Exit code: 0, or 2 when nothing "
+        "places. Change them to do what you need.",
+        epilog="The test needs coord[testing]. No file is ever overwritten. Exit code: 0, or 2 when nothing "
         "was written.",
     )
     parser.add_argument("name", metavar="NAME", help="what the script does, such as reserve or move_item")
