@@ -84,6 +84,23 @@ def test_a_lost_permit_is_told_on_leaving(c: Any, backend: Backend) -> None:
         hold.__exit__(None, None, None)
 
 
+@pytest.mark.parametrize(("score", "is_over"), [("1.5", True), ("-inf", True), ("1e300", False), ("inf", False)])
+def test_scores_written_by_hand(c: Any, backend: Backend, score: str, is_over: bool) -> None:
+    """They are read alike on memory and servers: as deadlines, in whole milliseconds and at most 2^53."""
+    semaphore = c.semaphore("gpu", limit=5)
+    permit = semaphore.claim(ttl=60, owner="anna")
+    assert permit is not None
+    for member in ("hand", "=bert", "n|1|2|carl"):
+        backend.place.do("ZADD", KEY, score, member)
+    mine = semaphore.claim(ttl=60, owner="bert")
+    assert (mine is not None) == is_over, "the deadline of an owner that has no permit"
+    assert [each.owner for each in semaphore.holders()] == (["anna", "bert"] if is_over else ["carl", "anna"])
+    assert permit.renew()
+    assert permit.release()
+    if not is_over:
+        assert c.semaphore("gpu", limit=1).claim(ttl=60) is not None, "what nobody was granted has no weight"
+
+
 def test_a_block_holds_a_permit(c: Any) -> None:
     semaphore = c.semaphore("gpu", limit=2)
     with semaphore.hold(weight=2, owner="anna") as permit:
