@@ -160,7 +160,7 @@ def _anywhere() -> None:
 
 
 class _Running(Operations[M]):
-    """What both coordinators share: a backend, and what is built for it."""
+    """The base of both coordinators: a backend, and the operations built for it."""
 
     def __init__(self, runner: Runner | AsyncRunner, prefix: str, ttl: Seconds | None) -> None:
         super().__init__(prefix, ttl)

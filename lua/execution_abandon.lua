@@ -1,6 +1,6 @@
 -- execution_abandon: end an attempt without a result, and wake one who will run it.
 --
--- What stays behind says that nothing runs, and keeps the fence growing.
+-- A record stays: nothing runs, and the fence keeps growing.
 --
 -- KEYS   execution  hash, expiring: its state             coord:execution:{key}
 --        tombstone  string, expiring: its end coord:execution:{key}:tombstone:<attempt>

@@ -1,6 +1,6 @@
 -- execution_forget: drop the result of a key, or the attempt that runs.
 --
--- What stays behind says that nothing runs, and keeps the fence growing.
+-- A record stays: nothing runs, and the fence keeps growing.
 --
 -- KEYS   execution    hash, expiring: its state             coord:execution:{key}
 --        op           string, expiring: the answer  coord:execution:{key}:op:<op_id>

@@ -29,7 +29,7 @@ for _, state in ipairs({ "READONLY ", "MISCONF ", "NOREPLICAS " }) do
   end
 end
 if not try("DEL", removed) then
-  -- What the others write could not be removed again.
+  -- The writes of the others could not be removed again.
   return refused
 end
 try("UNLINK", redis.pcall("UNLINK", scratch))

@@ -1,6 +1,6 @@
 -- release: free a claim, if it is still the caller's, and wake its waiters.
 --
--- What stays behind says that the name is free, and keeps the fence growing.
+-- A record stays: the name is free, and the fence keeps growing.
 --
 -- KEYS   claim      string, expiring: owner|nonce|fence       coord:claim:{name}
 --        tombstone  string, expiring: by  coord:claim:{name}:tombstone:<nonce>

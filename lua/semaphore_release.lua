@@ -43,7 +43,7 @@ for _, member in ipairs(held) do
     -- First a write that takes no memory: a full server then lets the others pass.
     redis.call("ZREM", semaphore, member, "=" .. owner)
     redis.call("ZADD", semaphore, string.format("%d", weight - used), "used")
-    -- What stays keeps the fence growing.
+    -- The members that stay keep the fence growing.
     outlive(semaphore, now + tombstone_ms)
     redis.call("SET", tombstone, by, "PX", tombstone_ms)
     redis.call(publish, semaphore, "free")

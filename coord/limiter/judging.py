@@ -30,7 +30,7 @@ _LARGEST = 1 << 52
 
 @dataclass(slots=True)
 class Row:
-    """What one limit says to a cost: its time before and after it, and how long the cost has to wait."""
+    """The verdict of one limit on a cost: its time before and after, and how long the cost has to wait."""
 
     limit: str
     us: int

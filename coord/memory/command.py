@@ -43,7 +43,7 @@ COMMANDS: dict[str, Command] = {}
 """Every command of the Keyspace, by its name in capitals."""
 
 RANDOM = frozenset({"HRANDFIELD", "RANDOMKEY", "SPOP", "SRANDMEMBER", "ZRANDMEMBER"})
-"""What draws at random: two backends could never agree on it."""
+"""Commands with a random result, on which two backends could never agree."""
 
 
 def command(arity: int, keys: Keys = FIRST, *, name: str = "", status: bool = False) -> Callable[[F], F]:

@@ -113,7 +113,7 @@ class Keys(Entries):
         if entry is None or entry[1] < self._now:
             return 0
         if due > 0 and not wanted:
-            # What every write of coord ends with: as short as it can be.
+            # Every write of coord ends with this call, so it is kept short.
             self._put(key, entry[0], self._now + due, entry)
             return 1
         return self._expire_at(key, self._now + due, wanted)

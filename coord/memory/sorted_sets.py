@@ -33,7 +33,7 @@ Selector = Callable[[SortedSet], slice]
 
 
 class Range(NamedTuple):
-    """What a range command asks for: which rows, in which direction, which part of them, with scores or not."""
+    """The arguments of a range command: which rows, in which direction, which part of them, with scores or not."""
 
     place: Selector
     reverse: bool
@@ -263,7 +263,7 @@ class SortedSets(Entries):
 
 
 class _Changed:
-    """What ZADD does to a set."""
+    """The changes that ZADD makes to a set."""
 
     def __init__(self, target: SortedSet, flags: frozenset[str]) -> None:
         self.target = target

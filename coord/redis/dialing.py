@@ -65,7 +65,7 @@ _OTHER_KIND = "connect_async takes a client of redis.asyncio, connect one of red
 
 
 _DRIVER: dict[str, Any] = {"driver_info": redis.DriverInfo()} if hasattr(redis, "DriverInfo") else {}
-"""What CLIENT SETINFO says. Without it redis-py reads its own version from files for each connection: 1 to 3 ms."""
+"""For CLIENT SETINFO. Without it redis-py reads its own version from files for each connection: 1 to 3 ms."""
 
 _NAMES_DRIVER = {"lib_name", "lib_version", "driver_info"}
 

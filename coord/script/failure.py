@@ -11,7 +11,7 @@ __all__ = ["script_failed"]
 
 _LINE = re.compile(r"user_script:(\d+): ?([^\n]*?)(?:,? script: [0-9a-f]{40}.*| \[.*)?$")
 _PLACE = re.compile(r"(.*?),? script: (?:[0-9a-f]{40}, )?on @user_script:(\d+)\.")
-"""What servers since 7.0 put behind the error reply of a command."""
+"""The text that servers since 7.0 append to the error reply of a command."""
 
 
 def script_failed(script: Script, text: str) -> CoordError:

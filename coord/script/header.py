@@ -64,7 +64,7 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the comment at the top of a script's file declares."""
+    """The declarations in the comment at the top of a script's file."""
 
     title: str
     keys: tuple[Key, ...]

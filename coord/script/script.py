@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Reply", "Script", "Twin"]
 
 Reply = Any
-"""What a script answers: str, int, None, or a list of these."""
+"""The reply of a script: str, int, None, or a list of these."""
 
 Twin = Callable[..., Reply]
 """``twin(space, *keys, *argv)``: the script in Python, over a Keyspace."""

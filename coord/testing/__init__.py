@@ -1,1 +1,1 @@
-"""What tests of coordination need: real servers of your own, time in your hands, faults on demand."""
+"""Tools for testing coordination: real servers, virtual time, and faults on demand."""

@@ -1,4 +1,4 @@
-"""What every backend has to do: a suite of tests for one of your own.
+"""The contract of a backend, as a suite of tests for your own.
 
 A backend is a class with ``from_config(config)`` that returns a coordinator, or an object that makes calls. Its test is
 

@@ -34,7 +34,7 @@ Fault = Literal[
     "half_request",
     "late_request",
 ]
-"""What can become of a command, or of its reply.
+"""A fault of a command or its reply.
 
 ``drop_reply``: it ran, and nothing arrives on this connection any more.
 ``reset_reply``: it ran, and the connection is reset instead of the reply.

@@ -67,7 +67,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 class Seen:
-    """What is known of the servers so far; it decides what else to check."""
+    """The facts found about the servers so far; they decide which checks follow."""
 
     def __init__(self) -> None:
         self.sharded = True

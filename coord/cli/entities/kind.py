@@ -1,4 +1,4 @@
-"""What ``ls``, ``show`` and ``watch`` know of a kind of entity."""
+"""How ``ls``, ``show`` and ``watch`` find, read and show a kind of entity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Details", "Kind"]
 
 Details = dict[str, Any]
-"""What is shown of an entity, in types of JSON."""
+"""The details of an entity that are shown, in types of JSON."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ class Inventory:
 
 
 _MISSING = -2
-"""What PTTL answers for a key that does not exist."""
+"""The reply of PTTL for a key that does not exist."""
 
 
 def _checked(replies: Sequence[Any]) -> Sequence[Any]:

@@ -1,4 +1,4 @@
-"""What is wrong with scripts: from reading them, from running them, from comparing them with their twins."""
+"""Faults of scripts: from reading them, from running them, from comparing them with their twins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``coord script new`` writes, for a script that is called example.
+"""The files that ``coord script new`` writes, for a script that is called example.
 
 Words in capitals, ``example`` and ``Family_`` are replaced: see ``coord.cli.script.new``.
 """
@@ -100,7 +100,7 @@ IN_A_FILE = {
     "SCRIPT": "Script",
     "LOAD": 'Script("STEM", Path(__file__).with_name("STEM.lua").read_text(encoding="utf-8"), _twin)',
 }
-"""What a module of its own says to find its script."""
+"""The lines with which a module outside a package finds its script."""
 
 IN_A_PACKAGE = {"PATH\n": "", "SCRIPT": "Scripts", "LOAD": 'Scripts("PACKAGE").load("STEM", _twin)'}
 """The same for a module in a package, also in a zip."""

@@ -201,7 +201,7 @@ def _plain(value: Any) -> Any:
     if kind is int:
         return value
     if kind is float:
-        # What leaves 64 bits, and NaN, become what C makes of them.
+        # Numbers above 64 bits, and NaN, are converted as C does it.
         return int(value) if INT64_MIN <= value < INT64_MAX else INT64_MIN
     return None
 

@@ -1,4 +1,4 @@
-"""What was compared, and what was not reached."""
+"""Counts of what was compared, and of what was not reached."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class Cluster(Topology):
         return {edge for number in self._moved for edge in (number, number + 1)}
 
     def happen(self, kind: str, draw: Random) -> None:
-        """Let an event befall one node, or move the slots of some keys from one node to others."""
+        """Apply an event to one node, or move the slots of some keys from one node to others."""
         if kind != "move_slots":
             strike(self, draw.choice(self.servers), kind, draw)
             return

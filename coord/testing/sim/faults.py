@@ -23,19 +23,19 @@ WIRE = (
     "silence",
     "slow",
 )
-"""What befalls one write on a connection."""
+"""Faults of one write on a connection."""
 
 DIAL = ("refused", "dial_silence")
-"""What befalls an attempt to connect."""
+"""Faults of an attempt to connect."""
 
 SERVER = ("script_flush", "server_pause", "clock_back", "clock_forward", "busy", "loading", "connections_reset")
-"""What befalls a server."""
+"""Faults of a server."""
 
 TOPOLOGY = ("failover", "move_slots")
-"""What befalls servers that have others beside them."""
+"""Faults of servers in a Sentinel service or a cluster."""
 
 CLIENT = ("client_pause", "client_dies", "cancel")
-"""What befalls a client."""
+"""Faults of a client."""
 
 ALL = frozenset((*WIRE, *DIAL, *SERVER, *TOPOLOGY, *CLIENT))
 
@@ -119,11 +119,11 @@ class FaultPlan:
         return draw.choice(enabled), draw
 
     def on_write(self, place: str) -> tuple[str, Random] | None:
-        """Draw what befalls one write."""
+        """Draw the fault of one write."""
         return self.draw(place, self._faults.write, WIRE)
 
     def on_dial(self, place: str) -> tuple[str, Random] | None:
-        """Draw what befalls an attempt to connect."""
+        """Draw the fault of an attempt to connect."""
         return self.draw(place, self._faults.dial, DIAL)
 
     def on_operation(self, place: str) -> Random | None:

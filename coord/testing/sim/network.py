@@ -29,7 +29,7 @@ class Session(Protocol):
 
 
 class Server(Protocol):
-    """What answers at an address."""
+    """The server at an address."""
 
     process: Process
 
@@ -106,7 +106,7 @@ class Network:
 
 
 class Wire:
-    """One connection: two directions, each in order, and what befalls it."""
+    """One connection: two directions, each in order, and its faults."""
 
     def __init__(self, network: Network, place: str, process: Process, server: Server, draw: Random) -> None:
         self.network = network

@@ -80,7 +80,7 @@ class SentinelService(Topology):
         return f"redis+sentinel://{hosts}/{_SERVICE}/0"
 
     def happen(self, kind: str, draw: Random) -> None:
-        """Let an event befall the primary, or have the copy take over."""
+        """Apply an event to the primary, or let the copy take over."""
         if kind == "failover":
             self._fail_over(draw)
         else:

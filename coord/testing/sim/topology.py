@@ -15,7 +15,7 @@ __all__ = ["Standalone", "Topology", "strike"]
 
 
 class Topology:
-    """Servers, where clients connect, and the events that may befall them."""
+    """Servers, where clients connect, and the events that can happen to them."""
 
     kinds: tuple[str, ...] = SERVER
     may_lose_writes = False
@@ -43,7 +43,7 @@ class Topology:
         raise NotImplementedError
 
     def happen(self, kind: str, draw: Random) -> None:
-        """Let an event befall one of the servers."""
+        """Apply an event to one of the servers."""
         strike(self, draw.choice(self.servers), kind, draw)
 
 
@@ -59,7 +59,7 @@ class Standalone(Topology):
 
 
 def strike(topology: Topology, server: SimServer, kind: str, draw: Random) -> None:
-    """Let an event befall one server."""
+    """Apply an event to one server."""
     loop, now = topology.loop, topology.loop.now
     seconds = draw.choice((0.05, 0.3, 1.0, 4.0)) * draw.uniform(0.5, 1.5)
     topology.note(server.name, kind, round(seconds, 3))

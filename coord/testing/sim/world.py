@@ -36,7 +36,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _EXPECTED = (Unavailable, OutcomeUnknown, LeaseLost, WaitTimeout)
-"""What an operation may answer under faults, and nothing else."""
+"""The only errors that an operation may raise under faults."""
 
 _MISSING = (MissingBarrier, MissingRequest)
 
@@ -49,7 +49,7 @@ class Violation(AssertionError):
 
 
 class Outcome(Generic[T]):
-    """What came of one operation: ``value``, or the ``error`` that its caller got; ``cancelled`` by the simulation."""
+    """The outcome of an operation: ``value``, or the ``error`` of its caller; ``cancelled``: by the simulation."""
 
     __slots__ = ("cancelled", "error", "value")
 
@@ -374,7 +374,7 @@ class Sim:
         with self._logged():
             try:
                 self.loop.run_until_complete(workload(self))
-                # What was left to the background has its time, and must come to an end.
+                # Background work gets time to end, and must end.
                 self.loop.settle(60.0)
                 self._judge()
             finally:
