@@ -95,7 +95,7 @@ on-clients: $(VENV)/.has-$(GROUP)
 # thread has one: under gevent it is that of coord's background.
 on-gevent: $(VENV)/.has-loops
 	$(BIN)/python -m gevent.monkey --module pytest -q \
-	-k "(blocking or gevent or while_a_block_runs) and not (another_connection or $(LONG))" $(BLOCKING) $(ARGS)
+	-k "(blocking or gevent or while_a_block_runs or is_a_loss_when) and not (another_connection or $(LONG))" $(BLOCKING) $(ARGS)
 
 coverage: $(VENV)/.has-coverage
 	COORD_ENGINES=memory,redis-8.2 COORD_HISTORIES=200 \
