@@ -32,7 +32,7 @@ def declare(commands: Any) -> None:
         metavar="PATH",
         help="a script, a folder, or a Python file with scripts",
     )
-    parser.add_argument("--agree", action="store_true", help="compare script and twin on every server program here")
+    parser.add_argument("--agree", action="store_true", help="compare memory (twin or Lua) with every server program")
     parser.add_argument("--read-only", action="store_true", help="only read: import and run nothing")
     parser.set_defaults(run=_check)
 
