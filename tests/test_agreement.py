@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from agreeing import HISTORIES, ONLY, SEED, UNDISTURBED, WORDS, excused, faking, kinds, living_together
+from agreeing import HISTORIES, ONLY, SEED, WORDS, excused, faking, kinds, living_together
 from backends import covered, wanted
 from reporting import say
 
@@ -61,7 +61,6 @@ def test_scripts_agree_with_their_twins(kind: str) -> None:
             only=names,
             least=FLOOR if HISTORIES >= ENOUGH else 0,
             excused=excused,
-            undisturbed=UNDISTURBED,
         )
     told = f"{tally}, {tally.notices:,} notices, {tally.visits:,} foreign writes"
     say(f"agreement: {kind}: {told} ({', '.join(side.name for side in sides)})")
@@ -115,7 +114,6 @@ def compare(side: ServerSide, clock: Clock, histories: int, **words: Sequence[Wo
         words={**WORDS, **words},
         seed=SEED,
         only=ONLY,
-        undisturbed=UNDISTURBED,
     )
     say(f"agreement: {side.name}: {tally}, {tally.notices:,} notices, {tally.visits:,} foreign writes")
     silent = [each.name for each in all_scripts() if not tally.calls[each.name]]

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from agreeing import SEED, UNDISTURBED, WORDS
+from agreeing import SEED, WORDS
 from lua_lines import logged, marked_scripts
 from reporting import say
 
@@ -28,9 +28,7 @@ def test_nearly_every_statement_of_the_scripts_runs(tmp_path: Path) -> None:
     scripts, every = marked_scripts(list(all_scripts()), tmp_path)
     clock = Clock()
     with logged() as seen:
-        check_agreement(
-            scripts, [LuaSide(clock)], clock, histories=HISTORIES, words=WORDS, seed=SEED, undisturbed=UNDISTURBED
-        )
+        check_agreement(scripts, [LuaSide(clock)], clock, histories=HISTORIES, words=WORDS, seed=SEED)
     say(f"lines of lua/ with a statement: {len(every & seen)} of {len(every)} ran")
     say(f"never ran, in these histories: {', '.join(sorted(every - seen))}")
     assert len(every & seen) >= LEAST * len(every)

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from agreeing import UNDISTURBED, WORDS
+from agreeing import WORDS
 
 from coord.script import Script, all_scripts
 from coord.testing.agreement import Answer, LuaSide, TwinSide, check, check_agreement
@@ -92,7 +92,6 @@ def recorded(name: str, histories: int, seed: str) -> Histories:
         seed=seed,
         only=name,
         shorten=False,
-        undisturbed=UNDISTURBED,
     )
     return recorder.histories
 

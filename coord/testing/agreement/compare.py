@@ -45,8 +45,8 @@ class Agreeing(Protocol):
     """A backend that runs the scripts.
 
     ``unit_us`` is the smallest step of time that it follows exactly; 1: it is exact also at the very moment of a
-    deadline. ``slack_ms`` is by how much less than the twin it may say that a key has left. ``lacks`` has the commands
-    that it does not know; they are not drawn.
+    deadline. ``slack_ms`` is by how much its time that a key has left may differ from the twin's. ``lacks`` has the
+    commands that it does not know; they are not drawn.
     """
 
     name: str
@@ -123,7 +123,7 @@ def _same(mine: Any, theirs: Any, slack_ms: int) -> bool:
     if is_list(mine):
         return len(mine) == len(theirs) and all(_same(*both, slack_ms) for both in zip(mine, theirs, strict=True))
     if slack_ms and isinstance(mine, int) and mine > slack_ms:
-        return bool(0 <= mine - theirs <= slack_ms)
+        return bool(abs(mine - theirs) <= slack_ms)
     return bool(mine == theirs)
 
 
@@ -144,4 +144,4 @@ def _in_pairs(reply: Any) -> Any:
 def _nearly(here: tuple[str, Any, int] | None, there: tuple[str, Any, int] | None, slack_ms: int) -> bool:
     if here is None or there is None or here[:2] != there[:2] or min(here[2], there[2]) < 0:
         return False
-    return 0 <= here[2] - there[2] <= slack_ms
+    return abs(here[2] - there[2]) <= slack_ms
