@@ -217,8 +217,9 @@ class Draws:
             found = "n" * random.choice((255, 1_024))
         else:
             found = random.choice(pools.NAMES if argument.type == "name" else pools.TEXTS)
-        if argument.type == "name" and not found:
-            found = "x"
+        if argument.type == "name":
+            # A text that a key holds may be longer than a name.
+            found = found.encode()[:1024].decode(errors="ignore") or "x"
         return f"{found[:1000]}{number}" if argument.repeats and number else found
 
     def _integer(self, argument: Argument) -> int:
