@@ -93,9 +93,6 @@ class op(Generic[P, T]):
     def __get__(self, at: InMode[Sync], kind: type) -> Callable[P, T]: ...
     @overload
     def __get__(self, at: InMode[Async], kind: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
-    @overload
-    # Inside a family, where operations are written in build mode.
-    def __get__(self, at: InMode[Any], kind: type) -> Callable[P, Call[T]]: ...
     def __get__(self, at: Any, kind: type) -> Any:
         """Type checkers see this method only; see ``__set_name__``."""
         return self.build

@@ -64,15 +64,18 @@ class Tokens(Family[M], kind="tokens", reader="look"):
         self.name = name
         self._key = self.ops.key("tokens", name)
 
+    def _call(self, n: int) -> Call[Taken]:
+        return self.ops.call(TAKE, (self._key,), (n, self.ops.publish), _read)
+
     @op
     def take(self, n: int = 1) -> Call[Taken]:
         """Take tokens."""
-        return self.ops.call(TAKE, (self._key,), (n, self.ops.publish), _read)
+        return self._call(n)
 
     @op
     def look(self) -> Call[Taken]:
         """Return what is left."""
-        return self.take(0)
+        return self._call(0)
 
     @planned
     def take_in_turn(self, n: int = 1, timeout: Seconds | None = None) -> Plan[Taken]:
