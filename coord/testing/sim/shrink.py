@@ -10,6 +10,8 @@ from coord.testing.sim.run import Run
 __all__ = ["smallest"]
 
 _MOST_RUNS = 300
+_MOST_STEPS = 1_000_000
+"""Of all runs together, some ten seconds: runs that fail by never ending are long."""
 
 
 def smallest(play: Callable[..., Run], seed: int, run: Run) -> Run:
@@ -26,18 +28,23 @@ def smallest(play: Callable[..., Run], seed: int, run: Run) -> Run:
 
 
 class _Tries:
-    """Runs with parts left out, up to a number."""
+    """Runs with parts left out, up to a number of runs and of steps."""
 
     def __init__(self, play: Callable[..., Run], seed: int, kind: type[BaseException]) -> None:
         self._play = play
         self._seed = seed
         self._kind = kind
-        self._left = _MOST_RUNS
+        self._runs = _MOST_RUNS
+        self._steps = _MOST_STEPS
 
     def fails(self, options: dict[str, Any]) -> bool:
         """Whether a run still fails in the same way."""
-        self._left -= 1
-        return self._left >= 0 and isinstance(self._play(self._seed, **options).error, self._kind)
+        if self._runs <= 0 or self._steps <= 0:
+            return False
+        run = self._play(self._seed, **options)
+        self._runs -= 1
+        self._steps -= run.sim.loop.steps
+        return isinstance(run.error, self._kind)
 
     def reduce(self, parts: Sequence[str], options: Callable[[list[str]], dict[str, Any]]) -> list[str]:
         """Leave out halves, quarters and so on, as long as it fails without them (delta debugging)."""

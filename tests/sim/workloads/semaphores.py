@@ -160,7 +160,7 @@ class _Handovers:
         for step in client.steps(3):
             weight = step.random.choice((1, 2))
             asked = self._sim.now
-            async with client.c.semaphore("baton", limit=2).hold(ttl=30, weight=weight):
+            async with client.c.semaphore("baton", limit=2).hold(ttl=30, wait=5, weight=weight):
                 waited = self._sim.now - asked
                 self._inside += weight
                 self._sim.check(self._inside <= 2, f"{self._inside} of 2 are inside")
