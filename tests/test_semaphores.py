@@ -126,9 +126,9 @@ def test_a_lower_limit_evicts_no_holder(c: Any) -> None:
 def test_a_weight_out_of_range_is_refused(c: Any, backend: Backend, weight: Any) -> None:
     semaphore = c.semaphore("gpu", limit=3)
     with backend.untouched():
-        with pytest.raises(ValueError, match="weight (is|must be)"):
+        with pytest.raises(ValueError, match=r"weight (is|must be)"):
             semaphore.claim(weight=weight)
-        with pytest.raises(ValueError, match="weight (is|must be)"):
+        with pytest.raises(ValueError, match=r"weight (is|must be)"):
             semaphore.hold(weight=weight)
 
 

@@ -14,6 +14,7 @@ import redis
 import redis.asyncio
 import redis.sentinel
 from backends import Backend, Line, found
+from hotel import Hotel
 from live import SOON, Thread, servers
 from load import BOUND, REMEMBER, acked, both_loads, counted, held, in_background, is_replicated
 from sentinels import SentinelPlace
@@ -62,6 +63,24 @@ def use(c: Any) -> None:
     with c.hold("job", ttl=30), pytest.raises(coord.WaitTimeout), c.hold("job", wait=0.1):
         pass
     assert c.holder("job") is None
+
+
+def test_a_family_of_a_user_goes_on_after_a_failover(world: Backend) -> None:
+    """Scripts and waits of one's own have what coord's have."""
+    c = world.connect()
+    hotel: Any = Hotel(c if world.loop is None else c.inner, "sea")
+
+    def result(of: Any) -> Any:
+        return of if world.loop is None else world.loop.run_until_complete(of)
+
+    assert result(hotel.check_in("ann")) is True
+    with pytest.raises(coord.WaitTimeout):
+        result(hotel.await_bed("bob", timeout=0.1))
+    assert is_replicated(client(world.place.primary), "sea")
+    world.place.fail_over()
+    assert result(hotel.check_in("bob")) is False
+    assert result(hotel.check_out("ann")) is True
+    assert result(hotel.await_bed("bob", timeout=SOON)) is True
 
 
 # --- connecting ----------------------------------------------------------------------------------
