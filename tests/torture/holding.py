@@ -19,7 +19,8 @@ LONGEST_TTL = GROUP_TTL
 """Seconds after which nothing may be held that nobody renews."""
 
 LIMIT = 2
-_MARGIN = 0.1
+_MARGIN = 1.0
+"""Seconds by which a lease that is not released may outlast its TTL: a late copy of its claim or renewal extends it."""
 
 
 def _fence(lease: Any) -> int | None:
