@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from live import SOON, Live, Thread, until, waiters
+from live import SOON, Live, Thread, run, until, waiters
 
 import coord
 from coord import waiting
@@ -63,6 +63,22 @@ def test_one_subscription_connection_whoever_waits(live_server: Live) -> None:
 
 def _threads() -> list[str]:
     return [thread.name for thread in threading.enumerate()]
+
+
+def test_a_waiter_that_comes_after_closing_subscribes_to_nothing(live_server: Live) -> None:
+    """Nothing would release its subscription."""
+    before = set(subscribers._subscribers)
+    with live_server.connect() as c:
+        runner = c._runner
+    assert not runner.notifier.is_subscribed(JOB)
+
+    async def main() -> None:
+        async with live_server.connect_async() as ac:
+            awaited = ac._runner
+        assert not awaited.notifier.is_subscribed(JOB)
+        assert set(subscribers._subscribers) == before
+
+    run(main())
 
 
 def test_threads_that_begin_to_wait_at_once_share_one_hub(live_server: Live) -> None:

@@ -242,8 +242,9 @@ class AsyncRedis:
         self.check_loop()
         if self._is_view:
             return
-        if self._notifier is not None:
-            self._notifier = None
+        # A task that comes after this gets one that never subscribes: nothing would release its subscription.
+        subscribed, self._notifier = self._notifier is not None, Notifier(subscribed_at_once=False)
+        if subscribed:
             for closing in self._router.unsubscribe():
                 await closing.joined()
         await self.driver.close()

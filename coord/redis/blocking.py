@@ -212,6 +212,9 @@ class Redis:
             with _subscribing.lock:
                 notifier = self._notifier
                 if notifier is None or self._process != os.getpid():
+                    if all(pool.closed for pool in self._router.nodes):
+                        # A thread that comes after ``close``: nothing would release its subscription.
+                        return Notifier(subscribed_at_once=False)
                     notifier = self._notifier = self._router.subscribe()
                     self._process = os.getpid()
         return notifier
@@ -222,7 +225,9 @@ class Redis:
             return
         for pool in self._router.nodes:
             pool.close()
-        if self._notifier is not None and self._process == os.getpid():
+        with _subscribing.lock:
+            is_subscribed = self._notifier is not None and self._process == os.getpid()
             self._notifier = None
+        if is_subscribed:
             for ending in self._router.unsubscribe():
                 ending.join()
