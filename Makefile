@@ -26,20 +26,23 @@ BIN := $(VENV)/bin
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 # Most tests wait more than they compute, so that two a core go well together.
 JOBS ?= $(shell expr 2 \* $(CORES))
+# Quick tests wait less.
+QUICK_JOBS ?= $(shell expr $(CORES) + $(CORES) / 2)
 ARGS ?=
 export PYTHONHASHSEED ?= 0
 # Tests start hundreds of Pythons: each would compile coord, and what it imports, anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 # tests/distribution.py says which tests stay together, and which come first.
-PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --no-loadscope-reorder --max-worker-restart 2
+PYTEST = $(BIN)/python -m pytest -q -n $(JOBS) --no-loadscope-reorder --max-worker-restart 2
 
-.PHONY: quick test proof test-long quick-all quick-others test-clients on-clients on-gevent coverage agree simulate torture imports lint bench demo clean
+.PHONY: quick test proof test-long quick-all quick-others test-clients on-clients on-gevent coverage agree simulate torture mutants fuzz imports lint bench demo clean
 .DELETE_ON_ERROR:
 
+quick: JOBS = $(QUICK_JOBS)
 quick: $(VENV)/.has-test
 	COORD_ENGINES=$${COORD_ENGINES:-memory,redis-8.2} COORD_HISTORIES=$${COORD_HISTORIES:-50} \
-	$(PYTEST) -n 3 -o faulthandler_timeout=0 -m "not slow and not proof" $(ARGS)
+	$(PYTEST) -o faulthandler_timeout=0 -m "not slow and not proof" $(ARGS)
 
 test: $(VENV)/.has-lint
 	COORD_HISTORIES=$${COORD_HISTORIES:-1000} $(PYTEST) -m "not proof" $(ARGS)
