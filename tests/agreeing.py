@@ -128,8 +128,7 @@ def faking() -> Iterator[tuple[ServerSide, Clock]]:
         side = ServerSide(name="fakeredis", connection=_Fake(client.connection_pool.get_connection()))
         # It keeps deadlines as floats, in seconds: equal moments need not be equal there.
         side.unit_us = 1_000
-        # Past 2^52 ms such a float is exact to 2 ms.
-        side.slack_ms = 2
+        side.exact_below_ms = 2**52
         yield side, clock
         side.close()
         client.close()

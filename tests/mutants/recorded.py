@@ -62,6 +62,7 @@ class _Told:
     name = "the recording"
     unit_us = 1
     slack_ms = 0
+    exact_below_ms: int | None = None
     lacks: frozenset[str] = frozenset()
 
     def __init__(self) -> None:

@@ -45,13 +45,15 @@ class Agreeing(Protocol):
     """A backend that runs the scripts.
 
     ``unit_us`` is the smallest step of time that it follows exactly; 1: it is exact also at the very moment of a
-    deadline. ``slack_ms`` is by how much its time that a key has left may differ from the twin's. ``lacks`` has the
-    commands that it does not know; they are not drawn.
+    deadline. ``slack_ms`` is by how much less than the twin it may say that a key has left. ``exact_below_ms`` is the
+    time above which its deadlines are rounded, to 2 ms; None: never. ``lacks`` has the commands that it does not know;
+    they are not drawn.
     """
 
     name: str
     unit_us: int
     slack_ms: int
+    exact_below_ms: int | None
     lacks: frozenset[str]
 
     def begin(self) -> None:
@@ -98,12 +100,12 @@ def _compare(
     if _ANY_PAIRS.search(script.source):
         mine, theirs = _in_pairs(mine), _in_pairs(theirs)
     differences: list[str] = []
-    if not _same(mine, theirs, side.slack_ms):
+    if not _same(mine, theirs, side):
         differences.append(f"the reply: {mine!r:.2000} {here}, {theirs!r:.2000} on {side.name}")
     if twin.stored != other.stored:
         for key in sorted(twin.stored.keys() | other.stored.keys()):
             ours, there = twin.stored.get(key), other.stored.get(key)
-            if ours != there and not _nearly(ours, there, side.slack_ms):
+            if ours != there and not _nearly(ours, there, side):
                 differences.append(f"{key}: {ours!r:.2000} {here}, {there!r:.2000} on {side.name}")
     if other.notices is not None and twin.notices is not None and twin.notices != other.notices:
         differences.append(f"the notices: {list(twin.notices)} {here}, {list(other.notices)} on {side.name}")
@@ -112,7 +114,7 @@ def _compare(
         raise Disagreement("\n  ".join((f"{script.file} {both} after {call}", *differences)))
 
 
-def _same(mine: Any, theirs: Any, slack_ms: int) -> bool:
+def _same(mine: Any, theirs: Any, side: Agreeing) -> bool:
     if isinstance(mine, Failed):
         # A server that stops a script puts the script's name and line around its sentence. Where two values are
         # corrupt, it does not matter which of them is read first.
@@ -121,9 +123,9 @@ def _same(mine: Any, theirs: Any, slack_ms: int) -> bool:
     if type(mine) is not type(theirs):
         return False
     if is_list(mine):
-        return len(mine) == len(theirs) and all(_same(*both, slack_ms) for both in zip(mine, theirs, strict=True))
-    if slack_ms and isinstance(mine, int) and mine > slack_ms:
-        return bool(abs(mine - theirs) <= slack_ms)
+        return len(mine) == len(theirs) and all(_same(*both, side) for both in zip(mine, theirs, strict=True))
+    if side.slack_ms and isinstance(mine, int) and mine > side.slack_ms:
+        return bool(0 <= mine - theirs <= side.slack_ms)
     return bool(mine == theirs)
 
 
@@ -141,7 +143,12 @@ def _in_pairs(reply: Any) -> Any:
     return pairs(reply) if is_list(reply) else reply
 
 
-def _nearly(here: tuple[str, Any, int] | None, there: tuple[str, Any, int] | None, slack_ms: int) -> bool:
+_ROUNDED_MS = 2
+
+
+def _nearly(here: tuple[str, Any, int] | None, there: tuple[str, Any, int] | None, side: Agreeing) -> bool:
     if here is None or there is None or here[:2] != there[:2] or min(here[2], there[2]) < 0:
         return False
-    return abs(here[2] - there[2]) <= slack_ms
+    if side.exact_below_ms is not None and here[2] >= side.exact_below_ms:
+        return abs(here[2] - there[2]) <= _ROUNDED_MS
+    return 0 <= here[2] - there[2] <= side.slack_ms

@@ -40,6 +40,7 @@ class _Recorder(Notifier):
 class _InProcess:
     unit_us = 1
     slack_ms = 0
+    exact_below_ms: int | None = None
     lacks: frozenset[str] = frozenset()
 
     def __init__(self, clock: Clock) -> None:

@@ -104,6 +104,7 @@ class ServerSide:
 
     unit_us = 1
     slack_ms = 0
+    exact_below_ms: int | None = None
     lacks: frozenset[str] = frozenset()
 
     def __init__(self, server: Server | None = None, *, name: str = "", connection: Connects | None = None) -> None:
