@@ -81,6 +81,23 @@ def test_a_waiter_that_comes_after_closing_subscribes_to_nothing(live_server: Li
     run(main())
 
 
+def test_what_a_view_subscribed_to_is_released_with_its_coordinator(live_server: Live) -> None:
+    """A view shares the subscription of its coordinator, whichever of the two waits first."""
+    before = set(subscribers._subscribers)
+    with live_server.connect() as c:
+        view = c.with_options(timeout=2)
+        assert view._runner.notifier is c._runner.notifier
+    assert set(subscribers._subscribers) == before
+
+    async def main() -> None:
+        async with live_server.connect_async() as ac:
+            view = ac.with_options(timeout=2)
+            assert view._runner.notifier is ac._runner.notifier
+        assert set(subscribers._subscribers) == before
+
+    run(main())
+
+
 def test_threads_that_begin_to_wait_at_once_share_one_hub(live_server: Live) -> None:
     """Each taking is matched by one giving back, so the connection ends with its last user."""
     both, before = threading.Barrier(2), set(subscribers._subscribers)

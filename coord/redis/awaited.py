@@ -20,6 +20,7 @@ from coord.redis.retry import AT_ONCE, SlowPath, chunks
 from coord.redis.room import Room
 from coord.redis.router import Router
 from coord.redis.steps import Alone, Exchange, Gather, Sleep, Step, Steps
+from coord.redis.subscription import Subscription
 from coord.script import Call, Script
 
 __all__ = ["AsyncRedis", "open_runner"]
@@ -105,7 +106,7 @@ class AsyncRedis:
         self._loop = asyncio.get_running_loop()
         self.room = Room(options.in_flight, self._loop)
         self._is_view = False
-        self._notifier: Notifier | None = None
+        self._subscription = Subscription(router)
         self._configure(options, router.timeout)
 
     async def open(self) -> None:
@@ -229,9 +230,7 @@ class AsyncRedis:
     @property
     def notifier(self) -> Notifier:
         """The notifications of this server, over one subscription connection per event loop."""
-        if self._notifier is None:
-            self._notifier = self._router.subscribe()
-        return self._notifier
+        return self._subscription.notifier
 
     def check_loop(self) -> None:
         """Raise ``ConfigError`` in another event loop than that of the connections."""
@@ -242,11 +241,8 @@ class AsyncRedis:
         self.check_loop()
         if self._is_view:
             return
-        # A task that comes after this gets one that never subscribes: nothing would release its subscription.
-        subscribed, self._notifier = self._notifier is not None, Notifier(subscribed_at_once=False)
-        if subscribed:
-            for closing in self._router.unsubscribe():
-                await closing.joined()
+        for closing in self._subscription.close():
+            await closing.joined()
         await self.driver.close()
         for node in self._router.nodes:
             await node.close()

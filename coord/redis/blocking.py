@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from copy import copy
 from typing import Any, Self, TypeVar
@@ -20,13 +19,12 @@ from coord.redis.pool import TRUSTED_SECONDS, Pool
 from coord.redis.retry import AT_ONCE, SlowPath, chunks
 from coord.redis.router import Router
 from coord.redis.steps import Alone, Exchange, Gather, Sleep, Step, Steps
+from coord.redis.subscription import Subscription
 from coord.script import Call, Script
 
 __all__ = ["Redis"]
 
 T = TypeVar("T")
-
-_subscribing = ForkSafeLock()
 
 
 class Driver:
@@ -98,8 +96,7 @@ class Redis:
         # Without ids a call cannot be repeated: check each idle connection before use.
         self._trusted = TRUSTED_SECONDS if options.remember else -1.0
         self._is_view = False
-        self._notifier: Notifier | None = None
-        self._process = 0
+        self._subscription = Subscription(router)
         self._configure(options, router.timeout)
 
     def __repr__(self) -> str:
@@ -206,18 +203,7 @@ class Redis:
     @property
     def notifier(self) -> Notifier:
         """The notifications of this server, over one subscription connection per process."""
-        notifier = self._notifier
-        if notifier is None or self._process != os.getpid():
-            # Two threads that come first together must not subscribe twice: each subscription is released once.
-            with _subscribing.lock:
-                notifier = self._notifier
-                if notifier is None or self._process != os.getpid():
-                    if all(pool.closed for pool in self._router.nodes):
-                        # A thread that comes after ``close``: nothing would release its subscription.
-                        return Notifier(subscribed_at_once=False)
-                    notifier = self._notifier = self._router.subscribe()
-                    self._process = os.getpid()
-        return notifier
+        return self._subscription.notifier
 
     def close(self) -> None:
         """Finish what is in flight and close all connections. May be called again."""
@@ -225,9 +211,5 @@ class Redis:
             return
         for pool in self._router.nodes:
             pool.close()
-        with _subscribing.lock:
-            is_subscribed = self._notifier is not None and self._process == os.getpid()
-            self._notifier = None
-        if is_subscribed:
-            for ending in self._router.unsubscribe():
-                ending.join()
+        for ending in self._subscription.close():
+            ending.join()
