@@ -33,6 +33,7 @@ __all__ = [
     "next_turn",
     "or_undo",
     "turns",
+    "wait_seconds",
     "with_its_reply",
 ]
 
@@ -160,7 +161,7 @@ def in_turn(
     Raises ``WaitTimeout``; at once, if a server is unreachable at the end. Waiters of one process take turns in the
     order in which they asked; between processes there is no order.
     """
-    deadline = Deadline(ops.clock, 0.0) if _is_zero(timeout) else Deadline.after(ops.clock, timeout)
+    deadline = Deadline(ops.clock, wait_seconds(timeout, "timeout"))
     asked = False
 
     def look() -> Plan[tuple[T] | NotYet]:
@@ -179,8 +180,11 @@ def in_turn(
     return found[0]
 
 
-def _is_zero(timeout: Seconds | None) -> bool:
-    return timeout == 0 and not isinstance(timeout, bool)
+def wait_seconds(wait: Seconds | None, what: str) -> float | None:
+    """Return the seconds of a user's wait: None for no limit, 0 for one look; ``ValueError`` or ``TypeError``."""
+    if wait == 0 and not isinstance(wait, bool):
+        return 0.0
+    return None if wait is None else milliseconds(wait, what) / 1000
 
 
 def turns(

@@ -11,6 +11,7 @@ from coord.ids import new_owner_id, nonce
 from coord.names import Seconds, check_name, milliseconds
 from coord.plan import Event, Job, Plan
 from coord.script import Call
+from coord.waiting import wait_seconds
 
 __all__ = ["Attempt", "Grant", "Granted", "Grants", "Leasable", "LeaseRequest", "loss"]
 
@@ -136,11 +137,7 @@ class LeaseRequest(Generic[G]):
     @staticmethod
     def of(what: Leasable[H], ttl: Seconds, wait: Seconds | None = 0, owner: str | None = None) -> LeaseRequest[H]:
         """Check the arguments of ``claim`` and ``hold``: ``ValueError`` or ``TypeError`` says which one is wrong."""
-        wait_s: float | None
-        if wait == 0 and not isinstance(wait, bool):
-            wait_s = 0.0
-        else:
-            wait_s = None if wait is None else milliseconds(wait, "wait") / 1000
+        wait_s = wait_seconds(wait, "wait")
         given = None if owner is None else check_name(owner, "owner")
         return LeaseRequest(what, milliseconds(ttl), wait_s, given, wait)
 

@@ -72,7 +72,7 @@ class Trial:
         self._tests = tests
         self._seconds = seconds
         self._keep = keep
-        self.of = cache(self._of)
+        self.of = cache(lambda name: recorded(name, histories, "fixed"))
         self.more_of = cache(lambda name: recorded(name, _MORE * histories, "fixed"))
         self.rows = cache(self._asked)
 
@@ -207,9 +207,6 @@ class Trial:
         return tests[0] if done.returncode not in (0, 5) else ""
 
     # --- what is drawn once ----------------------------------------------------------------------
-
-    def _of(self, name: str) -> Histories:
-        return recorded(name, self._histories, "fixed")
 
     def _asked(self) -> Any:
         from mutants.rows import recorded_rows
