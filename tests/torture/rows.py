@@ -38,7 +38,7 @@ _NOT_REPLICATED = "what was not replicated yet"
 ROWS = (
     Row("reply eaten", _line("Eaten", "drop_reply", every=50), 100, 3),
     Row("late request", _line("Late", "late_request"), 200, 3),
-    Row("late request, after its repetition", _line("Later", "late_request", delay=0.4), 200, 3),
+    Row("late request, after its repetition", _line("Later", "late_request", delay=0.2), 200, 3),
     Row("reset before", _line("Before", "reset_request"), 200, 3),
     Row("reset half-way", _line("HalfWay", "half_request", "half_reply"), 200, 3),
     Row("reset after", _line("After", "reset_reply", "close_reply"), 200, 3),

@@ -48,7 +48,7 @@ PLANTED = [
         "lua/claim.lua",
         'if redis.call("EXISTS", tombstone, answered) > 0 then',
         "if false then",
-        ("--only=late request, after", "--families=claims,kv,versions", "--operations=2000"),
+        ("--only=late request, after", "--families=claims,kv,versions", "--operations=4000"),
         "left: claims c-",
         id="a claim that arrives after its repetition is granted",
     ),
