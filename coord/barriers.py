@@ -57,8 +57,10 @@ __all__ = [
     "abort",
     "arrive",
     "fail",
+    "fire",
     "open_",
     "status",
+    "status_since",
     "waiting",
     "watching",
 ]
@@ -184,10 +186,10 @@ def status(barrier: BarrierHandle[Any]) -> Call[BarrierStatus | None]:
 
     ``errors`` has the first hundred of them, ``error_count`` counts all.
     """
-    return _status_since(barrier, "")
+    return status_since(barrier, "")
 
 
-def _status_since(barrier: BarrierHandle[Any], seen: str) -> Call[BarrierStatus | None]:
+def status_since(barrier: BarrierHandle[Any], seen: str) -> Call[BarrierStatus | None]:
     """Return the status for a waiter of an attempt: its end, also when the next attempt is open.
 
     While an attempt is open its metadata and errors are left out: 10,000 waiters may look.
@@ -276,10 +278,10 @@ def _until_ended(
     barrier: BarrierHandle, timeout: Seconds | None, deadline: Deadline, seen: str = ""
 ) -> Plan[BarrierStatus]:
     handle = BarrierHandle(barrier.ops.calls, barrier.name)
-    reply = yield from ask_by(with_its_reply(_status_since(handle, seen)), deadline)
+    reply = yield from ask_by(with_its_reply(status_since(handle, seen)), deadline)
     found = _read_status(reply)
     attempt = found.attempt if found is not None and not seen else seen
-    look = with_its_reply(_status_since(handle, attempt))
+    look = with_its_reply(status_since(handle, attempt))
     reply = yield from look_together(barrier._key, attempt, look, reply, deadline, _look_again_in)
     found = _read_status(reply)
     if found is None:
@@ -326,7 +328,7 @@ def watching(
     try:
         ended = yield from _patiently(lambda: _until_ended(barrier, None, Deadline(barrier.ops.clock, None), seen))
         callback = {"complete": on_complete, "expired": on_timeout}.get(ended.state)
-        if callback is not None and (yield from _patiently(lambda: ask(_fire(handle, ended.attempt, mine)))):
+        if callback is not None and (yield from _patiently(lambda: ask(fire(handle, ended.attempt, mine)))):
             yield Invoke(callback, ended)
     except MissingBarrier as error:
         _log.warning("coord stops watching: %s", error)
@@ -345,7 +347,8 @@ def _patiently(plan: Callable[[], Plan[T]]) -> Plan[T]:
             yield Sleep(random.uniform(0.5, 1.0))
 
 
-def _fire(barrier: BarrierHandle[Any], attempt: str, nonce: str) -> Call[bool]:
+def fire(barrier: BarrierHandle[Any], attempt: str, nonce: str) -> Call[bool]:
+    """Claim the callback of an attempt that ended: True for one ``nonce`` alone, however often it asks."""
     return barrier.ops.call(FIRE, (barrier._key, barrier._last), (attempt, nonce), bool)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Coroutine, Iterable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, overload
 from weakref import WeakSet
 
 from coord import barriers, claims, requests, versions
@@ -39,12 +39,22 @@ __all__ = [
     "Kv",
     "Request",
     "Stats",
+    "runner_of",
 ]
 
 T = TypeVar("T")
 
 GRACE = 2.0
 """Seconds that closing gives to the work of leaders."""
+
+
+@overload
+def runner_of(c: Coordinator) -> Runner: ...
+@overload
+def runner_of(c: AsyncCoordinator) -> AsyncRunner: ...
+def runner_of(c: Coordinator | AsyncCoordinator) -> Runner | AsyncRunner:
+    """Return the backend of a coordinator, for tools that measure, record or change it."""
+    return c._runner
 
 
 def _all_calls(calls: Iterable[Call[T]]) -> list[Call[T]]:

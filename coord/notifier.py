@@ -273,6 +273,11 @@ class Notifier:
         for each in group:
             self._wake(each)
 
+    def count(self, channel: str) -> int:
+        """How many waiters a channel has."""
+        found = self._channels.get(channel)
+        return 0 if found is None else len(found.waiters)
+
     def is_subscribed(self, channel: str) -> bool:
         """Whether notifications on a channel arrive at present."""
         found = self._channels.get(channel)

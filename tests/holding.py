@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import coord
+from coord.coordinator import runner_of
 from coord.leases import held_of, keeping
 from coord.plan import Sleep
 
@@ -39,16 +40,16 @@ def in_background(c: Any, change: Callable[[Any], None]) -> None:
     """Change the backend of the background of a coordinator, which has followed nothing there yet."""
     if isinstance(c, coord.AsyncCoordinator):
         # It has no other.
-        change(c._runner)
+        change(runner_of(c))
         return
-    awaited = c._runner.awaited
+    awaited = runner_of(c).awaited
 
     def changed() -> Any:
         runner = awaited()
         change(runner)
         return runner
 
-    c._runner.awaited = changed
+    runner_of(c).awaited = changed
 
 
 def first_failure(c: Any) -> threading.Event:

@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 import coord
+from coord.coordinator import runner_of
 from coord.memory import Keyspace, keyspace
 from coord.testing.servers import Server
 
@@ -173,15 +174,10 @@ class Thread(threading.Thread):
 
 def waiters(c: Any, channel: str) -> int:
     """How many of a coordinator's process and loop wait on a channel."""
-    return _waiters(c._runner.notifier, channel)
+    return int(runner_of(c).notifier.count(channel))
 
 
 def waiters_of_both(c: Any, ac: Any, channel: str) -> int:
     """How many wait on a channel, blocking and awaited; in memory both share their waiters."""
-    notifiers = {id(each): each for each in (c._runner.notifier, ac._runner.notifier)}
-    return sum(_waiters(each, channel) for each in notifiers.values())
-
-
-def _waiters(notifier: Any, channel: str) -> int:
-    found = notifier._channels.get(channel)
-    return 0 if found is None else len(found.waiters)
+    notifiers = {id(each): each for each in (runner_of(c).notifier, runner_of(ac).notifier)}
+    return sum(each.count(channel) for each in notifiers.values())

@@ -106,7 +106,7 @@ def test_who_waits_is_told_of_the_end_though_the_next_attempt_is_open(c: Any, ho
     end(c, how)
     before = b.status()
     b.open(parties=5, metadata={"batch": 2})
-    told = c.run(barriers._status_since(c.calls.barrier("b"), first))
+    told = c.run(barriers.status_since(c.calls.barrier("b"), first))
     assert told == before
     assert (told.state, told.attempt, told.metadata) == (how, first, {"batch": 1})
     assert b.status().metadata == {"batch": 2}
@@ -119,7 +119,7 @@ def test_an_attempt_that_did_not_end_is_not_told(c: Any) -> None:
     b.arrive("anna")
     second = b.open(parties=1)
     third = b.open(parties=1)
-    assert c.run(barriers._status_since(c.calls.barrier("b"), second)).attempt == third
+    assert c.run(barriers.status_since(c.calls.barrier("b"), second)).attempt == third
 
 
 def test_an_attempt_that_expired_is_told(server: Backend) -> None:
@@ -128,7 +128,7 @@ def test_an_attempt_that_expired_is_told(server: Backend) -> None:
     first = c.barrier("b").open(parties=2, deadline=30)
     server.later(31)
     c.barrier("b").open(parties=2)
-    told = c.run(barriers._status_since(c.calls.barrier("b"), first))
+    told = c.run(barriers.status_since(c.calls.barrier("b"), first))
     assert (told.state, told.attempt, told.remaining) == ("expired", first, 2)
 
 
@@ -138,13 +138,13 @@ def test_one_watcher_of_an_attempt_is_chosen_after_it(c: Any) -> None:
     first = b.open(parties=1)
     b.arrive("anna")
     second = b.open(parties=1)
-    mine, theirs = barriers._fire(calls, first, "n1"), barriers._fire(calls, first, "n2")
+    mine, theirs = barriers.fire(calls, first, "n1"), barriers.fire(calls, first, "n2")
     assert c.run(mine) is c.run(mine) is True
     assert c.run(theirs) is False
-    assert c.run(barriers._fire(calls, second, "n2")) is True
+    assert c.run(barriers.fire(calls, second, "n2")) is True
     b.arrive("anna")
     b.open(parties=1)
-    assert c.run(barriers._fire(calls, second, "n1")) is False
+    assert c.run(barriers.fire(calls, second, "n1")) is False
     assert c.run(mine) is False
 
 

@@ -443,7 +443,7 @@ def test_a_watcher_is_chosen_once_however_often_it_asks(c: Any) -> None:
     """The repetition of a lost reply is answered as at first; another watcher, and an older attempt, are refused."""
     attempt = c.barrier("b").open(parties=1)
     calls = c.calls.barrier("b")
-    mine, theirs = barriers._fire(calls, attempt, "n1"), barriers._fire(calls, attempt, "n2")
+    mine, theirs = barriers.fire(calls, attempt, "n1"), barriers.fire(calls, attempt, "n2")
     assert c.run(mine) is c.run(mine) is True
     assert c.run(theirs) is False
     c.barrier("b").open(parties=1)

@@ -16,6 +16,7 @@ from backends import found
 import coord
 from coord import config, connecting
 from coord.clock import SystemClock
+from coord.coordinator import runner_of
 from coord.testing.servers import Server
 
 
@@ -26,7 +27,7 @@ class Recorded(coord.Coordinator):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Recorded:
-        made = cls(coord.connect("memory://recorded")._runner)
+        made = cls(runner_of(coord.connect("memory://recorded")))
         made.config = config
         return made
 
@@ -38,7 +39,7 @@ class OnlyCalls:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        return coord.connect("memory://only-calls")._runner
+        return runner_of(coord.connect("memory://only-calls"))
 
 
 class WithoutFromConfig:

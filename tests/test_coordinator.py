@@ -19,6 +19,7 @@ from backends import Backend, found, wanted
 from forked import forks, in_child
 
 import coord
+from coord.coordinator import runner_of
 from coord.memory import Keyspace
 from coord.testing.servers import Server, free_port
 
@@ -151,8 +152,8 @@ def test_an_operation_id_outlives_a_time_out_that_the_url_or_the_client_brings()
 def test_an_option_goes_before_what_the_client_says(server: Backend) -> None:
     """A time-out that was asked for is not silently another."""
     with coord.connect(client=redis.Redis(port=server.place.server.port, socket_timeout=7), timeout=0.5) as c:
-        held = c._runner._router.nodes[0].take()
-        assert held._redis_py.socket_timeout == 0.5
+        held = runner_of(c).router.nodes[0].take()
+        assert held.timeout == 0.5
 
 
 # --- servers -------------------------------------------------------------------------------------

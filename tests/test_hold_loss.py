@@ -16,6 +16,7 @@ from holding import JOB, LATE, TTL, UNHURRIED, count_renewals, in_background, to
 from live import SOON, Live, run, until, until_async
 
 import coord
+from coord.coordinator import runner_of
 from coord.leases import held_of
 from coord.testing.servers import Engine, Server
 
@@ -243,7 +244,7 @@ def test_a_renewal_of_a_task_that_cannot_be_made_at_all_is_logged(live: Live, ca
 
     async def main() -> None:
         async with live.connect_async() as c:
-            runner = c._runner
+            runner = runner_of(c)
             run_many = runner.run_many
 
             async def failing(calls: Any, within: float | None = None) -> list[Any]:

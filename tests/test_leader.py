@@ -13,6 +13,7 @@ from backends import Backend
 from live import SOON, comes_to_be
 
 import coord
+from coord.coordinator import runner_of
 
 KEY = "coord:leader:{beat}"
 
@@ -199,7 +200,7 @@ def test_close_ends_a_campaign(a: coord.Coordinator, b: coord.Coordinator, threa
 
 
 def _waits(c: Any) -> bool:
-    return KEY in c._runner.notifier
+    return KEY in runner_of(c).notifier
 
 
 def test_the_work_may_close_its_coordinator(a: coord.Coordinator, b: coord.Coordinator) -> None:

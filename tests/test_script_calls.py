@@ -10,6 +10,7 @@ import pytest
 from live import Live
 
 import coord
+from coord.coordinator import runner_of
 from coord.errors import ConfigError
 from coord.family import Family
 from coord.modes import M, op
@@ -154,7 +155,7 @@ def test_a_call_that_differs_is_refused_before_anything_is_sent(
     asyncio.run(awaited())
     with coord.connect("memory://refused") as c:
         assert c.run(call(argv=ARGV[:7])) == 0
-        assert c._runner.space.dump().keys() == {KEYS[1]}, "only the last call has written"  # type: ignore[attr-defined]
+        assert runner_of(c).space.dump().keys() == {KEYS[1]}, "only the last call has written"  # type: ignore[attr-defined]
 
 
 def test_an_argument_that_repeats_may_be_required() -> None:

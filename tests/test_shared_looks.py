@@ -11,6 +11,7 @@ from live import SOON, Live, Thread, run, until, until_async, waiters
 
 import coord
 from coord.clock import SYSTEM
+from coord.coordinator import runner_of
 from coord.notifier import Notifier
 from coord.plan import Event, Plan, Subscribe, Wait
 from coord.script import Call, Script
@@ -57,8 +58,8 @@ def test_hundreds_of_waiters_cost_one_look(live_server: Live, what: str) -> None
         async with live_server.connect_async() as ac:
             tasks = [asyncio.create_task(wait_for(ac, what)) for _ in range(300)]
             await until_async(lambda: waiters(ac, key) == 300, "the tasks")
-            await until_async(lambda: ac._runner.notifier.is_subscribed(key), "notices in the loop")
-            until(lambda: c._runner.notifier.is_subscribed(key), "notices for the threads")
+            await until_async(lambda: runner_of(ac).notifier.is_subscribed(key), "notices in the loop")
+            until(lambda: runner_of(c).notifier.is_subscribed(key), "notices for the threads")
             # The first of each has looked once more, now that it is heard.
             await ac.holder("x")
             c.holder("x")

@@ -18,6 +18,7 @@ from live import SOON, Live, Thread, run, until, waiters
 
 import coord
 from coord import waiting
+from coord.coordinator import runner_of
 from coord.loops import BACKGROUND, BackgroundLoop
 from coord.notifier import Notifier
 from coord.options import Options
@@ -67,52 +68,52 @@ def _threads() -> list[str]:
 
 def test_a_waiter_that_comes_after_closing_subscribes_to_nothing(live_server: Live) -> None:
     """Nothing would release its subscription."""
-    before = set(subscribers._subscribers)
+    before = set(subscribers.subscribers)
     with live_server.connect() as c:
-        runner = c._runner
+        runner = runner_of(c)
     assert not runner.notifier.is_subscribed(JOB)
 
     async def main() -> None:
         async with live_server.connect_async() as ac:
-            awaited = ac._runner
+            awaited = runner_of(ac)
         assert not awaited.notifier.is_subscribed(JOB)
-        assert set(subscribers._subscribers) == before
+        assert set(subscribers.subscribers) == before
 
     run(main())
 
 
 def test_what_a_view_subscribed_to_is_released_with_its_coordinator(live_server: Live) -> None:
     """A view shares the subscription of its coordinator, whichever of the two waits first."""
-    before = set(subscribers._subscribers)
+    before = set(subscribers.subscribers)
     with live_server.connect() as c:
         view = c.with_options(timeout=2)
-        assert view._runner.notifier is c._runner.notifier
-    assert set(subscribers._subscribers) == before
+        assert runner_of(view).notifier is runner_of(c).notifier
+    assert set(subscribers.subscribers) == before
 
     async def main() -> None:
         async with live_server.connect_async() as ac:
             view = ac.with_options(timeout=2)
-            assert view._runner.notifier is ac._runner.notifier
-        assert set(subscribers._subscribers) == before
+            assert runner_of(view).notifier is runner_of(ac).notifier
+        assert set(subscribers.subscribers) == before
 
     run(main())
 
 
 def test_threads_that_begin_to_wait_at_once_share_one_hub(live_server: Live) -> None:
     """Each taking is matched by one giving back, so the connection ends with its last user."""
-    both, before = threading.Barrier(2), set(subscribers._subscribers)
+    both, before = threading.Barrier(2), set(subscribers.subscribers)
     with live_server.connect() as c:
-        subscribe = c._runner._router.subscribe
+        subscribe = runner_of(c).router.subscribe
 
         def slowly() -> Notifier:
             with contextlib.suppress(threading.BrokenBarrierError):
                 both.wait(0.3)
             return subscribe()
 
-        c._runner._router.subscribe = slowly
-        threads = [Thread(lambda: c._runner.notifier) for _ in range(2)]
+        runner_of(c).router.subscribe = slowly
+        threads = [Thread(lambda: runner_of(c).notifier) for _ in range(2)]
         assert threads[0].result() is threads[1].result()
-    assert set(subscribers._subscribers) == before
+    assert set(subscribers.subscribers) == before
 
 
 @pytest.mark.usefixtures("patient")
@@ -123,7 +124,7 @@ def test_a_dropped_connection_is_made_again(live_server: Live) -> None:
             lease = other.claim("job", ttl=3600)
             assert lease is not None
             waiter = Thread(lambda: c.hold("job", wait=SOON).__enter__().release())
-            until(lambda: c._runner.notifier.is_subscribed(JOB), "notices")
+            until(lambda: runner_of(c).notifier.is_subscribed(JOB), "notices")
             with live_server.client.pipeline(transaction=True) as together:
                 # In one breath: the notice of the release goes to nobody.
                 together.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
@@ -141,9 +142,9 @@ def test_a_server_that_restarts_is_subscribed_to_anew(engine: Engine) -> None:
         waiter = Thread(lambda: c.hold("job", wait=SOON).__enter__().release())
         waits = Thread(lambda: c.barrier("b").wait(SOON))
         for channel in (JOB, "coord:barrier:{b}"):
-            until(lambda channel=channel: c._runner.notifier.is_subscribed(channel), "notices")
+            until(lambda channel=channel: runner_of(c).notifier.is_subscribed(channel), "notices")
         server.kill()
-        until(lambda: not c._runner.notifier.is_subscribed(JOB), "the end of the connection")
+        until(lambda: not runner_of(c).notifier.is_subscribed(JOB), "the end of the connection")
         server.start()
         assert waiter.result() is True
         with pytest.raises(coord.MissingBarrier):
@@ -190,7 +191,7 @@ def test_a_user_who_may_not_subscribe_looks_more_often(engine: Engine, caplog: p
             again.open(parties=1)
             waits = Thread(lambda: again.wait(SOON).state)
             live.client.execute_command("ACL", "SETUSER", "anna", "+subscribe")
-            until(lambda: c._runner.notifier.is_subscribed("coord:barrier:{b}"), "notices")
+            until(lambda: runner_of(c).notifier.is_subscribed("coord:barrier:{b}"), "notices")
             again.arrive("x")
             assert waits.result() == "complete"
         live.client.close()
@@ -217,7 +218,7 @@ def test_a_connection_that_lost_its_subscriptions_subscribes_again(
         assert lease is not None
         waiter = Thread(lambda: c.hold("job", wait=SOON).__enter__().release())
         until(lambda: "has lost 1 subscriptions; subscribing again" in caplog.text, "the log line")
-        until(lambda: live_server.channels() == 1 and c._runner.notifier.is_subscribed(JOB), "notices")
+        until(lambda: live_server.channels() == 1 and runner_of(c).notifier.is_subscribed(JOB), "notices")
         lease.release()
         assert waiter.result() is True
 
@@ -283,7 +284,7 @@ def test_a_waiter_outlives_a_paused_server(engine: Engine) -> None:
         lease = c.claim("job", ttl=60)
         assert lease is not None
         waiter = Thread(lambda: c.hold("job", wait=SOON).__enter__().release())
-        until(lambda: c._runner.notifier.is_subscribed(JOB), "notices")
+        until(lambda: runner_of(c).notifier.is_subscribed(JOB), "notices")
         server.signal(signal.SIGSTOP)
         release = Thread(lease.release)
         server.signal(signal.SIGCONT)

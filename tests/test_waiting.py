@@ -12,6 +12,7 @@ from backends import found
 from live import SOON, Live, Thread, run, servers, until, until_async, waiters
 
 import coord
+from coord.coordinator import runner_of
 from coord.memory import keyspace
 from coord.notifier import Notifier
 from coord.testing.servers import Server
@@ -100,7 +101,7 @@ def test_a_release_before_the_subscription_is_not_missed(live: Live) -> None:
     """The name becomes free exactly when its waiter has been refused and does not listen yet."""
     with live.connect() as c, live.connect() as other:
         lease = other.claim("job", ttl=3600)
-        notifier = c._runner.notifier
+        notifier = runner_of(c).notifier
         subscribe = notifier.subscribe
 
         def late(channel: str, wake: Any, **how: Any) -> Any:
@@ -167,7 +168,7 @@ def test_a_release_wakes_one_of_a_thousand_waiters(live_server: Live) -> None:
             await until_async(lambda: waiters(c, JOB) == 1_000, "a thousand waiters")
             await until_async(lambda: live_server.subscriptions() == 1, "the subscription")
             # The first has looked once more, now that it is heard.
-            await until_async(lambda: c._runner.notifier.is_subscribed(JOB), "notices")
+            await until_async(lambda: runner_of(c).notifier.is_subscribed(JOB), "notices")
             await c.holder("job")
             live_server.forget_calls()
             await lease.release()
@@ -196,7 +197,7 @@ def test_waiting_sends_nothing(live_server: Live) -> None:
             Thread(lambda: c.request("r").wait(SOON)),
         ]
         for channel in (JOB, "coord:barrier:{b}", "coord:request:{r}"):
-            until(lambda channel=channel: c._runner.notifier.is_subscribed(channel), "notices")
+            until(lambda channel=channel: runner_of(c).notifier.is_subscribed(channel), "notices")
         # Each looks once more when it is heard; then there is silence.
         silent = _silence(live_server)
         assert silent == 0
@@ -235,7 +236,7 @@ def test_ten_thousand_waiters_in_one_process(name: str) -> None:
                     got.put_nowait(number)
 
             tasks = [asyncio.create_task(wait_for_it(number)) for number in range(count)]
-            subscriber = c._runner.notifier
+            subscriber = runner_of(c).notifier
             # Not too often: each look takes the time of the thread that is to hear.
             channels = [f"coord:claim:{{job-{n}}}" for n in range(count)]
             await until_async(

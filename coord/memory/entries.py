@@ -48,6 +48,11 @@ class Entries:
         """How many entries are stored, those not yet swept away included."""
         return len(self._entries)
 
+    @property
+    def deadlines(self) -> int:
+        """How many deadlines the sweep has still to visit, those that have moved included."""
+        return sum(map(len, self._buckets.values())) + len(self._due)
+
     def _live(self, key: str) -> Entry | None:
         entry = self._entries.get(key)
         if entry is None:

@@ -97,7 +97,7 @@ class AsyncRedis:
     def __init__(self, router: Router[Node], options: Options) -> None:
         self.remember_ms = int(options.remember * 1000)
         self.publish = router.publish
-        self._router = router
+        self.router = router
         self._route = router.route
         self.clock = options.clock or SYSTEM
         self.driver = Driver(self.clock)
@@ -111,20 +111,20 @@ class AsyncRedis:
 
     async def open(self) -> None:
         """Connect to the servers and check them."""
-        await self._run(self._router.open())
-        self.publish = self._router.publish
+        await self._run(self.router.open())
+        self.publish = self.router.publish
 
     def __repr__(self) -> str:
-        return repr(self._router)
+        return repr(self.router)
 
     def _configure(self, options: Options, timeout: float) -> None:
         self._options = options
         self._timeout = timeout
         self.call_seconds = timeout + options.patience
-        self._slow = SlowPath(self._router, options, timeout)
+        self._slow = SlowPath(self.router, options, timeout)
         self.__dict__.pop("call", None)
         self.observe = options.observe
-        if options.observe is not None or timeout != self._router.timeout:
+        if options.observe is not None or timeout != self.router.timeout:
             self.call = self._limited  # type: ignore[method-assign]  # calls without these options have no overhead
 
     def with_options(self, **options: Any) -> Self:
@@ -244,5 +244,5 @@ class AsyncRedis:
         for closing in self._subscription.close():
             await closing.joined()
         await self.driver.close()
-        for node in self._router.nodes:
+        for node in self.router.nodes:
             await node.close()

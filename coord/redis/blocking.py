@@ -90,7 +90,7 @@ class Redis:
             raise
         self.remember_ms = int(options.remember * 1000)
         self.publish = router.publish
-        self._router = router
+        self.router = router
         self._route = router.route
         self._now = self.clock.monotonic
         # Without ids a call cannot be repeated: check each idle connection before use.
@@ -100,13 +100,13 @@ class Redis:
         self._configure(options, router.timeout)
 
     def __repr__(self) -> str:
-        return repr(self._router)
+        return repr(self.router)
 
     def _configure(self, options: Options, timeout: float) -> None:
         self._options = options
         self._timeout = timeout
         self.call_seconds = timeout + options.patience
-        self._slow = SlowPath(self._router, options, timeout)
+        self._slow = SlowPath(self.router, options, timeout)
         self.__dict__.pop("call", None)
         self.observe = options.observe
         if options.observe is not None:
@@ -209,7 +209,7 @@ class Redis:
         """Finish what is in flight and close all connections. May be called again."""
         if self._is_view:
             return
-        for pool in self._router.nodes:
+        for pool in self.router.nodes:
             pool.close()
         for ending in self._subscription.close():
             ending.join()

@@ -22,9 +22,9 @@ TRUSTED_SECONDS = 0.01
 class Pool:
     """As many connections as threads need at a time, at most ``limit``.
 
-    ``free`` holds the idle ones, the one that was used last at the right; taking and giving back one of them takes no
-    lock. While threads wait, a connection that is given back goes to them and not to ``free``, so that a thread in a
-    tight loop cannot starve the queue.
+    ``opened`` counts them. ``free`` holds the idle ones, the one that was used last at the right; taking and giving
+    back one of them takes no lock. While threads wait, a connection that is given back goes to them and not to
+    ``free``, so that a thread in a tight loop cannot starve the queue.
     """
 
     def __init__(self, dialer: Dialer, limit: int) -> None:
@@ -34,7 +34,7 @@ class Pool:
         self._now = dialer.clock.monotonic
         self._handed: deque[Connection] = deque()
         self._limit = limit
-        self._open = 0
+        self.opened = 0
         self._waiting = 0
         self._changed = threading.Condition()
         self.closed = False
@@ -86,14 +86,14 @@ class Pool:
         """Wait, with the lock held, for an idle connection, or (None) until one may be opened."""
         in_time, waited = True, False
         while not self.closed:
-            if not fresh or self._open >= self._limit:
+            if not fresh or self.opened >= self._limit:
                 # Connections that were handed over are for threads that have waited.
                 may_be_mine = waited or len(self._handed) >= self._waiting
                 for idle in (self.free, self._handed) if may_be_mine else (self.free,):
                     with contextlib.suppress(IndexError):
                         return idle.pop()
-            if self._open < self._limit:
-                self._open += 1
+            if self.opened < self._limit:
+                self.opened += 1
                 return None
             if not in_time:
                 raise Unavailable(f"all {self._limit} connections to {self.where} are in use: raise max_connections")
@@ -178,7 +178,7 @@ class Pool:
         self.drop_idle()
         with self._changed:
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._open, max(0.0, end - self._now()))
+            self._changed.wait_for(lambda: not self.opened, max(0.0, end - self._now()))
         self.drop_idle()
 
     def drop_idle(self) -> None:
@@ -190,7 +190,7 @@ class Pool:
 
     def _forget(self) -> None:
         with self._changed:
-            self._open -= 1
+            self.opened -= 1
             self._changed.notify_all()
 
     def reset_after_fork(self) -> None:
@@ -199,5 +199,5 @@ class Pool:
             for connection in idle:
                 connection.abandon()
             idle.clear()
-        self._open = self._waiting = 0
+        self.opened = self._waiting = 0
         self._changed = threading.Condition()

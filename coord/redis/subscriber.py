@@ -24,7 +24,7 @@ from coord.redis.dialing import LOST, Dialer
 from coord.redis.opening import open_by_redis_py
 from coord.redis.wire import new_reader, pack
 
-__all__ = ["Subscriber", "release_subscriber", "subscriber"]
+__all__ = ["Subscriber", "release_subscriber", "subscriber", "subscribers"]
 
 PING_SECONDS = 5.0
 SILENT_SECONDS = 3 * PING_SECONDS
@@ -323,7 +323,9 @@ class Subscriber(Notifier):
 
 _Key = tuple[int, Any, object]
 
-_subscribers: dict[_Key, tuple[Subscriber, set[Dialer]]] = {}
+subscribers: dict[_Key, tuple[Subscriber, set[Dialer]]] = {}
+"""Those of this process, each with its users."""
+
 _entering = ForkSafeLock()
 
 
@@ -341,9 +343,9 @@ def subscriber(dialer: Dialer, home: Home) -> Notifier:
         return Notifier(subscribed_at_once=False)
     key = _key(dialer, home)
     with _entering.lock:
-        if key not in _subscribers:
-            _subscribers[key] = Subscriber(awaited, home), set()
-        found, users = _subscribers[key]
+        if key not in subscribers:
+            subscribers[key] = Subscriber(awaited, home), set()
+        found, users = subscribers[key]
         users.add(dialer)
         return found
 
@@ -352,10 +354,10 @@ def release_subscriber(dialer: Dialer, home: Home) -> Subscriber | None:
     """Release the subscriber; when that was its last user, close it and return it, to be joined."""
     key = _key(dialer, home)
     with _entering.lock:
-        found, users = _subscribers.get(key, (None, set[Dialer]()))
+        found, users = subscribers.get(key, (None, set[Dialer]()))
         users.discard(dialer)
         if found is None or users:
             return None
-        del _subscribers[key]
+        del subscribers[key]
     found.close()
     return found

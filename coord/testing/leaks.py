@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from coord.clock import SYSTEM
-from coord.coordinator import Coordinator
+from coord.coordinator import Coordinator, runner_of
 from coord.memory.runner import Memory
 from coord.names import escape_glob
 
@@ -49,7 +49,7 @@ def leaked_keys(where: Any, permanent: Collection[str] = (), *, prefix: str | No
 
 
 def _forever_in_memory(c: Coordinator) -> Iterator[str]:
-    runner = c._runner
+    runner = runner_of(c)
     if not isinstance(runner, Memory):
         raise TypeError("leaked_keys looks at a server through a client of redis-py: hand that in, and the prefix")
     for key, (_, _, left_ms) in runner.space.dump().items():

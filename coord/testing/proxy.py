@@ -151,11 +151,16 @@ class LossyProxy:
         self._server = host, port
 
     def reset_all(self) -> None:
-        """Reset every connection that is open now."""
+        """Reset every connection that is open now, and wait until both sides of each are closed."""
 
         async def reset() -> None:
-            for line in list(self._lines):
+            lines = set(self._lines)
+            for line in lines:
                 line.reset()
+            while lines & self._lines:  # noqa: ASYNC110  # it takes a tick or two
+                await asyncio.sleep(0)
+            # Transports close their sockets one tick after that.
+            await asyncio.sleep(0)
 
         self._on_loop(reset)
 

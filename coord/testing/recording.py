@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from coord.clock import SYSTEM
-from coord.coordinator import AsyncCoordinator, Coordinator
+from coord.coordinator import AsyncCoordinator, Coordinator, runner_of
 from coord.errors import Corrupt, CountOverflow, OutcomeUnknown, ScriptError, WrongType
 from coord.ids import with_id
 from coord.memory.keyspace import Keyspace
@@ -83,7 +83,7 @@ def record(c: Coordinator | AsyncCoordinator) -> History:
     one of production.
     """
     history = History()
-    runner: Any = c._runner
+    runner: Any = runner_of(c)
     recording: Any = _Recording(runner, history) if isinstance(c, Coordinator) else _AsyncRecording(runner, history)
     # In place: what runs in the background has the same backend.
     runner.call, runner.run_many = recording.call, recording.run_many

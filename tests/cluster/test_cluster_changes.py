@@ -19,6 +19,7 @@ from load import BOUND, REMEMBER, acked, both_loads, counted, held, in_backgroun
 
 import coord
 from coord.clock import SYSTEM
+from coord.coordinator import runner_of
 from coord.redis.awaited import Driver
 from coord.redis.steps import Alone, Steps
 from coord.redis.topology import SlotMap
@@ -84,7 +85,7 @@ def test_a_child_finds_a_moved_slot_although_its_parent_was_asking_for_it(place:
     with coord.connect(place.url) as c:
         assert c.kv.incr("x") == 1
         Move(place, "x").finish()
-        with c._runner.driver.alone.lock:
+        with runner_of(c).driver.alone.lock:
             assert in_child(lambda: c.kv.incr("x")) == "2"
         assert c.kv.incr("x") == 3
 

@@ -18,6 +18,7 @@ from live import until, waiters
 from machines import chosen, client_of, start
 
 import coord
+from coord.coordinator import runner_of
 from coord.redis import node
 from coord.testing.proxy import LossyProxy
 from coord.testing.servers import Server
@@ -77,7 +78,7 @@ def test_a_server_that_goes_away_during_a_wait_does_not_prolong_it(
 ) -> None:
     """It was asked, and answered; it is gone when it is looked at once more."""
     c = world.dial(mortal.url, **PATIENT)
-    runner, asked = (c if world.loop is None else c.inner)._runner, []
+    runner, asked = runner_of(c if world.loop is None else c.inner), []
 
     def goes_away(run_many: Any) -> Any:
         def blocking(*words: Any) -> Any:

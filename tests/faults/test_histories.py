@@ -25,6 +25,7 @@ from reporting import say
 
 import coord
 from coord.claims import CLAIM, RELEASE
+from coord.coordinator import runner_of
 from coord.testing.linearizable import History, Operation, check_history, contradiction, record, timed
 from coord.testing.proxy import MIXED, LossyProxy
 from coord.testing.servers import Server
@@ -154,8 +155,8 @@ def sabotaged(*broken: coord.Script) -> Callable[[Any], None]:
     by_name = {script.name: timed(script) for script in broken}
 
     def sabotage(c: Any) -> None:
-        call = c._runner.call
-        c._runner.call = c.call = lambda script, *rest: call(by_name.get(script.name, script), *rest)
+        call = runner_of(c).call
+        runner_of(c).call = c.call = lambda script, *rest: call(by_name.get(script.name, script), *rest)
 
     return sabotage
 

@@ -12,12 +12,10 @@ import gc
 import re
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
 from backends import Backend
-from live import until
 from machines import QUICK, client_of, dialled
 from operations import EXAMPLES, Example
 
@@ -196,8 +194,6 @@ def test_a_script_that_was_not_sent_is_sent_whatever_it_promises(world: Backend,
     assert c.run(call) == 1
     for turn in range(2, 6):
         line.reset_all()
-        until(lambda: not line._lines, "the end of the connections")
-        line._on_loop(partial(asyncio.sleep, 0))
         _notice(world)
         assert c.run(call) == turn
     assert look.get("{x}") == "5"

@@ -11,6 +11,7 @@ import pytest
 from live import SOON, until_async
 
 import coord
+from coord.coordinator import runner_of
 from coord.options import Options
 from coord.redis import AsyncRedis
 from coord.testing.proxy import LossyProxy
@@ -47,7 +48,7 @@ def test_who_waits_for_its_turn_and_leaves_does_not_take_the_place_along(line: L
                 for call in calls[1::2]:
                     call.cancel()
                 await asyncio.gather(*calls, return_exceptions=True)
-            assert c._runner.room.taken == 0
+            assert runner_of(c).room.taken == 0
             assert await asyncio.gather(*(c.kv.get_int("x") for _ in range(50)))
 
     asyncio.run(run())
@@ -74,7 +75,7 @@ def test_a_batch_takes_its_places_in_the_same_queue(line: LossyProxy) -> None:
             await asyncio.sleep(0.1)
             assert line.commands - sent == 7
             answers = await first, await asyncio.gather(*single), await last
-            assert c._runner.room.taken == 0
+            assert runner_of(c).room.taken == 0
             return answers
 
     first, single, last = asyncio.run(run())
@@ -87,11 +88,11 @@ def test_a_hundred_thousand_calls_in_one_batch(one_server: Server) -> None:
 
     async def run() -> None:
         async with coord.connect_async(one_server.url) as c:
-            most = c._runner.room.most = 2_000
+            most = runner_of(c).room.most = 2_000
             batch = batch_of(100_000, c)
             between = 0
             while not batch.done():
-                assert c._runner.room.taken <= most
+                assert runner_of(c).room.taken <= most
                 assert await c.kv.incr("y") == (between := between + 1)
             assert await batch == list(range(1, 100_001))
             assert between > 50
@@ -109,14 +110,14 @@ def test_a_batch_that_is_cancelled_gives_its_places_back(line: LossyProxy, waiti
             single = [asyncio.create_task(c.kv.incr("x")) for _ in range(6 if waiting else 0)]
             batch = batch_of(25, c)
             behind = [asyncio.create_task(c.kv.incr("x")) for _ in range(20)]
-            await until_async(lambda: c._runner.room.taken == 10, "the first calls in flight")
+            await until_async(lambda: runner_of(c).room.taken == 10, "the first calls in flight")
             batch.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await batch
             answers = await asyncio.gather(*single, *behind)
             assert len(set(answers)) == len(answers)
-            assert c._runner.room.taken == c._runner.room.gathered == 0
-            assert not c._runner.room.queue
+            assert runner_of(c).room.taken == runner_of(c).room.gathered == 0
+            assert not runner_of(c).room.queue
 
     asyncio.run(run())
 
@@ -149,13 +150,12 @@ def test_a_thread_in_a_hurry_does_not_starve_the_others(line: LossyProxy) -> Non
 
 def test_who_waits_too_long_for_a_connection_is_told_so(line: LossyProxy) -> None:
     with coord.connect(line.url, timeout=3, patience=0.3, remember=10, max_connections=1) as c:
-        c._runner._router.nodes[0].dialer._settings["socket_timeout"] = 5
-        link = c._runner._router.nodes[0].take()
+        link = runner_of(c).router.nodes[0].take()
         try:
             with pytest.raises(coord.Unavailable, match=r"all 1 connections to .* are in use: raise max_connections"):
                 c.kv.incr("x")
         finally:
-            c._runner._router.nodes[0].give(link)
+            runner_of(c).router.nodes[0].give(link)
         assert c.kv.incr("x") == 1
 
 

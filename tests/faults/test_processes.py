@@ -20,6 +20,7 @@ from machines import QUICK, complaints
 from storm import judged, storm
 
 import coord
+from coord.coordinator import runner_of
 from coord.leases import held_of
 from coord.testing.proxy import LossyProxy
 from coord.testing.servers import Server
@@ -90,7 +91,7 @@ def test_a_loop_that_the_coordinator_does_not_belong_to(one_server: Server, plac
     with asyncio.Runner() as home:
         c, lease = home.run(connected())
         if full and place == "server":
-            c._runner.room.taken = 1
+            runner_of(c).room.taken = 1
 
         async def elsewhere() -> None:
             for use in (
@@ -109,7 +110,7 @@ def test_a_loop_that_the_coordinator_does_not_belong_to(one_server: Server, plac
         thread = Thread(lambda: asyncio.run(elsewhere()))
         thread.result()
         if full and place == "server":
-            c._runner.room.taken = 0
+            runner_of(c).room.taken = 0
         assert not lease.lost.is_set()
         home.run(lease.release())
         home.run(c.aclose())
@@ -182,7 +183,7 @@ def test_closing_while_threads_go_on_asking(one_server: Server) -> None:
         c.close()
         for thread in threads:
             thread.join()
-        assert c._runner._router.nodes[0]._open == 0
+        assert runner_of(c).router.nodes[0].opened == 0
 
 
 # --- the end of the interpreter ------------------------------------------------------------------
