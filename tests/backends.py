@@ -35,7 +35,7 @@ from coord.testing.clock import START_US, Clock, VirtualClock, VirtualServer, wh
 from coord.testing.servers import Engine, Server, engines
 
 EXPECTED = ("memory", "redis-6.2", "redis-8.2", "valkey-9.1", "fakeredis")
-"""What a complete run covers; a ``redis-server`` on PATH is covered besides, as ``path``."""
+"""What a complete run covers; a ``redis-server`` on PATH is also covered, as ``path``."""
 
 Stored = dict[str, tuple[str, Any, int]]
 """Of each key: its type, its value, and the milliseconds it has left (-1: it never expires)."""
@@ -427,7 +427,7 @@ class Backend:
             self.place.do("DEL", key)
 
     def plant(self, key: str, value: str | list[str] | dict[str, str]) -> None:
-        """Leave a string, a list or a hash at a key, for a minute, as a stranger does."""
+        """Leave a string, a list or a hash at a key, for a minute, as a foreign writer does."""
         self.lose(key)
         match value:
             case str():

@@ -32,7 +32,7 @@ __all__ = [
 _LONGEST_ID = 60
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
-# How long an example takes is no verdict: the machine may be busy.
+# The time of an example decides nothing: the machine may be busy.
 hypothesis.settings.register_profile(
     "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )

@@ -36,7 +36,7 @@ return 1
 """,
 )
 CHECK_OUT_LUA = """\
--- check_out: free a guest's bed, and wake one who waits.
+-- check_out: free a guest's bed, and wake a waiter.
 --
 -- KEYS   hotel   set, expiring: the guests          coord:hotel:{name}
 -- ARGV   guest   name    who leaves

@@ -35,8 +35,8 @@ _PACE = 0.002
 class Load:
     """Adds 1 under each name, again and again, until its block is left.
 
-    ``acked``: how often, by name, the caller was told that it was counted.
-    ``unknown``: how often it was told that nobody knows. ``refused``: what it was told when nothing had happened.
+    ``acked``: how often, by name, the caller was answered that it was counted.
+    ``unknown``: how often the outcome was unknown. ``refused``: the errors of calls that changed nothing.
     ``gap``: the longest time, in seconds, in which a name was not counted.
     """
 
@@ -136,7 +136,7 @@ def both_loads(place: Any, names: list[str], **settings: Any) -> Iterator[tuple[
 
 
 def acked(loads: tuple[Load, Load]) -> dict[str, int]:
-    """What callers were told of, all together."""
+    """What all callers were answered."""
     return dict(loads[0].acked + loads[1].acked)
 
 

@@ -99,7 +99,7 @@ def test_scripts_agree_on_servers_that_lack_commands(engine: Engine) -> None:
 @pytest.mark.skipif("fakeredis" not in wanted(), reason="COORD_ENGINES leaves fakeredis out")
 def test_fakeredis_agrees_too() -> None:
     """A third voice. It counts time in floats, so its histories keep to whole milliseconds and off the deadlines."""
-    # An error is no text to its scripts, so that one which looks into it cannot keep a refusal for a repeated call.
+    # Its scripts cannot read the text of an error, so that a script cannot keep a refusal for a repeated call.
     with faking() as (side, clock):
         compare(side, clock, HISTORIES // 10, repeated=("0",))
 

@@ -85,7 +85,7 @@ CASES = (
     Case("bump(name)", NAMES, lambda c, bad: c.bump(bad)),
     Case("bump(ttl)", SECONDS, lambda c, bad: c.bump("x", ttl=bad)),
     Case("version(name)", NAMES, lambda c, bad: c.version(bad)),
-    # An empty name is no mistake here: it stands for a message without a name.
+    # An empty name is right here: it stands for a message without a name.
     Case("is_stale(name)", NAMES[1:], lambda c, bad: c.is_stale(bad, 1)),
     Case("is_stale(version)", INTEGERS, lambda c, bad: c.is_stale("x", bad)),
     Case("bump_if_current(name)", NAMES, lambda c, bad: c.bump_if_current(bad, 0)),

@@ -44,7 +44,7 @@ def test_a_wait_that_is_over_says_so(live: Live, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.slow
 @pytest.mark.parametrize("end", ["complete", "aborted", "expired"])
 def test_all_who_wait_are_woken(live: Live, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whichever way it ends, every waiter in every world is told, without looking in between."""
+    """Whichever way it ends, every waiter in every mode is woken, without polling."""
     monkeypatch.setattr("coord.waiting.LOOK_AGAIN", 3600.0)
 
     async def main() -> None:
@@ -66,7 +66,7 @@ def test_all_who_wait_are_woken(live: Live, end: str, monkeypatch: pytest.Monkey
     run(main())
 
 
-def test_who_waits_goes_on_with_a_new_attempt(live: Live) -> None:
+def test_a_waiter_goes_on_with_a_new_attempt(live: Live) -> None:
     """A barrier that is opened again while one waits is waited for again."""
     with live.connect() as c:
         b = c.barrier("b")
@@ -78,7 +78,7 @@ def test_who_waits_goes_on_with_a_new_attempt(live: Live) -> None:
         assert (waiter.result().state, waiter.result().attempt) == ("complete", second)
 
 
-def test_who_waits_is_told_that_the_barrier_is_gone(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_waiter_learns_that_the_barrier_is_gone(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """A barrier that is lost is missing; the next look finds out."""
     monkeypatch.setattr("coord.waiting.LOOK_AGAIN", 0.1)
     with live.connect() as c:
@@ -99,8 +99,8 @@ def end(c: Any, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["complete", "aborted"])
-def test_who_waits_is_told_of_the_end_though_the_next_attempt_is_open(c: Any, how: str) -> None:
-    """Between two looks an attempt may end and the next begin: the end is told, with all that belonged to it."""
+def test_a_waiter_gets_the_end_though_the_next_attempt_is_open(c: Any, how: str) -> None:
+    """Between two looks an attempt may end and the next begin: the waiter gets the end, whole."""
     b = c.barrier("b")
     first = b.open(parties=1, metadata={"batch": 1})
     end(c, how)
@@ -112,7 +112,7 @@ def test_who_waits_is_told_of_the_end_though_the_next_attempt_is_open(c: Any, ho
     assert b.status().metadata == {"batch": 2}
 
 
-def test_an_attempt_that_did_not_end_is_not_told(c: Any) -> None:
+def test_an_attempt_that_did_not_end_is_not_reported(c: Any) -> None:
     """Who waited for it goes on with the next one; what had ended before it is not news to him."""
     b = c.barrier("b")
     b.open(parties=1)
@@ -122,7 +122,7 @@ def test_an_attempt_that_did_not_end_is_not_told(c: Any) -> None:
     assert c.run(barriers.status_since(c.calls.barrier("b"), second)).attempt == third
 
 
-def test_an_attempt_that_expired_is_told(server: Backend) -> None:
+def test_an_attempt_that_expired_is_reported(server: Backend) -> None:
     """Also when it was opened again after its deadline, and not by the last arrival."""
     c = server.connect()
     first = c.barrier("b").open(parties=2, deadline=30)
@@ -149,7 +149,7 @@ def test_one_watcher_of_an_attempt_is_chosen_after_it(c: Any) -> None:
 
 
 def test_a_watch_is_not_passed_over_by_the_next_attempt(live: Live) -> None:
-    """Opened again at once, twenty times: each watcher is told of its own attempt."""
+    """Opened again at once, twenty times: each watcher gets the end of its own attempt."""
     called: list[str] = []
     with live.connect() as c:
         attempts = []
@@ -164,7 +164,7 @@ def test_a_watch_is_not_passed_over_by_the_next_attempt(live: Live) -> None:
 
 
 def test_a_waiter_is_not_passed_over_by_the_next_attempt(live: Live) -> None:
-    """The same for who waits in a thread."""
+    """The same for a waiting thread."""
     with live.connect() as c:
         b = c.barrier("b")
         first = b.open(parties=1)

@@ -127,7 +127,7 @@ def test_an_aborted_barrier_calls_nobody(live: Live) -> None:
 
 
 def test_watching_what_has_ended_calls_at_once_and_once(live: Live) -> None:
-    """Whoever comes later finds the barrier complete, and its callback runs if no other has."""
+    """A later watcher finds the barrier complete, and its callback runs if no other has."""
     called: list[Any] = []
     with live.connect() as c:
         c.barrier("b").open(parties=1)
@@ -210,7 +210,7 @@ def test_ctrl_c_in_an_awaited_callback_is_not_the_callback_s(live: Live, caplog:
 
 
 def test_a_watch_that_is_cancelled_inside_its_callback_ends(live: Live, caplog: pytest.LogCaptureFixture) -> None:
-    """Cancelling reaches into the callback, and is no error."""
+    """Cancelling reaches into the callback, and is not logged as an error."""
 
     async def main() -> None:
         begun = asyncio.Event()
@@ -303,7 +303,7 @@ def test_a_watch_that_is_cancelled_calls_nobody(live: Live) -> None:
 
 @pytest.mark.slow
 def test_a_watch_outlives_a_server_that_goes_away(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While it cannot be reached the watch goes on; it is told of a deadline that has passed meanwhile."""
+    """While the server cannot be reached the watch goes on; it learns of a deadline that has passed meanwhile."""
     monkeypatch.setattr("coord.waiting.LOOK_AGAIN", 0.1)
     called: list[str] = []
     with Server(engine) as server, coord.connect(server.url, timeout=0.5, patience=0.3) as c:

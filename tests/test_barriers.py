@@ -18,7 +18,7 @@ KEY = "coord:barrier:{b}"
 
 
 def test_the_last_one_to_arrive_completes_the_barrier(c: Any) -> None:
-    """Each arrival says how many are missing; exactly one is told that it was the last."""
+    """Each arrival says how many are missing; exactly one is the last."""
     b = c.barrier("b")
     b.open(parties=3)
     assert b.arrive("anna") == coord.Arrival(remaining=2, completed=False, counted=True)
@@ -29,7 +29,7 @@ def test_the_last_one_to_arrive_completes_the_barrier(c: Any) -> None:
 
 
 def test_one_of_many_racers_completes_it(backend: Backend) -> None:
-    """Of all who arrive at the same time, one is told that it was the last."""
+    """Of all who arrive at the same time, one is the last."""
     b, name = backend.connect().barrier("b"), iter(range(1_000))
     b.open(parties=50 if backend.line.awaited else 8)
     arrivals = backend.race(lambda at: at.barrier("b").arrive(f"member-{next(name)}"))

@@ -79,7 +79,7 @@ def test_the_report_is_one_page_with_a_plot_of_every_case(measured: Callable[[Ca
     assert not re.findall(r"(?:src|href)=|url\(|@import|<script|<link", page)
 
 
-def test_a_server_of_ones_own_is_measured_and_not_emptied(tmp_path: Path):
+def test_a_users_server_is_measured_and_not_emptied(tmp_path: Path):
     written, page = tmp_path / "figures.json", tmp_path / "report.html"
     with Server(next(iter(engines().values()))) as server, redis.Redis.from_url(server.url) as client:
         client.set("mine", "kept")

@@ -149,7 +149,7 @@ def test_a_former_owner_can_neither_renew_nor_release(backend: Backend, c: Any) 
 
 @pytest.mark.parametrize("taken", [False, True], ids=["free", "taken by another"])
 def test_a_name_is_released_by_one_lease_of_its_owner(c: Any, taken: bool) -> None:
-    """An owner that asked twice has two objects for one lease: one releases it, the other is told that it is lost."""
+    """An owner that asked twice has two objects for one lease: one releases it, and to the other it is lost."""
     one, two = (c.claim("job", ttl=30, owner="anna") for _ in range(2))
     assert one.fence == two.fence
     assert one.release() is True
@@ -195,7 +195,7 @@ def test_ensure_held_asks_the_server(backend: Backend, c: Any) -> None:
 
 
 def test_a_released_lease_is_not_held(c: Any) -> None:
-    """Who released a lease is told so, and no longer counts on it."""
+    """A released lease says so, and has no time left."""
     lease = c.claim("job")
     lease.release()
     assert lease.renew() is False

@@ -24,7 +24,7 @@ pytest_plugins = ("live_fixtures", "hold_fixtures")
 
 
 @pytest.mark.parametrize("renew", [False, True])
-def test_closing_wakes_who_waits_for_a_loss(live: Live, renew: bool) -> None:  # a parameter of pytest
+def test_closing_wakes_the_waiters_for_a_loss(live: Live, renew: bool) -> None:  # a parameter of pytest
     """Nothing renews or watches the lease any more, so it counts as lost, an hour before its end."""
     c = live.connect()
     lease = c.claim("job", ttl=3600, renew=renew)

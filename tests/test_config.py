@@ -21,7 +21,7 @@ from coord.testing.servers import Server
 
 
 class Recorded(coord.Coordinator):
-    """A backend of one's own; it keeps what it was configured with."""
+    """A user's backend; it keeps what it was configured with."""
 
     config: dict[str, Any]
 
@@ -106,7 +106,7 @@ def test_redis_without_a_place_is_refused() -> None:
         coord.from_config({"backend": "redis"})
 
 
-def test_a_redis_backend_is_no_memory() -> None:
+def test_a_redis_backend_is_not_memory() -> None:
     """Which of the two is meant is not guessed."""
     with pytest.raises(coord.ConfigError, match="change one of the two"):
         coord.from_config({"backend": "redis", "redis": {"dsn": "memory://jobs"}})
@@ -121,27 +121,27 @@ def test_a_redis_backend_is_no_memory() -> None:
     ],
 )
 def test_unknown_keys_are_refused_by_name(config: dict[str, Any], key: str) -> None:
-    """A misspelt key is told, not passed over."""
+    """A misspelt key raises an error that names it."""
     with pytest.raises(coord.ConfigError, match=f"unknown key {key}"):
         coord.from_config(config)
 
 
 @pytest.mark.parametrize("config", [None, "redis", ["backend"]])
-def test_what_is_no_table_is_a_type_error(config: Any) -> None:
+def test_a_configuration_that_is_not_a_table_is_a_type_error(config: Any) -> None:
     """Settings are a mapping."""
     with pytest.raises(TypeError, match="mapping"):
         coord.from_config(config)
 
 
 @pytest.mark.parametrize("config", [{"backend": 5}, {"redis": "redis://localhost"}])
-def test_values_of_the_wrong_type_are_told(config: dict[str, Any]) -> None:
+def test_values_of_the_wrong_type_are_errors(config: dict[str, Any]) -> None:
     """So is a value that cannot be what it should be."""
     with pytest.raises(coord.ConfigError):
         coord.from_config(config)
 
 
 @pytest.mark.parametrize("path", ["shop_backends.Recorded", "shop_backends:Recorded"])
-def test_a_backend_of_ones_own_is_given_its_parameters(path: str) -> None:
+def test_a_users_backend_gets_its_parameters(path: str) -> None:
     """A dotted path names a class; it is given the table, its custom parameters untouched and also at the top."""
     params = {"region": "eu", "nested": {"n": [1, 2]}}
     c = coord.from_config({"backend": path, "custom_params": params})
@@ -217,7 +217,7 @@ def test_threads_that_ask_at_once_get_the_same() -> None:
 
 
 def test_setting_one_is_not_undone_by_who_asks_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks first makes one on memory; one that is set at that moment stays."""
+    """The first caller makes one on memory; one that is set at that moment stays."""
     asked, connect = threading.Event(), connecting.connect
 
     def slowly(*args: Any, **kwargs: Any) -> coord.Coordinator:

@@ -35,7 +35,7 @@ def test_the_first_steps() -> None:
 
 
 def test_blocking_and_awaited_share_a_keyspace() -> None:
-    """One keyspace per name in this process, for every coordinator of that name, in both worlds."""
+    """One keyspace per name in this process, for every coordinator of that name, blocking and awaited."""
 
     async def awaited() -> bool:
         async with coord.connect_async("memory://shared") as c:
@@ -366,7 +366,7 @@ def test_nonces_of_a_child_are_its_own() -> None:
     assert len({*mine, *theirs}) == 6
 
 
-def test_another_event_loop_is_told(server: Backend) -> None:
+def test_another_event_loop_is_an_error(server: Backend) -> None:
     """An awaited coordinator belongs to the loop it was made in, and says so in any other."""
     if not server.line.awaited:
         return

@@ -150,7 +150,7 @@ def test_a_url_that_cannot_be_read_is_not_quoted(scheme: str, sign: str, doctor:
 
 @pytest.fixture
 def guarded(engine: Engine) -> Iterator[tuple[Server, Any]]:
-    """A server of one's own, to set users on."""
+    """A private server, to set users on."""
     with Server(engine) as server, client(server) as look:
         yield server, look
 
@@ -186,7 +186,7 @@ def test_the_smallest_user_is_enough_for_coord(guarded: tuple[Server, Any], doct
     assert set(acl_line("coord:").split()) == set(documented[1].split())
 
 
-def test_a_user_who_lacks_rights_is_told_which(guarded: tuple[Server, Any], doctor: Ask) -> None:
+def test_a_user_who_lacks_rights_learns_which(guarded: tuple[Server, Any], doctor: Ask) -> None:
     server, look = guarded
     look.execute_command("ACL", "SETUSER", "tom", "on", ">hush", "~*", "&*", "+@all", "-hset", "-subscribe", "-info")
     told = doctor(server.url.replace("://", "://tom:hush@"), "--acl")
@@ -230,7 +230,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.mark.slow
 def test_a_cluster(cluster: Cluster, doctor: Ask) -> None:
-    """Each primary is looked at; a node of a cluster that is taken for a server alone is told apart."""
+    """Each primary is looked at; a node of a cluster that is taken for a standalone server is recognized."""
     told = doctor(cluster.url, "--acl")
     assert told.code == 1, told.output
     assert "ok         cluster       16,384 slots on 3 primaries" in told.output

@@ -14,7 +14,7 @@ from coord.memory import Keyspace
 
 
 @pytest.mark.parametrize("example", [each for each in EXAMPLES if each.kind != "any"], ids=str)
-def test_another_kind_of_value_at_the_key_is_told(backend: Backend, c: Any, example: Example) -> None:
+def test_another_type_of_value_at_the_key_is_an_error(backend: Backend, c: Any, example: Example) -> None:
     """A key that holds something else raises WrongType, naming the script, and stays as it is."""
     prepared = example.prepare(c)
     backend.plant(example.key, "text" if example.kind == "list" else ["a", "list"])
@@ -54,8 +54,8 @@ def test_some_operations_take_any_kind_of_value(backend: Backend, c: Any, exampl
         ("Kv.incr", "05"),
     ],
 )
-def test_a_value_that_coord_did_not_write_is_told(backend: Backend, c: Any, name: str, value: Any) -> None:
-    """A value that coord never wrote raises ``Corrupt``, and stays for whoever looks for the cause."""
+def test_a_value_that_coord_did_not_write_is_an_error(backend: Backend, c: Any, name: str, value: Any) -> None:
+    """A value that coord never wrote raises ``Corrupt``, and stays, so that the cause can be found."""
     example = next(each for each in EXAMPLES if each.name == name)
     prepared = example.prepare(c)
     backend.plant(example.key, value)
@@ -89,7 +89,7 @@ def test_a_failing_script_names_file_line_and_text(server: Backend) -> None:
 
 
 def test_a_script_that_does_not_compile_names_its_line(server: Backend) -> None:
-    """A syntax error is told like any other."""
+    """A syntax error is reported like any other."""
     c = server.connect()
     broken = coord.Script("broken", "local a = 1\nif a then\nreturn a a\n", file="scripts/broken.lua")
     with pytest.raises(coord.ScriptError, match=re.escape("scripts/broken.lua:3: ")):

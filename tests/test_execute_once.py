@@ -152,7 +152,7 @@ def test_a_result_that_cannot_be_kept_counts_as_an_error(
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), GeneratorExit(), asyncio.CancelledError()])
 @pytest.mark.parametrize("on_error", ["forget", "keep"])
-def test_what_is_no_exception_always_gives_the_attempt_up(
+def test_a_base_exception_always_abandons_the_attempt(
     backend: Backend, once: Any, other: coord.Coordinator, error: BaseException, on_error: str
 ) -> None:
     with pytest.raises(type(error)):
@@ -206,7 +206,7 @@ def test_the_error_of_the_attempt_that_took_over_stands(once: Any, other: coord.
 
 
 @pytest.mark.parametrize("heir", ["none", "running", "another fingerprint"])
-def test_without_an_accepted_result_the_loss_is_told(once: Any, other: coord.Coordinator, heir: str) -> None:
+def test_without_an_accepted_result_the_loss_is_raised(once: Any, other: coord.Coordinator, heir: str) -> None:
     def overtaken() -> str:
         other.execution("pay-7").forget()
         if heir != "none":

@@ -88,7 +88,7 @@ def jars(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_an_operation_runs_on_every_backend(c: Any, jars: Any) -> None:
-    """Also an error of one's own comes from the Lua and from the twin alike."""
+    """A user's own error also comes from the Lua and from the twin alike."""
     jar = jars(getattr(c, "inner", c), "sweets")
     take = jar.take if c is getattr(c, "inner", c) else lambda *args: c.run(jars(c.inner.calls, "sweets").take(*args))
     assert take() == 2
@@ -148,7 +148,7 @@ def test_help_shows_results_however_they_are_annotated() -> None:
 
 
 @pytest.mark.parametrize("errors", [{"COORD_MINE": Empty}, {"shop": Empty}, {"SHOP_EMPTY": ValueError}])
-def test_an_error_that_cannot_be_told_apart_is_refused(errors: Any) -> None:
+def test_an_ambiguous_error_is_refused(errors: Any) -> None:
     with pytest.raises(coord.ConfigError):
         coord.Script("take", "return 1", errors=errors)
 

@@ -23,7 +23,7 @@ FEW = {"arguments": 40, "server": 6}
 
 @pytest.fixture(autouse=True)
 def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The command line reads what is there; warnings about bad servers are no part of the output."""
+    """The command line reads what is there; warnings about bad servers do not belong to the output."""
     monkeypatch.chdir(tmp_path)
     logging.disable(logging.CRITICAL)
     yield
@@ -73,7 +73,7 @@ def test_a_backend_like_a_url_is_not_quoted(path: str) -> None:
     assert PASSWORD not in str(raised.value)
 
 
-def test_two_dashes_are_no_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_dashes_are_not_a_name(capsys: pytest.CaptureFixture[str]) -> None:
     """``coord show -- --`` ended with a traceback on some Pythons."""
     assert main(["show", "--", "--"]) == 2
     assert capsys.readouterr().err.startswith("coord: ")

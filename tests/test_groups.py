@@ -41,7 +41,7 @@ def test_members_are_listed_by_name(c: Any) -> None:
 
 
 def test_the_dead_are_never_listed(c: Any, backend: Backend) -> None:
-    """Whoever reads first, and whether or not anybody has swept them."""
+    """Whichever reader comes first, and whether or not they were swept away."""
     joined(c, "dead", ttl_ms=5_000)
     joined(c, "alive", ttl_ms=60_000)
     backend.later(5.001)
@@ -201,7 +201,7 @@ def _until_absent(live: Live, stop: threading.Event) -> bool:
     return False
 
 
-def test_a_taken_over_membership_is_told(live: Live) -> None:
+def test_a_taken_over_membership_is_lost(live: Live) -> None:
     with live.connect() as a, live.connect() as b:
         older_one, newer_one = a.group("workers", ttl=0.6).join("anna"), b.group("workers", ttl=600).join("anna")
         with older_one as older, newer_one as newer:
@@ -322,7 +322,7 @@ def test_a_death_is_a_change(live: Live, patient: None) -> None:
         assert a.group("workers").members()[0].member == "alive"
 
 
-def test_heartbeats_are_no_change(live: Live) -> None:
+def test_heartbeats_do_not_count_as_changes(live: Live) -> None:
     with live.connect() as a, live.connect() as b:
         with a.group("workers", ttl=0.3).join("anna"):
             watch = Watch(b, ttl=0.3)

@@ -39,7 +39,7 @@ def test_a_block_holds_a_name(c: Any) -> None:
     assert c.holder("job") is None
 
 
-def test_a_block_that_fails_lets_go(c: Any) -> None:
+def test_a_block_that_fails_releases(c: Any) -> None:
     """An exception leaves the block as it is, and the name is free."""
     with pytest.raises(ZeroDivisionError), c.hold("job"):
         raise ZeroDivisionError
@@ -66,7 +66,7 @@ def test_a_hold_can_be_used_again(c: Any) -> None:
 
 
 def test_a_hold_is_entered_by_one_block_at_a_time(backend: Backend, c: Any) -> None:
-    """Two leases in one ``hold`` would be let go for one another: the second block is refused before it claims."""
+    """Two leases in one ``hold`` would be released for one another: the second block is refused before it claims."""
     hold = c.hold("job")
     with hold as lease:
         with backend.untouched(), pytest.raises(coord.CoordError, match="this hold of 'job' is entered already"):
@@ -88,7 +88,7 @@ def test_a_hold_that_was_not_got_can_be_tried_again(live: Live) -> None:
 
 
 def test_a_lease_released_inside_its_block_is_not_lost(c: Any) -> None:
-    """Who lets go early is not told of a loss when the block ends."""
+    """A block that released early raises no loss when it ends."""
     with c.hold("job") as lease:
         assert lease.release() is True
         assert c.holder("job") is None
@@ -211,7 +211,7 @@ def test_who_gives_up_waiting_is_passed_over(live: Live) -> None:
 
 
 def test_a_waiter_takes_over_when_the_holder_dies(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A claim that ends by itself publishes nothing; who waits knows when it ends."""
+    """A claim that ends by itself publishes nothing; its waiters know when it ends."""
     monkeypatch.setattr(waiting, "LOOK_AGAIN", 3600.0)
     monkeypatch.setattr(waiting, "LOOK_AGAIN_UNHEARD", 3600.0)
     with live.connect() as c:
@@ -263,7 +263,7 @@ def test_a_coordinator_without_a_keeper_can_be_closed(live: Live) -> None:
 
 
 def test_subscriptions_that_cannot_be_started_are_started_by_the_next(live_server: Live) -> None:
-    """Who cannot listen is told why; who comes later listens, and is woken."""
+    """A waiter that cannot subscribe gets the reason; a later one subscribes, and is woken."""
     with live_server.connect() as c:
         lease = c.claim("job", ttl=60)
         # Nothing is renewed, so that the thread in which all subscriptions live does not run yet.

@@ -275,7 +275,7 @@ def test_a_child_waits_in_its_own_copy_of_a_keyspace() -> None:
 
 @pytest.mark.slow
 @forks
-def test_a_child_is_told_that_its_parent_s_lease_is_over(live: Live) -> None:
+def test_a_child_learns_that_its_parents_lease_is_over(live: Live) -> None:
     """Nobody renews it for the child: its copy is lost when the time is over that was known at the fork."""
     with live.connect() as c, c.hold("job", ttl=TTL) as lease:
         assert not lease.lost.is_set()

@@ -1,4 +1,4 @@
-"""Loss is told: a lease that was taken or ran out says so to its holder while it works."""
+"""You learn when a lease is lost: one that was taken or ran out says so while its holder works."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_silent_server_is_a_loss_when_the_ttl_has_passed(engine: Engine, how: 
 
 
 def assert_lost_in_time(lease: Any, granted: float, silent: float) -> None:
-    """Fail unless the loss is told now, at the end of the lease by its holder's clock: as it was renewed last."""
+    """Fail unless the loss is reported now, at the end of the lease by its holder's clock: as it was renewed last."""
     ttl = held_of(lease).ttl_ms / 1000
     assert granted + 0.9 * ttl < held_of(lease).deadline <= silent + ttl
     assert held_of(lease).deadline <= monotonic() < held_of(lease).deadline + LATE
@@ -120,7 +120,7 @@ def test_a_silent_server_is_a_loss_to_a_task(engine: Engine) -> None:
 
 
 @pytest.mark.slow
-def test_the_losses_of_many_leases_are_told_in_time(engine: Engine) -> None:
+def test_the_losses_of_many_leases_are_noticed_in_time(engine: Engine) -> None:
     """A server that does not answer for one lease does not keep the others from learning their loss."""
     with Server(engine) as server, coord.connect(server.url, **UNHURRIED) as c, ExitStack() as stack:
         # One after the other, each asked for as long as it may be, they would be a minute late.
@@ -146,7 +146,7 @@ def test_a_lease_that_nobody_renews_is_lost_by_time(live: Live) -> None:
 
 
 def test_the_event_of_a_loss_looks_at_the_clock(backend: Backend, c: Any) -> None:
-    """Who watches may be late, as a loop that the holder himself has blocked: whoever asks is told the truth."""
+    """The watch may be late, as in a loop that the holder blocks: asking the lease gives the truth all the same."""
     lease = c.claim("job", ttl=30)
     lost = lease.lost
     assert not lost.is_set()
@@ -156,7 +156,7 @@ def test_the_event_of_a_loss_looks_at_the_clock(backend: Backend, c: Any) -> Non
 
 
 def test_watching_a_loss_ends_with_the_lease(live: Live) -> None:
-    """Once a lease is let go nothing is followed in the background for it."""
+    """Once a lease is released nothing is followed in the background for it."""
     before = threading.active_count()
     with live.connect() as c:
         lease = c.claim("job", ttl=3600)
@@ -185,12 +185,12 @@ def test_watching_a_loss_ends_with_the_lease_of_a_task(live: Live) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("brisk")
-def test_a_stranger_at_the_key_ends_no_other_lease(live_server: Live) -> None:
+def test_a_foreign_value_at_the_key_ends_no_other_lease(live_server: Live) -> None:
     """A value of another kind makes renewals fail; the worker goes on for the other leases."""
     with live_server.connect() as c, c.hold("other", ttl=TTL) as other:
         with told_of_the_loss(), c.hold("job", ttl=TTL) as lease:
             live_server.lose(JOB)
-            live_server.client.rpush(JOB, "stranger")
+            live_server.client.rpush(JOB, "foreign")
             live_server.client.pexpire(JOB, 60_000)
             assert lease.lost.wait(SOON)
         assert count_renewals(other, 3).wait(SOON)
@@ -227,7 +227,7 @@ def test_a_renewal_that_cannot_be_made_at_all_is_logged(live: Live, caplog: pyte
 
 @pytest.mark.usefixtures("brisk")
 def test_a_lease_that_nobody_renews_any_more_is_lost_in_time(live: Live, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever ended its renewals: the loss is told at its deadline, also to who does nothing but wait for it."""
+    """Whatever ended its renewals: the loss comes at its deadline, also to a holder that only waits for it."""
     with live.connect() as c:
         failing = failing_in_the_background(c)
         with told_of_the_loss(), c.hold("job", ttl=2) as lease:

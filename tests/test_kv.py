@@ -138,7 +138,7 @@ def test_without_a_default_ttl_keys_stay(backend: Backend) -> None:
     assert c.kv.scard("set") == 1
 
 
-def test_text_at_the_key_of_a_number_is_told(backend: Backend, c: Any) -> None:
+def test_text_at_the_key_of_a_number_is_an_error(backend: Backend, c: Any) -> None:
     """A key with a value that coord never wrote can neither be read nor counted, and stays as it is."""
     for value in ("five", "1.0", "9" * 4301, "0x10", " 5"):
         backend.plant(KEY, value)

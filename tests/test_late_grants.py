@@ -11,7 +11,7 @@ from coord.memory import Keyspace, Memory
 
 
 class Hasty(SystemClock):
-    """A clock that jumps when it is told to."""
+    """A clock that jumps on demand."""
 
     def __init__(self) -> None:
         self.ahead = 0.0

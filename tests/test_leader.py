@@ -149,7 +149,7 @@ def test_a_value_that_comes_after_the_loss_is_discarded(
     assert b.leader("beat").current() is None
 
 
-def test_the_loss_of_its_own_lease_is_no_error_of_the_work(backend: Backend, a: coord.Coordinator) -> None:
+def test_the_loss_of_its_own_lease_is_not_an_error_of_the_work(backend: Backend, a: coord.Coordinator) -> None:
     terms: list[int] = []
 
     def work(lease: coord.Lease) -> int:
@@ -343,7 +343,7 @@ def test_changes_begin_with_the_present_and_go_on(a: coord.Coordinator, b: coord
             assert found is not None
             assert found.fence == lease.fence
             lease.renew()
-        # The renewal was no change, and this is the next one.
+        # The renewal did not count as a change; this is the next one.
         assert next(changes) is None
         with a.leader("beat").hold():
             pass

@@ -64,7 +64,7 @@ def _waiter(c: Any, *limits: Limit, cost: int = 1, timeout: float | None = None)
 
 
 def test_a_place_is_booked_at_once_and_its_time_comes(backend: Backend, c: Any) -> None:
-    """The wait sleeps exactly once, and never less than it was told."""
+    """The wait sleeps exactly once, and never less than the reply said."""
     limit = Limit(2, per=2, burst=1)
     assert _waiter(c, limit).start() is None
     second, third = _waiter(c, limit), _waiter(c, limit)

@@ -104,7 +104,7 @@ def test_primitives(c: coord.Coordinator, ls: Any) -> None:
     assert (hits["number"], members["members"], len(log["values"]), log["more"]) == (5, 2, 100, True)
 
 
-def test_scripts_of_ones_own(live_server: Live, ls: Any) -> None:
+def test_users_scripts(live_server: Live, ls: Any) -> None:
     """What is under the prefix and of the shape is listed, by what its key holds."""
     live_server.client.hset("coord:budget:{team}", "left", 5)
     live_server.client.set("coord:budget:{team}:log", 5)
@@ -115,7 +115,7 @@ def test_scripts_of_ones_own(live_server: Live, ls: Any) -> None:
     ]
 
 
-def test_what_nobody_could_have_written_is_told_and_harms_no_other(live_server: Live, c: Any, ls: Any) -> None:
+def test_an_impossible_value_is_reported_and_harms_no_other(live_server: Live, c: Any, ls: Any) -> None:
     live_server.client.rpush("coord:claim:{a}", "x")
     live_server.client.set("coord:version:{b}", "x")
     live_server.client.set(b"coord:version:{\xff}", "x")
@@ -173,7 +173,7 @@ def test_the_table(c: coord.Coordinator, live_server: Live, capsys: Any) -> None
     assert barrier.index("open") == claim.index("held")
 
 
-def test_nothing_there_is_no_failure(live_server: Live, capsys: Any) -> None:
+def test_an_empty_keyspace_is_not_a_failure(live_server: Live, capsys: Any) -> None:
     assert main(["ls", "--url", live_server.url]) == 0
     told = capsys.readouterr()
     assert (told.out, told.err) == ("", "coord: nothing under 'coord:' matches\n")
@@ -247,7 +247,7 @@ def test_a_cluster_is_looked_at_as_a_whole(capsys: Any) -> None:
     assert [each["name"] for each in json.loads(capsys.readouterr().out)] == names
 
 
-def test_a_user_who_may_not_look_is_told_what_it_takes(live_server: Live, capsys: Any) -> None:
+def test_a_user_who_may_not_look_learns_which_rights_are_missing(live_server: Live, capsys: Any) -> None:
     live_server.client.execute_command("ACL", "SETUSER", "tom", "reset", "on", ">hush", "~*", "&*", "+@all", "-scan")
     url = live_server.url.replace("://", "://tom:hush@")
     assert main(["ls", "--url", url]) == 2

@@ -223,7 +223,7 @@ def test_a_child_of_a_fork_has_an_interpreter_of_its_own() -> None:
 
 
 def test_waiters_are_woken_by_what_lua_publishes() -> None:
-    """PUBLISH of a script wakes who waits on the channel, once the script has ended."""
+    """PUBLISH of a script wakes the waiters of the channel, once the script has ended."""
     space = Keyspace()
     woken: list[str] = []
     place = space.notifier.subscribe("{k}", lambda: woken.append("now"))

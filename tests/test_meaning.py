@@ -133,8 +133,8 @@ def _again(c: Any, call: coord.Call[Any]) -> Any:
     return c.run(call._replace(argv=(*call.argv[:at], "1", *call.argv[at + 1 :])))
 
 
-def test_the_winner_of_a_window_that_is_over_is_still_told_true(server: Backend) -> None:
-    """Otherwise nobody is told True for that window, and its work is not done."""
+def test_the_winner_of_a_window_that_is_over_still_gets_true(server: Backend) -> None:
+    """Otherwise no caller gets True for that window, and its work is not done."""
     c = server.connect()
     lost = c.calls.once("o", ttl=0.05)
     assert c.run(lost) is True

@@ -1,4 +1,4 @@
-"""The page that leads from an empty folder to an operation of one's own, followed to the letter."""
+"""The page that leads from an empty folder to a user's own operation, followed to the letter."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_waiters_take_turns_and_a_cancelled_one_takes_nothing(live: Live, patien
     run(main())
 
 
-def test_time_that_is_over_is_told_and_bad_input_refused(live: Live) -> None:
+def test_time_that_is_over_is_reported_and_bad_input_refused(live: Live) -> None:
     with live.connect() as c:
         hotel = Hotel(c, "sea")
         assert hotel.check_in("ann")

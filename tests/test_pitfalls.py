@@ -61,7 +61,7 @@ def test_numbers_in_lua_are_exact(c: Any) -> None:
 
 
 def test_replies_have_no_holes(c: Any) -> None:
-    """Pitfall 12: ``{1, nil, 3}`` arrives as ``[1]``. What is not there is told in another way."""
+    """Pitfall 12: ``{1, nil, 3}`` arrives as ``[1]``. A missing value is answered in another way."""
     assert c.kv.get_int("nothing", default=-1) == -1
     assert c.holder("nothing") is None
     assert c.stats("s").peek("nothing") is None

@@ -197,7 +197,7 @@ def test_a_block_that_raises_cancels(settled: Backend, c: Any) -> None:
     assert counts(quota) == [(0, 0)]
 
 
-def test_a_block_for_which_there_is_no_room_is_not_entered(settled: Backend, c: Any) -> None:
+def test_a_block_without_room_is_not_entered(settled: Backend, c: Any) -> None:
     quota = c.quota("team", MINUTE, DAY)
     quota.spend(70)
     with pytest.raises(coord.QuotaExceeded, match="no room for 40") as raised, quota.hold(40):

@@ -30,7 +30,7 @@ class Twin:
 
 
 def interrupted(name: str, handler: Callable[[coord.Coordinator], object], by: Callable[[Any], None]) -> list[Any]:
-    """Run a twin that is interrupted by a handler, and return what the handler was told."""
+    """Run a twin that is interrupted by a handler, and return what the handler got."""
     told: list[Any] = []
     with coord.connect(f"memory://{name}") as c:
 
@@ -130,7 +130,7 @@ def test_a_thread_that_is_interrupted_while_it_waits_for_the_keyspace_has_not_go
 
 
 def test_the_keyspace_works_on_after_an_exception_in_a_twin() -> None:
-    """Whatever a twin raises, the next call is no call from inside another."""
+    """Whatever a twin raises, the next call does not count as one from inside another."""
     space = Keyspace()
 
     def failing() -> None:
@@ -160,7 +160,7 @@ WORDS = "Lua redis lib command arguments must be strings or integers"
     ],
     ids=["set", "hset", "sadd", "rpush", "zadd", "incrby", "execute"],
 )
-def test_what_is_no_word_is_refused_as_in_lua(word: object, write: Any) -> None:
+def test_values_that_redis_call_does_not_take_are_refused_as_in_lua(word: object, write: Any) -> None:
     """None, a bool and other objects are what ``redis.call`` refuses, in its words; nothing is stored."""
     space = Keyspace()
     with pytest.raises(ReplyError, match=WORDS):

@@ -214,7 +214,7 @@ def test_requeue_and_cleanup_are_remembered(server: Backend) -> None:
 
 
 def test_registering_again_keeps_what_is_known(r: Any) -> None:
-    """Whoever gets the message first registers; the others change nothing."""
+    """The first to get the message registers; the others change nothing."""
     r.add("s", "x")
     r.register()
     assert r.status() == {"s": StageStatus(processed=0, requeue_count=0, error_count=0, errors={}, pending=1)}
@@ -391,7 +391,7 @@ def _do(url: str, stage: str, count: int) -> None:
 
 
 @pytest.mark.slow
-def test_who_waits_sees_the_work_of_other_processes(live_server: Live) -> None:
+def test_a_waiter_sees_the_work_of_other_processes(live_server: Live) -> None:
     """Two stages, done in two processes; the wait returns with exact counts."""
     context = multiprocessing.get_context("spawn")
     with live_server.connect() as c:
@@ -412,7 +412,7 @@ def test_who_waits_sees_the_work_of_other_processes(live_server: Live) -> None:
             assert each.exitcode == 0
 
 
-def test_who_waits_for_a_request_that_expires_is_let_go(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_waiter_for_a_request_that_expires_goes_on(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request that expires, or is lost, is not finished: its waiters learn that."""
     monkeypatch.setattr("coord.waiting.LOOK_AGAIN", 0.1)
     with live.connect() as c:

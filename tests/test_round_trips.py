@@ -25,7 +25,7 @@ def tap(server: Backend) -> Iterator[Wiretap]:
 
 
 def test_every_operation_has_an_example() -> None:
-    """Whoever adds a public method adds an example to ``operations.py``, or says there why it is no operation."""
+    """Each public method has an example in ``operations.py``, or a reason there why it is not an operation."""
     public = {
         f"{kind.__name__}.{name}"
         for kind in (

@@ -1,4 +1,4 @@
-"""Calls of a script of one's own: compared with its header before anything is sent, and made on every backend."""
+"""Calls of a user's own script: compared with its header before anything is sent, and made on every backend."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_an_argument_that_repeats_may_be_required() -> None:
         script.check(KEYS, ARGV[:7])
 
 
-def test_a_family_of_ones_own_is_checked_too(live: Live) -> None:
+def test_a_users_family_is_checked_too(live: Live) -> None:
     """Its operations go to the backend directly, and not by way of ``run``."""
 
     class Texts(Family[M]):
@@ -317,8 +317,8 @@ def test_a_text_keeps_what_only_python_takes_for_the_end_of_a_line() -> None:
     assert Script("x", "").source == "\n"
 
 
-def test_a_library_of_ones_own_is_included(tmp_path: Any) -> None:
-    """A folder of the user's is looked in first, coord's libraries are found besides."""
+def test_a_users_library_is_included(tmp_path: Any) -> None:
+    """A folder of the user's is searched first, then coord's libraries."""
     (tmp_path / "double.lua").write_text("-- double: twice a number.\nlocal function double(n)\n  return 2 * n\nend\n")
     source = Script("x", "-- include: double\n-- include: now_ms\nreturn double(2)\n", lib=tmp_path).source
     assert "return 2 * n" in source

@@ -93,7 +93,7 @@ def put(before: str, after: str) -> Change:
         (lambda text: text[text.index("local members") :], 1, "has no header"),
     ],
 )
-def test_each_fault_is_told_with_its_line(change: Change, line: int, what: str, tmp_path: Path, capsys: Any) -> None:
+def test_each_fault_names_its_line(change: Change, line: int, what: str, tmp_path: Path, capsys: Any) -> None:
     script = new(tmp_path)
     sound = script.read_text()
     script.write_text(change(sound))
@@ -132,7 +132,7 @@ def test_style_is_a_warning(tmp_path: Path, capsys: Any) -> None:
 
 
 def test_a_header_with_a_fault_hides_none_of_the_lua(tmp_path: Path, capsys: Any) -> None:
-    """All are told at once, in the order of their lines; files without a fault are passed over."""
+    """All are reported at once, in the order of their lines; files without a fault are passed over."""
     sound, faulty = new(tmp_path, "sound"), new(tmp_path, "faulty")
     faulty.write_text(faulty.read_text().replace("REPEAT safe", "REPEAT often").replace("local taken", "taken"))
     capsys.readouterr()
@@ -173,7 +173,7 @@ def test_a_script_in_a_package_runs_with_its_twin(tmp_path: Path, capsys: Any, m
 @pytest.mark.slow
 @pytest.mark.skipif(not engines(), reason="no server program is here to compare with")
 def test_agree_compares_script_and_twin_on_servers(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
-    """What differs is told with the engine; what agrees is no fault."""
+    """A difference is reported with the engine; agreement reports nothing."""
     name, engine = next(iter(engines().items()))
     monkeypatch.setattr("coord.testing.servers.engines", lambda: {name: engine})
     script = new(tmp_path, "lend")
@@ -251,7 +251,7 @@ def test_show_prints_the_text_that_is_sent(capsys: Any) -> None:
     assert "\n-- include:" not in told
 
 
-def test_show_prints_a_script_of_ones_own(tmp_path: Path, capsys: Any) -> None:
+def test_show_prints_a_users_script(tmp_path: Path, capsys: Any) -> None:
     script = new(tmp_path)
     capsys.readouterr()
     assert main(["script", "show", str(script)]) == 0

@@ -45,7 +45,7 @@ def test_every_file_is_a_script_with_a_twin_and_a_header(file: Path) -> None:
 
 @every_script
 def test_the_checks_find_nothing(script: Script) -> None:
-    """Each shipped script compiles as Lua 5.1, uses no stray global, and takes all keys from KEYS."""
+    """Each shipped script compiles as Lua 5.1, sets no global, and takes all keys from KEYS."""
     assert [finding.shown() for finding in lint(script, style=True)] == []
 
 

@@ -52,7 +52,7 @@ def test_the_same_owner_gets_its_permit(c: Any) -> None:
 
 
 def test_a_permit_is_released_by_one_object_of_its_owner(c: Any) -> None:
-    """An owner that asked twice has two objects for one permit: one releases it, the other is told that it is lost."""
+    """An owner that asked twice has two objects for one permit: one releases it, and to the other it is lost."""
     semaphore = c.semaphore("gpu", limit=1)
     one, two = semaphore.claim(owner="anna"), semaphore.claim(owner="anna")
     assert one.release() is True
@@ -73,7 +73,7 @@ def test_an_ended_permit_is_lost(c: Any, backend: Backend) -> None:
     assert semaphore.claim(owner="next") is not None
 
 
-def test_a_lost_permit_is_told_on_leaving(c: Any, backend: Backend) -> None:
+def test_a_lost_permit_is_raised_on_leaving(c: Any, backend: Backend) -> None:
     """Also when the key was evicted: the permit is gone, and another may have its slot."""
     hold = c.semaphore("gpu", limit=1).hold(ttl=30, renew=False)
     permit = hold.__enter__()

@@ -66,7 +66,7 @@ def use(c: Any) -> None:
 
 
 def test_a_family_of_a_user_goes_on_after_a_failover(world: Backend) -> None:
-    """Scripts and waits of one's own have what coord's have."""
+    """A user's own scripts and waits have what coord's have."""
     c = world.connect()
     hotel: Any = Hotel(c if world.loop is None else c.inner, "sea")
 
@@ -99,7 +99,7 @@ def test_a_sentinel_that_is_dead_is_passed_over(world: Backend) -> None:
 
 
 def test_a_service_that_nobody_knows(world: Backend) -> None:
-    """A wrong name is told at once, with the name and without the password."""
+    """A wrong name is an error at once, with the name and without the password."""
     alive = world.place.sentinels.sentinels[0].port
     with pytest.raises(coord.Unavailable, match=r"the primary of nobody.*No master found for 'nobody'") as raised:
         world.dial(f"redis+sentinel://:s3cret@127.0.0.1:{alive}/nobody")
@@ -107,7 +107,7 @@ def test_a_service_that_nobody_knows(world: Backend) -> None:
 
 
 def test_no_sentinel_answers(world: Backend) -> None:
-    """Sentinels that are not there are told at once."""
+    """Missing sentinels are an error at once."""
     started = monotonic()
     with pytest.raises(coord.Unavailable, match="cannot reach the primary of coord"):
         world.dial(f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{free_port()}/coord")
@@ -233,7 +233,7 @@ def test_sentinels_with_a_password_of_their_own(guarded: Backend) -> None:
 
 @pytest.mark.parametrize("wrong", ["", "?sentinel_password=wrong-7f3a"])
 def test_a_password_that_the_sentinels_do_not_take(guarded: Backend, wrong: str) -> None:
-    """It is told whose it is, and not what it is."""
+    """The error says whose password it is, and not the password."""
     with pytest.raises(coord.ConfigError, match="the primary of coord: the sentinels refuse the login") as raised:
         guarded.dial(guarded.place.url + wrong)
     assert "7f3a" not in str(raised.value)
@@ -257,7 +257,7 @@ def test_a_hold_is_handed_over(world: Backend) -> None:
 
 
 def test_the_primary_is_replaced_under_load(place: SentinelPlace) -> None:
-    """The sentinels are told to fail over, while the old primary is alive: all go on, and no count is doubled.
+    """The sentinels are ordered to fail over, while the old primary is alive: all go on, and no count is doubled.
 
     Until it hears of its demotion the old primary still takes writes, and these are lost: a replica that is promoted by
     order does not wait for them. After it (READONLY) who is still connected to it asks the sentinels again.
@@ -305,7 +305,7 @@ def test_the_primary_is_killed_under_load(place: SentinelPlace) -> None:
 
 
 def held_and_waited_for(place: SentinelPlace) -> tuple[int, list[Thread]]:
-    """Have Anna hold a name, and others wait for it in both worlds; return her fence, and who waits."""
+    """Have Anna hold a name, and others wait for it, blocking and awaited; return her fence, and the waiters."""
     with coord.connect(place.url) as c:
         fence = c.claim("job", owner="anna").fence
     waiting = [in_background(place, awaited, held) for awaited in (False, True)]
@@ -323,7 +323,7 @@ def assert_handed_over(place: SentinelPlace, fence: int, waiting: list[Thread]) 
 
 
 def assert_never_doubled(place: SentinelPlace, loads: Any) -> dict[str, int]:
-    """Return what is stored of each name: never more than callers were told of, or told that nobody knows."""
+    """Return what is stored of each name: never more than callers got, or have as unknown."""
     with coord.connect(place.url) as c:
         stored = counted(c, *NAMES)
     for name in NAMES:
@@ -335,7 +335,7 @@ def assert_never_doubled(place: SentinelPlace, loads: Any) -> dict[str, int]:
 
 
 def test_a_wait_is_bounded_when_the_sentinels_are_silent(world: Backend) -> None:
-    """The connection is gone, and who should tell where to is frozen: the wait ends all the same, in both worlds."""
+    """The connection is gone, and who should tell where to is frozen: the wait ends all the same, in both modes."""
     c = world.connect(timeout=40.0, patience=60.0, remember=200.0)
     c.kv.incr("x")
     frozen, primary = world.place.sentinels.sentinels, world.place.primary

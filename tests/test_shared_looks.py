@@ -120,7 +120,7 @@ def test_what_one_waiter_does_with_its_status_is_not_seen_by_another(live: Live)
 
 @pytest.mark.usefixtures("patient")
 def test_waiters_of_two_attempts_do_not_share_a_look(live: Live) -> None:
-    """Who waited for the first attempt is told of its end, who came after it waits for the second."""
+    """A waiter of the first attempt gets its end; a later one waits for the second."""
     with live.connect() as c:
         b = c.barrier("b")
         first = b.open(parties=1)
@@ -172,7 +172,7 @@ def test_a_look_that_fails_is_the_failure_of_one_waiter() -> None:
     with pytest.raises(StopIteration) as ended:
         three.plan.send(0)
     assert ended.value.value == 0
-    assert isinstance(two.plan.send(1), Wait), "it had not been told when it looked"
+    assert isinstance(two.plan.send(1), Wait), "it had not been notified when it looked"
     with pytest.raises(StopIteration) as ended:
         two.plan.send(True)
     assert ended.value.value == 0

@@ -44,7 +44,7 @@ def test_a_delta_of_zero_is_a_count_of_zero(c: Any) -> None:
 
 
 def test_fields_have_any_names(c: Any) -> None:
-    """A mapping takes names that are no Python words, and both ways can be mixed."""
+    """A mapping takes names that Python does not, and both ways can be mixed."""
     embedding = c.stats("embedding")
     embedding.merge("req-1", {"tokens: out": 7, "id": 1, "op_id": 2}, errors=1)
     assert embedding.consume("req-1") == {"tokens: out": 7, "id": 1, "op_id": 2, "errors": 1}
@@ -108,7 +108,7 @@ def test_an_operation_is_remembered_after_its_counts_were_consumed(c: Any) -> No
     assert embedding.peek("req-1") is None
 
 
-def test_whoever_consumes_under_an_id_may_ask_again(c: Any) -> None:
+def test_a_consumer_with_an_id_may_ask_again(c: Any) -> None:
     """A consumer that did not hear the answer is given it again; another gets nothing."""
     embedding = c.stats("embedding")
     embedding.merge("req-1", processed=1)

@@ -37,7 +37,7 @@ JOB = "coord:claim:{job}"
 
 
 @pytest.mark.slow
-def test_one_subscription_connection_whoever_waits(live_server: Live) -> None:
+def test_one_subscription_connection_for_all_waiters(live_server: Live) -> None:
     """Threads and tasks, claims, barriers and requests of a process share it, and it ends with the last of them."""
     with live_server.connect() as c, live_server.connect() as other:
         c.barrier("b").open(parties=1)
@@ -135,7 +135,7 @@ def test_a_dropped_connection_is_made_again(live_server: Live) -> None:
 
 @pytest.mark.usefixtures("patient")
 def test_a_server_that_restarts_is_subscribed_to_anew(engine: Engine) -> None:
-    """It comes back without keys, so the name is free; whoever waits looks as soon as it is heard again."""
+    """It comes back without keys, so the name is free; waiters look as soon as they are subscribed again."""
     with Server(engine) as server, coord.connect(server.url) as c:
         assert c.claim("job", ttl=3600) is not None
         c.barrier("b").open(parties=1)

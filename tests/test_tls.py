@@ -1,4 +1,4 @@
-"""Encrypted connections, and those that are no TCP at all."""
+"""Encrypted connections, and unix sockets."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_certificate_of_nobody_we_know(world: Backend) -> None:
 
 
 def test_a_certificate_file_that_is_missing(world: Backend) -> None:
-    """What is wrong with the settings is told when connecting."""
+    """Wrong settings are an error when connecting."""
     with pytest.raises(coord.CoordError, match=r"cannot reach the server at 127.0.0.1|No such file"):
         world.dial(world.place.by("rediss", Path("nowhere.pem")))
 
@@ -203,7 +203,7 @@ class Address:
 
 
 def use_and_wait(world: Backend, url: str, look: Any) -> None:
-    """Use what is at a URL, and have another coordinator wait for a name there until it is let go."""
+    """Use what is at a URL, and have another coordinator wait for a name there until it is released."""
     c = world.dial(url)
     use(c)
     lease = c.claim("job", ttl=30)
@@ -257,7 +257,7 @@ def test_a_service_behind_tls(world: Backend) -> None:
 
 
 class Watch(SentinelServer):
-    """A sentinel that believes what it is told: to itself the server is no TLS server."""
+    """A sentinel that announces the TLS front: to itself the server has no TLS."""
 
     def __init__(self, engine: Engine, port: int) -> None:
         super().__init__(engine, port, "coord", down_after=600_000)

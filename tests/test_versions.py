@@ -13,7 +13,7 @@ VERSION = "coord:version:{index}"
 
 
 def test_a_worker_finds_out_that_its_version_is_stale(c: Any) -> None:
-    """Whoever works on a version asks whether a newer one came, and stops if so."""
+    """A worker asks whether a newer version came, and stops if so."""
     mine = c.bump("index")
     assert c.version("index") == mine
     assert c.is_stale("index", mine) is False
@@ -73,7 +73,7 @@ def test_bump_if_current_compares_and_bumps_in_one_step(c: Any) -> None:
 
 
 def test_of_many_who_know_one_version_one_bumps(backend: Backend, c: Any) -> None:
-    """Of many racers with the same version one wins, and all others are told the winner's."""
+    """Of many racers with the same version one wins, and all others get the winner's."""
     known = c.bump("index")
     bumps = backend.race(lambda at: at.bump_if_current("index", known))
     assert sum(bump.bumped for bump in bumps) == 1

@@ -48,7 +48,7 @@ def test_time_stands_still_until_it_is_moved(clock: VirtualClock, url: str) -> N
         assert not lease.lost.is_set()
 
 
-def test_who_waits_for_a_loss_is_woken_by_the_clock(clock: VirtualClock, url: str) -> None:
+def test_a_waiter_for_a_loss_is_woken_by_the_clock(clock: VirtualClock, url: str) -> None:
     """The watch of the background sleeps by the same clock."""
     with coord.connect(url, clock=clock) as c:
         lease = c.claim("job", ttl=HOUR)

@@ -118,7 +118,7 @@ def test_a_release_before_the_subscription_is_not_missed(live: Live) -> None:
 
 
 @pytest.mark.usefixtures("patient")
-def test_who_listens_first_is_told_when_notices_begin_to_arrive() -> None:
+def test_the_first_waiter_is_woken_when_notifications_begin_to_arrive() -> None:
     """A waiter is rung once its channel is heard: what happened before that it has to look for."""
     notifier, woken = Notifier(subscribed_at_once=False), []
     waiter = notifier.subscribe("x", lambda: woken.append("now"))

@@ -86,7 +86,7 @@ def terminal(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[tuple[Se
     """A terminal that watches a server, with rich and without."""
     environment = {}
     if request.param == "plain":
-        # A package of this name that is no package: find_spec finds none.
+        # A module of this name that is not a package: find_spec finds none.
         (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['rich'] = None\n")
         environment["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     with Server(found()["redis-8.2"]) as server:
@@ -110,7 +110,7 @@ def test_a_terminal_is_redrawn_until_ctrl_c(terminal: tuple[Server, Terminal]) -
 
 
 @pytest.mark.slow
-def test_a_server_that_goes_away_is_told_and_waited_for(terminal: tuple[Server, Terminal]) -> None:
+def test_a_server_that_goes_away_is_reported_and_waited_for(terminal: tuple[Server, Terminal]) -> None:
     server, shown = terminal
     until(lambda: shown.shows("0 found"))
     server.kill()

@@ -115,7 +115,7 @@ def test_a_hold_is_handed_over(world: Backend, c: Any) -> None:
     assert waiting.result() > lease.fence
 
 
-def test_a_barrier_wakes_who_waits_for_it(world: Backend, c: Any) -> None:
+def test_a_barrier_wakes_its_waiters(world: Backend, c: Any) -> None:
     """The last arrival wakes the waiter, wherever the barrier is."""
     barrier = c.barrier("batch")
     barrier.open(parties=2)
@@ -126,7 +126,7 @@ def test_a_barrier_wakes_who_waits_for_it(world: Backend, c: Any) -> None:
     assert waiting.result().state == "complete"
 
 
-def test_a_request_wakes_who_waits_for_it(world: Backend, c: Any) -> None:
+def test_a_request_wakes_its_waiters(world: Backend, c: Any) -> None:
     """The last work done wakes the waiter, wherever the request is."""
     request = c.request("r-1")
     request.register()

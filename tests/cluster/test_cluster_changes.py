@@ -190,7 +190,7 @@ def test_a_primary_is_killed_under_load(place: ClusterPlace) -> None:
         assert found[name] >= replicated[name]
 
 
-def test_who_waits_is_served_after_a_failover(world: Backend, c: Any) -> None:
+def test_a_waiter_is_served_after_a_failover(world: Backend, c: Any) -> None:
     """A replica takes over from a primary that is still alive: waiters get their turn, and fences grow."""
     lease = c.claim("job", ttl=30)
     primary = world.place.node("job")

@@ -30,7 +30,7 @@ def test_any_node_tells_the_way(world: Backend) -> None:
 
 
 def test_no_node_answers(world: Backend) -> None:
-    """A cluster that is not there is told at once, with the nodes that were tried."""
+    """Connecting to a missing cluster fails at once, and the error names the nodes that were tried."""
     ports = free_port(), free_port()
     started = monotonic()
     with pytest.raises(coord.Unavailable, match=f"127.0.0.1:{ports[0]}.*127.0.0.1:{ports[1]}.*cannot reach"):
@@ -47,7 +47,7 @@ def test_the_only_node_may_be_slow(world: Backend) -> None:
         assert c.kv.incr(SPREAD[0]) == 1
 
 
-def test_a_server_is_no_cluster(world: Backend) -> None:
+def test_a_server_is_not_a_cluster(world: Backend) -> None:
     """``redis+cluster://`` to a server that is alone says which URL is right."""
     with (
         Server(world.place.cluster.engine) as alone,
@@ -56,7 +56,7 @@ def test_a_server_is_no_cluster(world: Backend) -> None:
         world.dial(f"redis+cluster://127.0.0.1:{alone.port}")
 
 
-def test_a_node_is_no_server(world: Backend) -> None:
+def test_a_node_is_not_a_standalone_server(world: Backend) -> None:
     """``redis://`` to a node of a cluster works until a name is elsewhere; then it says at once which URL is right."""
     one, other, *_ = world.place.primaries()
     c = world.dial(one.url)
@@ -101,7 +101,7 @@ def test_a_cluster_with_a_password(world: Backend, password: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", ":wrong@"])
-def test_a_wrong_password_is_told(world: Backend, password: str, wrong: str) -> None:
+def test_a_wrong_password_is_an_error(world: Backend, password: str, wrong: str) -> None:
     """A cluster that lets nobody in is not said to be silent."""
     url = world.place.url.replace("://", f"://{wrong}")
     with pytest.raises(coord.ConfigError, match="password") as raised:

@@ -27,7 +27,7 @@ LONG = bool(os.environ.get("COORD_LONG"))
 """Whether there is time for the long variants: ``COORD_LONG=1``."""
 
 QUICK: dict[str, Any] = {"timeout": 3.0, "patience": 8.0, "remember": 30.0}
-"""Options with which patience ends soon; a machine that stands still for a moment is no lost reply yet."""
+"""Short patience; long enough that a machine that stalls for a moment does not lose a reply."""
 
 
 def dialled(dial: Callable[..., Any], url: str, **settings: Any) -> Any:

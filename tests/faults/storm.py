@@ -1,8 +1,8 @@
 """Accumulations in a storm: many callers add to a few entities through a bad line, and then all is added up.
 
-Each operation leaves a trace that tells a lost one and a doubled one apart: the sums that callers of ``incr`` were told
+Each operation leaves a trace that tells a lost one and a doubled one apart: the sums that callers of ``incr`` got
 are 1, 2, 3 ... without a gap or a repetition; every value that was pushed stands in its list once, at the place that
-its caller was told; the counts that were merged are as many as the calls; no two callers were given the same version.
+its caller got; the counts that were merged are as many as the calls; no two callers were given the same version.
 Between them each caller claims a name of its own, which must never look foreign.
 """
 
@@ -22,7 +22,7 @@ CLAIM_EVERY = 25
 
 @dataclass
 class Told:
-    """What callers asked for and were told. Appending to a list and adding a key are atomic: threads may share it."""
+    """What callers asked for and got. Appending to a list and adding a key are atomic: threads may share it."""
 
     sums: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     places: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
@@ -90,7 +90,7 @@ def claim_own(c: Any, told: Told, name: str) -> None:
     elif not lease.renew():
         told.foreign.append(f"{name} was lost while held")
     elif not lease.release():
-        told.foreign.append(f"{name} was not let go")
+        told.foreign.append(f"{name} was not released")
 
 
 async def claim_own_awaited(c: Any, told: Told, name: str) -> None:
@@ -101,7 +101,7 @@ async def claim_own_awaited(c: Any, told: Told, name: str) -> None:
     elif not await lease.renew():
         told.foreign.append(f"{name} was lost while held")
     elif not await lease.release():
-        told.foreign.append(f"{name} was not let go")
+        told.foreign.append(f"{name} was not released")
 
 
 def storm(c: Any, many: int, threads: int, *, claims: bool = True) -> Told:

@@ -43,7 +43,7 @@ ENDS = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}
 
 @pytest.fixture
 def mortal() -> Iterator[Server]:
-    """A server of one's own, which a test may kill, with things in it to wait for."""
+    """A private server, which a test may kill, with things in it to wait for."""
     with start(chosen()) as server:
         with coord.connect(server.url) as c:
             c.claim("job", ttl=60)
@@ -56,7 +56,7 @@ def mortal() -> Iterator[Server]:
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("wait", WAITS)
 def test_a_wait_on_a_server_that_is_away_ends_in_time(mortal: Server, world: Backend, wait: str, end: str) -> None:
-    """The error is the one of a wait that is over, and tells why nobody knows more."""
+    """The error is that of a wait that is over, and gives the reason why the state is unknown."""
     c = world.dial(mortal.url, **PATIENT)
     c.kv.incr("warm")
     mortal.signal(ENDS[end])
@@ -114,10 +114,10 @@ def test_a_claim_whose_answer_came_too_late_is_taken_back(mortal: Server, world:
             return bool(look.keys("coord:claim:{job}:tombstone:*")) and c.holder("job") is None
 
         until(is_undone, "the release")
-        assert look.get("coord:claim:{job}").startswith("||"), "it was granted, and let go"
+        assert look.get("coord:claim:{job}").startswith("||"), "it was granted, and released"
 
 
-def test_patience_that_ends_before_the_wait_is_told_as_such(mortal: Server, world: Backend) -> None:
+def test_patience_that_ends_before_the_wait_says_so(mortal: Server, world: Backend) -> None:
     """A wait of an hour does not hide for an hour that the server is gone."""
     c = world.dial(mortal.url, timeout=3, patience=0.3, remember=10)
     mortal.kill()
@@ -162,7 +162,7 @@ def test_a_connection_that_is_doubted_is_not_taken_from_others(line: LossyProxy)
     asyncio.run(run())
 
 
-def test_a_moment_of_silence_is_no_reason_to_leave(line: LossyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_moment_of_silence_does_not_cost_the_connection(line: LossyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that had too little time says nothing of its connection."""
     monkeypatch.setattr(node, "SILENT_SECONDS", LATE)
 

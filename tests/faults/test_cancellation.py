@@ -1,7 +1,7 @@
 """A task that is cancelled at any moment: nothing stays held, and nobody is given another's reply.
 
 The line is slow by 0 to 12 ms, and each task is cancelled at a random point of that. What a cancelled claim may have
-taken is let go in the background; a release that is cancelled goes on without its caller.
+taken is released in the background; a release that is cancelled goes on without its caller.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SLOW: dict[str, Any] = {"timeout": 20.0, "patience": 20.0, "remember": 90.0}
 def cancelled_at_random(
     line: LossyProxy, begin: Callable[[Any, int], Awaitable[Any]], *, connections: int = 1, together: int = 20
 ) -> tuple[list[Any], Any]:
-    """Cancel ``begin(c, number)`` at random points; return what the others were told, and what is still held."""
+    """Cancel ``begin(c, number)`` at random points; return what the others got, and what is still held."""
     chance = random.Random(5)
 
     async def one(c: Any, number: int) -> Any:
@@ -85,7 +85,7 @@ def test_a_cancelled_hold_leaves_nothing_held(line: LossyProxy) -> None:
     assert None in told
 
 
-def test_who_waits_for_a_name_and_is_cancelled_does_not_get_it(line: LossyProxy) -> None:
+def test_a_cancelled_waiter_does_not_get_the_name(line: LossyProxy) -> None:
     """Everybody wants the same few names; what is given up is free for the next."""
 
     async def hold(c: Any, number: int) -> bool:
@@ -138,13 +138,13 @@ def test_a_release_goes_on_when_its_task_is_cancelled(line: LossyProxy) -> None:
             with pytest.raises(asyncio.CancelledError):
                 await release
             await until_async(partial(_is_free, c), "the release")
-            assert not await lease.release(), "it was let go before"
+            assert not await lease.release(), "it was released before"
 
     asyncio.run(run())
 
 
 @pytest.mark.parametrize("fault", ["drop_reply", "drop_request", "reset_reply"])
-def test_a_claim_that_timed_out_for_its_caller_is_let_go(line: LossyProxy, fault: Any) -> None:
+def test_a_claim_that_timed_out_for_its_caller_is_released(line: LossyProxy, fault: Any) -> None:
     """The caller's own time is over before coord knows: whatever becomes of the claim, it is given back."""
 
     async def run() -> None:

@@ -124,7 +124,7 @@ def test_a_lease_lives_through_a_bad_quarter_of_its_time(any_server: Server) -> 
         lease.ensure_held()
 
 
-def test_a_stranger_at_the_key_of_a_lease_does_not_end_the_renewal_of_others(any_server: Server) -> None:
+def test_a_foreign_value_at_the_key_of_a_lease_does_not_end_the_renewal_of_others(any_server: Server) -> None:
     with client_of(any_server) as look, coord.connect(any_server.url, **QUICK) as c:
         other = c.hold("other", ttl=6)
         with other as kept:
@@ -134,7 +134,7 @@ def test_a_stranger_at_the_key_of_a_lease_does_not_end_the_renewal_of_others(any
             lease = held.__enter__()
             look.delete("coord:claim:{list}")
             look.rpush("coord:claim:{list}", "what is this")
-            assert lease.lost.wait(SOON), "the holder is told"
+            assert lease.lost.wait(SOON), "the holder learns of it"
             before = held_of(kept).deadline
             until(lambda: held_of(kept).deadline > before, "another renewal")
             assert not kept.lost.is_set()

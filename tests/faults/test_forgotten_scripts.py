@@ -70,7 +70,7 @@ def test_a_server_that_was_started_again_is_given_the_scripts_again(world: Backe
         assert c.kv.incr("x") == 1
         server.kill()
         server.start()
-        assert c.kv.incr("x") == 1, "it kept nothing, and has to be told everything anew"
+        assert c.kv.incr("x") == 1, "it kept no script"
         assert c.run_many([c.calls.kv.incr("x"), c.calls.bump("v")])[0] == 2
 
 

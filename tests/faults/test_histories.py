@@ -1,6 +1,6 @@
-"""Races through faults, recorded and judged: is there one order of events that explains what every caller was told?
+"""Races through faults, recorded and judged: is there one order of events that explains what every caller got?
 
-Eight threads, or ten tasks, claim, renew, let go, ask, bump and count on a few names, while connections are reset,
+Eight threads, or ten tasks, claim, renew, release, ask, bump and count on a few names, while connections are reset,
 replies are lost, scripts are forgotten and clients are killed. What each was asked and told is written down, and the
 law that it is held against is coord's own: the twins, which the agreement tests have held against the scripts.
 
@@ -174,7 +174,7 @@ NO_TOMBSTONE = edited(
     RELEASE,
     ('local answered = redis.call("GET", tombstone)', "local answered = false"),
 )
-"""It forgets that it has let the claim go: its repetition is told that the claim was not held."""
+"""It keeps no tombstone: the repetition of a release answers that the claim was not held."""
 
 LAST_SLOT = edited(
     RELEASE,
@@ -187,7 +187,7 @@ LAST_SLOT = edited(
         'local answered = redis.call("GET", claim .. ":last") == nonce and by',
     ),
 )
-"""It remembers the last release alone: another's in between, and the repetition is told otherwise."""
+"""It remembers only the last release: after another's in between, the repetition gets another answer."""
 
 COUNTED_FENCE = edited(CLAIM, ("fence = later(fence)", 'fence = string.format("%.0f", tonumber(fence or "0") + 1)'))
 """Fences by counting: after the key was lost they begin at 1 again."""

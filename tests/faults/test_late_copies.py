@@ -32,7 +32,7 @@ def late(any_server: Server) -> Iterator[LateLine]:
 @pytest.fixture
 def a(world: Backend, late: LateLine) -> Any:
     c = world.dial(late.url, **QUICK)
-    # Each script is loaded before: a call that is refused with NOSCRIPT is no first copy.
+    # Each script is loaded before: a call that is refused with NOSCRIPT leaves no first copy.
     c.stats("w").consume("warm")
     c.stats("w").merge("warm", n=1)
     c.once("warm")

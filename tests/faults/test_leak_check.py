@@ -38,7 +38,7 @@ def test_coord_leaves_no_key_without_an_end(one_server: Server, look: Any) -> No
         assert_no_leaks(look)
 
 
-def test_keys_that_their_owner_keeps_for_ever_are_named_or_told(one_server: Server, look: Any) -> None:
+def test_keys_that_live_for_ever_are_listed_or_reported(one_server: Server, look: Any) -> None:
     for where, c in ((look, coord.connect(one_server.url, ttl=None)), (None, coord.connect("memory://kept", ttl=None))):
         with c:
             c.kv.incr("x")

@@ -1,7 +1,7 @@
 """A reply is lost after its operation ran. The operation is asked for again, and its caller cannot tell.
 
 Every public operation is made twice from the same beginnings: over a good line, and over one that loses the reply, in
-each way that a connection can break. What the caller is told and what the server keeps afterwards must be the same.
+each way that a connection can break. The caller's answer and what the server keeps afterwards must be the same.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def test_an_operation_that_is_met_with_silence_is_asked_for_again(
 
 
 def _outcome(c: Any, example: Example, look: Any, line: LossyProxy, accident: Accident) -> tuple[str, list[str]]:
-    """What the caller is told and what the server keeps, when the operation's commands have these accidents in turn."""
+    """Return the caller's answer and what the server keeps, when the commands have these accidents in turn."""
     look.flushall()
     at = example.prepare(c)
     for fault in accident:
@@ -121,7 +121,9 @@ ACCUMULATIONS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", ACCUMULATIONS)
-def test_without_an_operation_id_a_lost_reply_is_told_as_unknown(world: Backend, name: str, line: LossyProxy) -> None:
+def test_without_an_operation_id_a_lost_reply_is_an_unknown_outcome(
+    world: Backend, name: str, line: LossyProxy
+) -> None:
     c = world.dial(line.url, **{**QUICK, "remember": 0})
     # Once over the good line: a script that the server lacks is refused before it runs.
     ACCUMULATIONS[name](c)
@@ -141,7 +143,7 @@ def test_an_id_of_the_caller_is_repeated_without_being_remembered_otherwise(worl
 
 
 def test_what_stays_unknown_names_the_id_to_ask_again_by(world: Backend, line: LossyProxy) -> None:
-    """Every reply is lost until patience ends. The id that is told makes the repetition by hand safe."""
+    """Every reply is lost until patience ends. The id in the error makes the repetition by hand safe."""
     c = world.dial(line.url, timeout=3, patience=0.5, remember=20)
     stats = c.stats("s")
     stats.merge("x", n=1)
@@ -221,7 +223,7 @@ def test_each_of_many_calls_in_one_write_is_settled_by_itself(world: Backend, li
         assert c.run_many([c.calls.kv.incr("y") for _ in range(5)]) == [before + n for n in range(1, 6)]
 
 
-def test_a_connection_that_is_lost_at_once_is_told_by_connect(world: Backend, line: LossyProxy) -> None:
+def test_connect_raises_when_the_connection_is_lost_at_once(world: Backend, line: LossyProxy) -> None:
     for fault in ("reset_reply", "half_reply", "drop_reply", "reset_request"):
         line.arm(fault, command="INFO")
         with pytest.raises(coord.Unavailable, match="cannot reach"):
@@ -245,7 +247,7 @@ def test_a_late_reply_after_a_rest_is_waited_for(line: LossyProxy) -> None:
 
 
 def test_a_batch_that_was_cancelled_leaves_no_complaint_behind(line: LossyProxy, caplog: Any) -> None:
-    """Its replies are lost afterwards: nobody is there to be told, and nothing is logged."""
+    """Its replies are lost afterwards: there is no caller, and nothing is logged."""
 
     async def run() -> None:
         async with coord.connect_async(line.url, **QUICK) as c:

@@ -36,7 +36,7 @@ def test_no_more_calls_are_in_flight_than_allowed(line: LossyProxy) -> None:
     assert asyncio.run(run()) == list(range(1, 201)), "in the order in which they came"
 
 
-def test_who_waits_for_its_turn_and_leaves_does_not_take_the_place_along(line: LossyProxy) -> None:
+def test_a_waiter_that_leaves_its_queue_frees_its_place(line: LossyProxy) -> None:
     async def run() -> None:
         async with coord.connect_async(line.url, timeout=5, in_flight=2) as c:
             await c.kv.incr("x", 0)
@@ -148,7 +148,7 @@ def test_a_thread_in_a_hurry_does_not_starve_the_others(line: LossyProxy) -> Non
     assert min(turns) >= 20, turns
 
 
-def test_who_waits_too_long_for_a_connection_is_told_so(line: LossyProxy) -> None:
+def test_waiting_too_long_for_a_connection_is_an_error(line: LossyProxy) -> None:
     with coord.connect(line.url, timeout=3, patience=0.3, remember=10, max_connections=1) as c:
         link = runner_of(c).router.nodes[0].take()
         try:

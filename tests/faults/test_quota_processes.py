@@ -37,7 +37,7 @@ def _start(url: str, items: list[str]) -> subprocess.Popen[str]:
 
 
 def test_spent_is_what_was_settled_to_the_unit(one_server: Server, line: LossyProxy) -> None:
-    """Each item is settled and spent once, however often it is delivered, and whoever dies in between."""
+    """Each item is settled and spent once, however often it is delivered, and whichever process dies in between."""
     line.misbehave(7, {"reset_reply": 0.05})
     left, rounds = list(ITEMS), 0
     while left:

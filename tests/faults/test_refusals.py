@@ -1,7 +1,7 @@
-"""What a server refuses, and what its caller is told: the right class of error, and what to do about it.
+"""What a server refuses, and the error that the caller gets: the right class, and what to do about it.
 
 What passes by itself (BUSY, LOADING, a replica that is about to be a primary again) is waited out. What does not is
-told at once. Refused means that nothing happened.
+an error at once. Refused means that nothing happened.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def test_a_server_that_is_loading_is_waited_for(world: Backend, any_server: Serv
         starting.join()
 
 
-def test_a_full_server_refuses_to_add_and_still_lets_go(world: Backend, any_server: Server, look: Any) -> None:
+def test_a_full_server_refuses_to_add_and_still_releases(world: Backend, any_server: Server, look: Any) -> None:
     c = world.dial(any_server.url, **QUICK)
     lease, other = c.claim("x", ttl=60), c.claim("y", ttl=60)
     stats = c.stats("s")
@@ -204,7 +204,7 @@ INNER = """
 def test_a_user_without_one_inner_command_never_does_half_of_it(one_server: Server) -> None:
     """Redis checks every command inside a script when it comes to it, and what was written before stays.
 
-    So a user who may not do everything is told when connecting, before a script stops half-way.
+    So a user who lacks a right learns it when connecting, before a script stops half-way.
     """
     halves: list[str] = []
     with client_of(one_server) as look, coord.connect(one_server.url, **QUICK) as free:

@@ -12,7 +12,7 @@ import coord
 from coord.redis.wire import new_reader
 
 
-def test_what_is_no_reply_breaks_the_connection() -> None:
+def test_bytes_that_are_not_a_reply_break_the_connection() -> None:
     """Something else listens there: to callers it is a connection that broke."""
     reader = new_reader()
     reader.feed(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -20,7 +20,7 @@ def test_what_is_no_reply_breaks_the_connection() -> None:
         reader.gets()
 
 
-def test_a_server_that_speaks_something_else_is_told_as_unreachable() -> None:
+def test_a_server_that_speaks_something_else_is_unreachable() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:

@@ -1,6 +1,6 @@
 """Operation ids that a connection gives take up as much room as it has calls in flight, and no more.
 
-Each connection has seats; a call on a seat takes the place of the answered one before it. See ``coord/redis/seats.py``.
+Each connection has slots; a call on a slot replaces the answered one before it. See ``coord/redis/slots.py``.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ KEYS, ARGV = ("coord:kv:{x}", "coord:kv:{x}:op:"), (1, 60_000, 0, 1, 30_000, 0)
 
 
 @given(st.lists(st.booleans(), max_size=300))
-def test_no_two_calls_in_flight_share_a_seat(sends: list[bool]) -> None:
-    """Whatever is sent, and answered in order, in between: seats are few, and each is free when it is taken."""
+def test_no_two_calls_in_flight_share_a_slot(sends: list[bool]) -> None:
+    """Whatever is sent, and answered in order: slots are few, and each is free when it is taken."""
     slots, in_flight, most, seen = Slots(), deque[str](), 0, set[str]()
     for sent in sends:
         if sent:
@@ -41,7 +41,7 @@ def test_no_two_calls_in_flight_share_a_seat(sends: list[bool]) -> None:
     assert len(seen) <= max(1, 4 * most)
 
 
-def test_two_connections_have_no_seat_in_common() -> None:
+def test_two_connections_have_no_slot_in_common() -> None:
     assert Slots().assign(INCR, KEYS, ARGV)[0] != Slots().assign(INCR, KEYS, ARGV)[0]
 
 
@@ -58,7 +58,7 @@ def test_a_call_that_wants_no_id_is_given_none(keys: tuple[str, ...], argv: tupl
 
 
 def test_a_thousand_counts_leave_two_answers_behind(any_server: Server) -> None:
-    """One caller, one call in flight, one seat; the first call had to bring the script, under an id of its own."""
+    """One caller, one call in flight, one slot; the first call had to bring the script, under an id of its own."""
     with coord.connect(any_server.url) as c, client_of(any_server) as look:
         for number in range(1, 1_001):
             assert c.kv.incr("x") == number
@@ -82,8 +82,8 @@ def test_the_answers_kept_are_as_many_as_calls_in_flight(any_server: Server) -> 
         assert look.dbsize() <= 1 + 4 * 50
 
 
-def test_a_lost_answer_keeps_its_seat(world: Backend, line: LossyProxy, look: Any) -> None:
-    """The call is repeated under the id that it had, on a connection whose own seats are others."""
+def test_a_lost_answer_keeps_its_slot(world: Backend, line: LossyProxy, look: Any) -> None:
+    """The call is repeated under the id that it had, on a connection whose own slots are others."""
     c = world.dial(line.url, **QUICK)
     for number in range(1, 20):
         line.arm("reset_reply")

@@ -30,7 +30,7 @@ CONNECTIONS = 40
 
 @pytest.fixture
 def mortal() -> Iterator[Server]:
-    """A server of one's own, which a test may kill."""
+    """A private server, which a test may kill."""
     with start(chosen()) as server:
         yield server
 
@@ -166,7 +166,7 @@ def test_an_outage_shorter_than_patience_is_outlasted(world: Backend, mortal: Se
         back.join()
 
 
-def test_an_outage_is_told_once_when_it_begins_and_once_when_it_ends(
+def test_an_outage_is_logged_once_when_it_begins_and_once_when_it_ends(
     world: Backend, mortal: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     c = world.dial(mortal.url, timeout=20, patience=20, remember=90)

@@ -1,8 +1,8 @@
 """The promise that the transport is built around, kept in a storm: nothing is lost, and nothing counts twice.
 
 One command in twenty has an accident between here and the server: the connection is reset before or after it ran, its
-reply is eaten, cut in half, or late. Thousands of accumulations later the sums are exact, every caller was told the
-answer of the one run that counted, and no holder was ever told that its own claim is another's.
+reply is eaten, cut in half, or late. Thousands of accumulations later the sums are exact, every caller got the
+answer of the one run that counted, and no holder saw its own claim as another's.
 
 Then the same sums are made of code that is broken on purpose, and the same verdict has to say so: a check that
 cannot fail shows nothing.
@@ -98,7 +98,7 @@ def _several_commands(client: Any) -> Any:
 
 
 def test_a_coordinator_that_remembers_nothing_says_what_it_does_not_know(one_server: Server, look: Any) -> None:
-    """With ``remember=0`` a lost reply is told as ``OutcomeUnknown``: what is known is still exact."""
+    """With ``remember=0`` a lost reply raises ``OutcomeUnknown``: what is known is still exact."""
     with (
         LossyProxy("127.0.0.1", one_server.port, every=20, seed=2) as line,
         dialled(coord.connect, line.url, timeout=0.15, patience=20, remember=0) as c,
@@ -107,4 +107,4 @@ def test_a_coordinator_that_remembers_nothing_says_what_it_does_not_know(one_ser
     verdict = judged(told, look)
     assert verdict.unknown > 20
     assert verdict.lost == 0
-    assert 0 < verdict.doubled <= verdict.unknown, "what was added besides is what nobody knew of"
+    assert 0 < verdict.doubled <= verdict.unknown, "only calls of unknown outcome counted twice"

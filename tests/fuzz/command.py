@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", choices=list(KINDS), help="may be repeated")
     parser.add_argument("--again", metavar="NUMBER", help="one input of the kind, by the number of a finding")
     chosen = parser.parse_args(arguments)
-    # Warnings of coord about what it is given are no output of this command.
+    # Warnings of coord about its input do not belong to the output of this command.
     logging.disable(logging.CRITICAL)
     kinds = chosen.only or list(KINDS)
     with tempfile.TemporaryDirectory() as folder:

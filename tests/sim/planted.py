@@ -110,7 +110,7 @@ PLANTED = (
         first=11,
     ),
     Planted(
-        "the end of a lease is told late",
+        "the end of a lease is noticed late",
         "claims.leases",
         "leases/held.py",
         "        yield Sleep(max(0.0, held.left), 0.0)\n",

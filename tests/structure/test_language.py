@@ -67,12 +67,17 @@ def _found(table: dict[str, str], text: str) -> Iterator[tuple[str, str]]:
 
 def found(text: str) -> list[tuple[str, str]]:
     """Return the words in a text that are not the field's, each with what to write."""
+    return [*_found(NAMES, text), *phrases(text)]
+
+
+def phrases(text: str) -> list[tuple[str, str]]:
+    """Return the phrases in a text that do not read as English, each with what to write."""
     # A sentence may be broken between any two words, behind the mark of a comment too.
-    return [*_found(NAMES, text), *_found(PHRASES, re.sub(r"\s+(?:(?:#|--)\s+)?", " ", text))]
+    return [*_found(PHRASES, re.sub(r"\s+(?:(?:#|--)\s+)?", " ", text))]
 
 
-def _files() -> Iterator[Path]:
-    for each in READ:
+def _files(where: tuple[str, ...]) -> Iterator[Path]:
+    for each in where:
         path = ROOT / each
         yield from (
             [path]
@@ -84,9 +89,19 @@ def _files() -> Iterator[Path]:
 def test_the_words_are_those_of_the_field() -> None:
     wrong = [
         f"{name}: {words!r}: write {better}"
-        for file in _files()
+        for file in _files(READ)
         for name in [str(file.relative_to(ROOT))]
         for words, better in found(file.read_text(encoding="utf-8"))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_tests_read_as_english() -> None:
+    wrong = [
+        f"{file.relative_to(ROOT)}: {words!r}: write {better}"
+        for file in _files(("tests",))
+        if file != Path(__file__)
+        for words, better in phrases(file.read_text(encoding="utf-8"))
     ]
     assert not wrong, "\n".join(wrong)
 

@@ -1,4 +1,4 @@
-"""Counters, lists, sets, versions and stats: what was counted is what callers were told, up to unknown outcomes."""
+"""Counters, lists, sets, versions and stats: what was counted is what callers were answered, up to unknown outcomes."""
 
 from __future__ import annotations
 

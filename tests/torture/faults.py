@@ -230,7 +230,7 @@ class ClientKilled(OneServer):
 
 
 class _Refusing(OneServer):
-    """For a moment the server refuses; ``word`` is what callers are told."""
+    """For a moment the server refuses; ``word`` is the error that callers get."""
 
     word = ""
     seconds = 0.1

@@ -146,7 +146,7 @@ def _judge_requests(seen: Seen) -> Iterator[Finding]:
         last = max((each.ended for each in done), default=0.0)
         for each in records:
             if each.op == "is_complete" and each.is_done and each.value and not seen.killed:
-                # The asker's own piece is pending, unless adding it was not answered.
+                # The caller's own piece is pending, unless adding it was not answered.
                 mine = [one for one in records if one.op == "add" and one.worker == each.worker]
                 if all(one.is_done and one.value for one in mine):
                     yield Finding("doubled", f"request {name}: complete while a piece is pending", by_loss=True)

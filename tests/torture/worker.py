@@ -1,4 +1,4 @@
-"""A worker: a process with one coordinator, whose threads or tasks run families until they are told to stop."""
+"""A worker: a process with one coordinator, whose threads or tasks run families until they are stopped."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LANES = 32
 
 @dataclass(frozen=True)
 class Orders:
-    """What the workers of a row are told. ``place``: a folder for their files."""
+    """The orders of a row's workers. ``place``: a folder for their files."""
 
     url: str
     place: Path
@@ -43,7 +43,7 @@ class Orders:
 
 
 class Progress:
-    """How many calls each lane has made, in a file that workers and the row share, whoever is killed."""
+    """How many calls each lane has made, in a file that workers and the row share, and that outlives each of them."""
 
     def __init__(self, place: Path, workers: int) -> None:
         file = place / "progress"

@@ -1,4 +1,4 @@
-"""Barriers: complete for exactly one, told to everybody who waits."""
+"""Barriers: complete for exactly one, and every waiter learns it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class _Arrivals:
             status = await client.c.barrier(f"gate-{number}").status()
             whole = status is not None and status.state == "complete"
             told = self._completed[number] or number in self._unsure or self._sim.deaths
-            self._sim.check(not whole or told, f"gate-{number} is complete, and nobody was told")
+            self._sim.check(not whole or told, f"gate-{number} is complete, and no waiter learned it")
 
 
 async def arrivals(sim: Sim) -> None:

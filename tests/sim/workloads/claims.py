@@ -133,7 +133,7 @@ class _Ghosts:
             holder = await client.c.holder(name)
             excused = self._sim.deaths or name in self._unreleased
             held = holder is not None and not excused and not self._sim.topology.lost_writes
-            self._sim.check(not held, f"{name!r} is held by {holder}, and everybody has let go")
+            self._sim.check(not held, f"{name!r} is held by {holder}, and all have released it")
 
 
 async def ghosts(sim: Sim) -> None:
@@ -200,7 +200,7 @@ async def windows(sim: Sim) -> None:
 
 
 class _Handovers:
-    """One who waits for a name gets it as soon as it is let go, while nothing is wrong with the network."""
+    """A waiter gets a name as soon as it is released, while the network is healthy."""
 
     def __init__(self, sim: Sim) -> None:
         self._sim = sim
@@ -217,6 +217,6 @@ class _Handovers:
 
 
 async def handovers(sim: Sim) -> None:
-    """One who waits for a name gets it as soon as it is let go, while nothing is wrong with the network."""
+    """A waiter gets a name as soon as it is released, while the network is healthy."""
     sim.plan.calm = True
     await sim.run(_Handovers(sim).work, clients=4)

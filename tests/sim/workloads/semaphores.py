@@ -135,7 +135,7 @@ class _Ghosts:
         if self._sim.deaths or self._unreleased or self._sim.topology.lost_writes:
             return
         left = await semaphore.holders()
-        self._sim.check(not left, f"held by {left}, and everybody has let go")
+        self._sim.check(not left, f"held by {left}, and all have released it")
         whole = await semaphore.claim(weight=self.limit)
         self._sim.check(whole is not None, "no permit is held, and not all of the limit is free")
 
