@@ -86,7 +86,7 @@ class Arrival(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BarrierStatus:
-    """How far a barrier has come.
+    """The progress of a barrier.
 
     ``state`` is "open", "complete", "aborted", or "expired": still open past its deadline.
     ``errors`` has the messages of members that failed, up to a hundred; ``error_count`` is exact.

@@ -56,7 +56,7 @@ class MakesCalls(Protocol):
 
     @property
     def notifier(self) -> Notifier:
-        """Where its notifications arrive."""
+        """The notifier of its notifications."""
         ...
 
 

@@ -47,7 +47,7 @@ class Runs(InMode[M], Keys):
     publish = "PUBLISH"
     observe: Observe | None = None
     clock: Clock = SYSTEM
-    """Where plans read the time, and let it pass."""
+    """The clock that plans read and sleep by."""
     call_seconds = 15.0
     """Seconds that a call may take, its repetitions included: ``timeout`` + ``patience``."""
     nonce: Callable[[], str]

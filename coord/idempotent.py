@@ -37,7 +37,7 @@ OnError = Literal["forget", "keep"]
 
 @dataclass(frozen=True, slots=True)
 class Once:
-    """How a function is run once: the arguments of ``execute_once``, checked."""
+    """The checked arguments of ``execute_once``."""
 
     request: LeaseRequest[Begun]
     what: Runnable

@@ -30,7 +30,7 @@ class Keys:
     has_slots = False
     sends_once = False
     tombstone_ms = 60_000
-    """How long a released claim's nonce stays refused: far longer than any repetition of a call."""
+    """For how many milliseconds a released claim's nonce is refused: far longer than any repetition of a call."""
 
     def __init__(self, prefix: str = "coord:", ttl: Seconds | None = 3600) -> None:
         self.prefix = checked_prefix(prefix)

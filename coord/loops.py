@@ -1,4 +1,4 @@
-"""Where asynchronous work of coord runs: in the loop of an async coordinator, or in one background loop per process.
+"""The event loops of coord's asynchronous work: that of an async coordinator, or one background loop per process.
 
 An async coordinator uses no thread. All blocking coordinators of a process share one daemon thread with an event loop;
 it starts with the first piece of work and ends with the last.

@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 
 class Mode:
-    """How operations are used; see the three below. Only type checkers look at them."""
+    """The mode of operations: one of the three below. Only type checkers read them."""
 
 
 class Build(Mode):

@@ -1,4 +1,4 @@
-"""How a coordinator behaves towards its server."""
+"""Options of a coordinator towards its server."""
 
 from __future__ import annotations
 

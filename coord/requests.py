@@ -68,7 +68,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageStatus:
-    """How far one stage of a request has come.
+    """The progress of one stage of a request.
 
     ``errors`` has the messages of roots that failed, up to a hundred; ``error_count`` is exact.
     ``pending`` is how many roots are not done yet.

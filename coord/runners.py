@@ -40,7 +40,7 @@ class AsyncRunner(AsyncMakesCalls, Protocol):
 
     @property
     def notifier(self) -> Notifier:
-        """Where its notifications arrive."""
+        """The notifier of its notifications."""
         ...
 
     def aclose(self) -> Coroutine[Any, Any, None]:

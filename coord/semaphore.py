@@ -95,7 +95,7 @@ class _Weighs:
 
     @property
     def weight(self) -> int:
-        """How much of the limit the permit takes."""
+        """The part of the limit that the permit takes."""
         return cast("Permits", held_of(cast("BaseLease", self)).what).weight
 
 

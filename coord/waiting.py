@@ -47,7 +47,7 @@ _LONGEST_LOOK = 30.0
 """Seconds after which a waiter that is looking has stalled, and those behind it pass it."""
 
 _CHECKS_PER_SECOND = 200
-"""How often the waiters of one queue, together, check that the first is running."""
+"""Checks per second, by all waiters of one queue together, that the first is running."""
 
 _SPREAD = 0.1
 """The most seconds over which looks at one deadline are spread; at most a twentieth of the time until then."""

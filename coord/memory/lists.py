@@ -90,7 +90,7 @@ class Lists(Entries):
 
     @command(2)
     def llen(self, key: str) -> int:
-        """How long the list is."""
+        """Return the length of the list."""
         return len(self._read(key, list) or ())
 
     @command(4)

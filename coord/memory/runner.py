@@ -109,7 +109,7 @@ class _Memory:
 
     @property
     def notifier(self) -> Notifier:
-        """Where notifications of the keyspace arrive; a child of a fork has its own."""
+        """The notifier of the keyspace; a child of a fork has its own."""
         return self.space.notifier
 
     def _answers(self, calls: Iterable[Call[Any]]) -> list[Any]:

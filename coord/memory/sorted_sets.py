@@ -29,7 +29,7 @@ _SCORES_BY_LEX = "ERR syntax error, WITHSCORES not supported in combination with
 _score = itemgetter(0)
 _member = itemgetter(1)
 Selector = Callable[[SortedSet], slice]
-"""Where in the order of a set a range begins and ends."""
+"""The bounds of a range in the order of a set."""
 
 
 class Range(NamedTuple):

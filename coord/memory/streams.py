@@ -26,7 +26,7 @@ _BIGGEST = 2**64 - 1
 
 
 class Trim(NamedTuple):
-    """How a stream is trimmed: to so many entries, or to ids from one on."""
+    """The trimming of a stream: to so many entries, or to ids from one on."""
 
     most: int = -1
     least: StreamId = ABSENT_ID

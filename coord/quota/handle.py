@@ -176,7 +176,7 @@ class _Reserved:
 
     @property
     def amount(self) -> int:
-        """How much of the quota it holds."""
+        """The amount that it holds."""
         return cast("Reserving", held_of(cast("BaseLease", self)).what).amount
 
     settle = planned(_settling)

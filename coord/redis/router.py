@@ -33,7 +33,7 @@ _ASK_SECONDS = 1.0
 
 
 class Router(Protocol[N_co]):
-    """Where calls go."""
+    """The connections that calls are routed to."""
 
     publish: str
     timeout: float

@@ -16,7 +16,7 @@ _making = ForkSafeLock()
 
 
 class Subscription:
-    """What a coordinator has of the subscription connection of its process or loop. A child of a fork has its own."""
+    """A coordinator's share in the subscription connection of its process or loop. A child of a fork has its own."""
 
     def __init__(self, router: Router[Any]) -> None:
         self.router = router

@@ -53,7 +53,7 @@ class Argument:
 
     @property
     def least(self) -> int:
-        """How often an argument that repeats is given at least."""
+        """The least number of values of an argument that repeats."""
         return 1 if self.meaning.startswith("at least one") else 0
 
     @property
@@ -93,17 +93,17 @@ class Header:
 
     @property
     def remember_at(self) -> int:
-        """Where ``remember_ms`` is in ARGV; -1 when the script takes no operation id."""
+        """The index of ``remember_ms`` in ARGV; -1 when the script takes no operation id."""
         return self._place("remember_ms")
 
     @property
     def sequence_at(self) -> int:
-        """Where ``sequence`` is in ARGV, just before ``remember_ms``; -1 when its operation ids have none."""
+        """The index of ``sequence`` in ARGV, just before ``remember_ms``; -1 when its operation ids have none."""
         return self._place("sequence")
 
     @property
     def repeated_at(self) -> int:
-        """Where ``repeated`` is in ARGV; -1 when the script does not ask whether a call was sent before."""
+        """The index of ``repeated`` in ARGV; -1 when the script does not ask whether a call was sent before."""
         return self._place("repeated")
 
     def _place(self, word: str) -> int:

@@ -91,17 +91,17 @@ class Script:
 
     @cached_property
     def remember_at(self) -> int:
-        """Where ``remember_ms`` is in ARGV; -1 when the script takes no operation id."""
+        """The index of ``remember_ms`` in ARGV; -1 when the script takes no operation id."""
         return self.header.remember_at if self.header else -1
 
     @cached_property
     def sequence_at(self) -> int:
-        """Where ``sequence`` is in ARGV, just before ``remember_ms``; -1 when its operation ids have none."""
+        """The index of ``sequence`` in ARGV, just before ``remember_ms``; -1 when its operation ids have none."""
         return self.header.sequence_at if self.header else -1
 
     @cached_property
     def repeated_at(self) -> int:
-        """Where ``repeated`` is in ARGV: "1" when an earlier copy of the call may still be executed; -1: nowhere."""
+        """The index of ``repeated`` in ARGV, "1" when an earlier copy of the call may still be executed; -1: none."""
         return self.header.repeated_at if self.header else -1
 
     def line(self, number: int) -> str:

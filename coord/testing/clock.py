@@ -41,13 +41,13 @@ from coord.testing.servers import Engine, Server
 __all__ = ["START_US", "Clock", "VirtualClock", "VirtualServer", "why_not"]
 
 START_US = 1_800_000_000_000_000
-"""Where a clock starts, in microseconds since 1970: a day in 2027."""
+"""The time at which a clock starts, in microseconds since 1970: a day in 2027."""
 
 _SOURCE = Path(__file__).with_name("virtual_clock.c")
 _COMPILERS = ("cc", "gcc", "clang")
 _PAGE = struct.Struct("=qq")
 _TURNS = 20
-"""How often a loop turns before time goes on: a call in memory takes a few."""
+"""Iterations of a loop before time goes on: a call in memory takes a few."""
 
 _LEAST_TICK_US = 1_000
 """By how much the monotonic clock moves at least, so that a server looks at the wall's time again."""

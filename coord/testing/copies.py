@@ -13,7 +13,7 @@ __all__ = ["Copied", "capture", "put"]
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What a key held at a moment: ``words`` are what the command is given that writes it again.
+    """The value of a key at a moment: ``words`` are the arguments of the command that writes it again.
 
     ``at_ms``: when it expires, in Unix milliseconds; None: never.
     """

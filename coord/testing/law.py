@@ -1,4 +1,4 @@
-"""What an operation answers, and what it leaves, by the twin of its script at a moment of the server's clock."""
+"""The model of histories: an operation's reply and keys, by the twin of its script at a server time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from coord.testing.recording import ERROR, Operation
 __all__ = ["Attempt", "Law", "State"]
 
 State = tuple[tuple[str, Copied], ...]
-"""What the keys hold, in order."""
+"""The values of the keys, in order."""
 
 _SLACK_US = 3_000
 """TIME and the expiry of keys are two clocks on Redis 6.2 and 7.0, less than this apart within a script."""
@@ -42,7 +42,7 @@ class Attempt:
 
     @property
     def times(self) -> int:
-        """How often it may have happened: what was sent again may be executed again."""
+        """The most executions possible: a call that was sent again may be executed again."""
         script = self.operation.script
         return 1 if self.answered or self.is_left_out or script.repeats == "never" or script.repeated_at >= 0 else 2
 
@@ -77,7 +77,7 @@ class Law:
         self._deadlines = sorted(
             {each.moment // 1000 + number for each in known if each.moment for number in _numbers(each.reply)}
         )
-        """When keys end, if the numbers in replies are the milliseconds that were left."""
+        """Return the deadlines of keys, if the numbers in replies are the milliseconds that were left."""
         self._told = sorted({number for each in known for number in _moments(each.reply)})
 
     def after(self, attempt: Attempt, now: int, until: int | None, state: State) -> Iterator[tuple[int, State]]:
@@ -143,7 +143,7 @@ class Law:
                 told = [(copied.at_ms - number) * 1000 for number in _numbers(attempt.operation.reply)]
                 yield from (moment for moment in told if begins < moment and _until(moment, ends))
         yield from _between(self._told, begins, ends)
-        # What it leaves may live until just before, or just after, a moment at which another operation looked.
+        # Its keys may live until just before, or just after, a moment at which another operation looked.
         for milliseconds in dict.fromkeys(left):
             for ends_at in _between(self._deadlines, begins // 1000 + milliseconds, None)[:_MOST_MOMENTS]:
                 moment = (ends_at - milliseconds) * 1000

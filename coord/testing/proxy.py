@@ -426,7 +426,7 @@ class _Messages:
 
 
 def _end(data: bytes, start: int) -> int:
-    """Where the message that begins at ``start`` ends; -1 when it is not all there."""
+    """Return the end of the message that begins at ``start``; -1 when it is incomplete."""
     wanted = 1
     while wanted:
         line_end = data.find(b"\r\n", start)

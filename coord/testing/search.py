@@ -64,7 +64,7 @@ class Search:
     def _following(self, done: _Done, now: int, state: State) -> Iterator[tuple[_Done, int, State]]:
         """Yield what can come next, the likeliest first; of answered operations the one that ended first."""
         numbers, until = self._next(done)
-        # What explains the answer of a second copy is most likely to have happened.
+        # An order that explains the answer of a second copy is the most likely.
         yield from self._opened(done, now, until, state, likely=True)
         for number in numbers:
             for moment, following in self._law.after(self._answered[number], now, until, state):
@@ -130,6 +130,6 @@ def _begins(attempt: Attempt) -> int:
 
 
 def _latest(attempt: Attempt) -> int:
-    """When an answered operation was over."""
+    """The time at which an answered operation was over."""
     assert attempt.latest is not None
     return attempt.latest

@@ -109,7 +109,7 @@ class History:
     ) -> list[Finding]:
         """Make the same call of the twin, on a keyspace of its own."""
         if script.twin is None:
-            # What it wrote is there for the twins of others.
+            # Its writes are there for the twins of others.
             self.twins.copy_from(self.space)
             return []
         try:

@@ -1,4 +1,4 @@
-"""How ``ls``, ``show`` and ``watch`` find, read and show a kind of entity."""
+"""Kinds of entities, as ``ls``, ``show`` and ``watch`` find, read and show them."""
 
 from __future__ import annotations
 

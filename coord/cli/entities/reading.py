@@ -68,7 +68,7 @@ class Inventory:
         self._url, self._prefix = url, prefix
         self._c: Coordinator = connect(url, prefix=prefix, eviction="ignore")
         self.nodes: list[str] = []
-        """Where the entities of the last ``find`` are: a server, or the primaries of a cluster."""
+        """The place that the last ``find`` read: a server, or the primaries of a cluster."""
 
     def close(self) -> None:
         """Close the connections."""

@@ -56,7 +56,7 @@ def declare(commands: Any) -> None:
 
 
 class _Paths(NamedTuple):
-    """Where the files go, and how the module is imported."""
+    """The paths of the files, and the import path of the module."""
 
     folder: Path
     lua: Path

@@ -1,4 +1,4 @@
--- What a script sees, as a server shows it: read-only globals, the functions of
+-- The environment of a script, as on a server: read-only globals, the functions of
 -- `redis`, no files, no processes. Returns how to compile a script and how to run it.
 local host, libraries = ...
 

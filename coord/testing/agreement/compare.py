@@ -31,7 +31,7 @@ class Failed(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a side says after a call: the reply, all it stores now, and the channels that were notified, in order.
+    """A backend's state after a call: the reply, all it stores now, and the channels that were notified, in order.
 
     ``notices`` is None where a side cannot observe them.
     """
@@ -79,7 +79,7 @@ def check(
     try:
         twin.ask(script, keys, argv)
     except Exception as error:
-        # What was sent is answered: the next call must not read this one's reply.
+        # Read the reply, so that the next call does not.
         for side in backends:
             side.answer()
         runs = "the twin" if script.twin else "the Lua"

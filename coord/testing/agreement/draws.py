@@ -234,7 +234,7 @@ class Draws:
         elif dice < 0.75:
             found = random.choice(pools.COUNTS if low == 0 else pools.INTS)
         elif dice < 0.9 and self._numbers:
-            # What brings a stored number to an edge, just short of it, or just beyond; or the number itself.
+            # An amount that brings a stored number to an edge, just short of it, or just beyond; or the number itself.
             stored = random.choice(self._numbers)
             edge = random.choice((INT64_MAX, INT64_MIN, 2**53, -(2**53), 10**9, 0, 2 * stored))
             found = edge - stored + random.choice((-1, 0, 0, 1))

@@ -1,4 +1,4 @@
-"""What a header says about a call, held against what the call did."""
+"""Checks of a header's promises against the effects of a call."""
 
 from __future__ import annotations
 

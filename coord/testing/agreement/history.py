@@ -37,7 +37,7 @@ class Candidate(NamedTuple):
 
 
 class Reached(NamedTuple):
-    """What a call would reach: what is counted to find the rarest, lines of the twin, and the fields it asked for."""
+    """What a call would reach: the counted outcomes, lines of the twin, and the fields it asked for."""
 
     features: set[Any]
     lines: set[Line]
@@ -58,7 +58,7 @@ class Step(NamedTuple):
 
 @dataclass
 class Setting:
-    """What all histories of a run share."""
+    """The state that all histories of a run share."""
 
     scripts: Sequence[Script]
     backends: Sequence[Agreeing]
@@ -80,7 +80,7 @@ class Setting:
 
 @dataclass
 class Explored:
-    """What the histories of one script have reached so far, and by which steps; those of other scripts do not count."""
+    """The coverage of the histories of one script so far, and the steps that reached it; other scripts do not count."""
 
     seen: Counter[Any] = field(default_factory=Counter[Any])
     ways: dict[Any, list[Step]] = field(default_factory=dict[Any, list["Step"]])
@@ -195,7 +195,7 @@ class History:
             with traced() if made.script.twin else nullcontext(Trace(set(), set())) as trace:
                 reply = reply_of(setting.trial, *made)
         except Exception:
-            # What is wrong with the twin is shown when the call is made.
+            # A fault of the twin is shown when the call is made.
             return Reached(set(), set(), set(), changes=True)
         after = shortened(setting.trial.dump())
         outcomes = setting.outcomes[made.script.name].of(made.argv, Answer(reply, after), self._stored)

@@ -32,7 +32,7 @@ COUNTS = (0, 1, 1, 2, 2, 3, 5, 10, 100, 2**53 - 1, 2**53, INT64_MAX)
 MS = (1, 2, 50, 1_000, 1_001, 30_000, 30_000, 60_000, 60_000, 10 * 365 * 24 * 3600 * 1000)
 PAUSES_US = (1, 7, 999, 1_000, 1_001, 50_000, 1_000_000, 86_400_000_000)
 GROUPS = (0, 1, 1, 1, 2, 2, 3, 4)
-"""How often arguments that repeat are given; rarely a whole batch, or one more."""
+"""Numbers of repeated arguments; rarely a whole batch, or one more."""
 
 LONG_LIST = 100_001
 
@@ -41,7 +41,7 @@ NUMBERS = (
     *(str(edge + off) for edge in (100, 2**53, 10**15) for off in (-2, -1, 0, 1)),
     *(str(INT64_MAX), str(INT64_MAX - 1), str(INT64_MIN), "9" * 15, "9" * 16, "9" * 19, "9" * 20),
 )
-"""What stands where a number is expected: numbers at the edges, and texts that only look like one."""
+"""Values for a number: numbers at the edges, and texts that only look like one."""
 
 FREQUENT = ("0", "1", "99", "100", str(INT64_MAX), str(INT64_MIN))
 

@@ -15,7 +15,7 @@ __all__ = ["Tally"]
 
 @dataclass
 class Tally:
-    """What was compared: histories, calls and outcomes by script, lines of the twins, and writes of foreign writers."""
+    """Counts of what was compared: histories, calls and outcomes by script, lines of the twins, and foreign writes."""
 
     declared: Mapping[str, Outcomes] = field(default_factory=dict[str, Outcomes])
     every_line: Mapping[Line, str] = field(default_factory=dict[Line, str])

@@ -1,4 +1,4 @@
-"""What a script does in order: every path through it, local functions included, as a walk over its statements.
+"""Every path through a script, local functions included, as a walk over its statements.
 
 On each path it is known whether something was written, which keys were touched, which were created without a TTL, and
 whether the time was asked for. A loop's body is walked twice, because its second run comes after its first.
@@ -28,7 +28,7 @@ _TTL_WORDS = {"PX", "EX", "PXAT", "EXAT", "KEEPTTL"}
 
 @dataclass(frozen=True)
 class _State:
-    """What is known at one point of one path."""
+    """The facts that hold at one point of one path."""
 
     written: str = ""
     touched: frozenset[str] = frozenset()
@@ -40,7 +40,7 @@ class _State:
 
 
 States = frozenset[_State]
-"""What is known at one point, on each of the paths that lead to it; empty: none does."""
+"""The facts at one point, for each path that leads to it; empty when none does."""
 
 _MOST_STATES = 64
 

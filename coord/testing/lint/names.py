@@ -14,7 +14,7 @@ GLOBALS = words(
     "KEYS ARGV redis math string table cjson cmsgpack struct bit assert error ipairs next pairs pcall select tonumber "
     "tostring type unpack"
 )
-"""What a script may use: there on every server, and the same on each."""
+"""Names that a script may use: every server has them, with the same meaning."""
 
 _REDIS = words("call pcall error_reply status_reply sha1hex log LOG_DEBUG LOG_VERBOSE LOG_NOTICE LOG_WARNING")
 

@@ -1,4 +1,4 @@
-"""Where a number comes from: which arguments, and whether the server's clock, are in an expression."""
+"""The sources of a number: the arguments in an expression, and whether the server's clock is in it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _search(tree: Tree, header: Header) -> _Search:
 
 
 class _Search:
-    """What is known of the expressions of one script: each is searched once, however many lead to it."""
+    """The sources of the expressions of one script: each is searched once, however many lead to it."""
 
     def __init__(self, tree: Tree, header: Header) -> None:
         self._tree = tree

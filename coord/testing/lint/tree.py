@@ -12,7 +12,7 @@ __all__ = ["Binding", "Fault", "Function", "Tree", "arguments", "called", "expre
 
 _parser = Parser(Language(tree_sitter_lua.language()))
 Fault = tuple[Node, str]
-"""Where something is wrong, and what."""
+"""A finding: its position, and what is wrong."""
 
 _FUNCTIONS = ("function_declaration", "function_definition")
 

@@ -27,7 +27,7 @@ START_SECONDS = 1_000.0
 """The loop's time at the beginning of a run."""
 
 _STEP_SECONDS = 20e-6
-"""How long a callback takes on average, so that a loop that never waits does not stop the clock."""
+"""Average seconds of a callback, so that a loop that never waits does not stop the clock."""
 
 
 class Connects(Protocol):

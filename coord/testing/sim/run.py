@@ -18,5 +18,5 @@ class Run:
 
     @property
     def why(self) -> str:
-        """What was found, in words."""
+        """The finding, in words."""
         return "" if self.error is None else f"{type(self.error).__name__}: {self.error}"

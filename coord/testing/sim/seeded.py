@@ -36,7 +36,7 @@ _PACKAGES = ("coord", "redis")
 
 
 class Seeded:
-    """What is seeded, for one thread; ``begin`` starts a run."""
+    """The seeded sources of one thread; ``begin`` starts a run."""
 
     def __init__(self) -> None:
         self._thread = threading.get_ident()
@@ -132,7 +132,7 @@ def seeded() -> Generator[Seeded]:
     gc.disable()
     quiet = warnings.catch_warnings()
     quiet.__enter__()
-    # What a process that died had open stays open.
+    # The files of a process that died stay open.
     warnings.simplefilter("ignore", ResourceWarning)
     try:
         yield sources

@@ -95,7 +95,7 @@ class SentinelService(Topology):
         lag = draw.uniform(0, _MOST_LAG)
         self._replicate(old, new, lag)
         crashed = draw.random() < 0.5
-        # What the old one takes from now on is lost as well.
+        # Writes that the old one takes from now on are also lost.
         alone = 0.0 if crashed else draw.uniform(0.0, 2.0)
         noticed = draw.uniform(0.2, 2.0)
         self._over = self.loop.now + alone + noticed + 5.0

@@ -120,7 +120,7 @@ class SimServer:
         return reply
 
     def redirect(self, session: SimSession, keys: list[str]) -> ReplyError | None:
-        """Where else a call has to go; a server that stands alone has all keys."""
+        """Return the redirection of a call; a standalone server has all keys."""
         return None
 
     def written(self, keys: list[str]) -> None:

@@ -30,7 +30,7 @@ _TRACE_SHOWN = 60
 
 @dataclass
 class Report:
-    """What a simulation did: how many seeds and operations, scripts by name, faults by kind, and seconds."""
+    """Totals of a simulation: seeds and operations, scripts by name, faults by kind, and seconds."""
 
     seeds: int = 0
     operations: int = 0
