@@ -6,6 +6,7 @@
 #   make test-long     tests and proofs, with many more histories and faults
 #   make quick-all     the quick tests on every Python that is found
 #   make test-clients  tests of the transport on the oldest redis-py, with uvloop, eager tasks and gevent
+#   make test-peers    the tests of tooz over the driver in examples/    ARGS="--engine valkey-9.1"
 #   make coverage      branches of coord/ and statements of lua/ that the quick tests reach
 #   make agree         scripts and twins, in new random histories           SEED=1234 ONLY=claim
 #   make simulate      every family in simulated worlds, faults included   SEEDS=100000
@@ -36,7 +37,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # tests/distribution.py says which tests stay together, and which come first.
 PYTEST = $(BIN)/python -m pytest -q -n $(JOBS) --no-loadscope-reorder --max-worker-restart 2
 
-.PHONY: quick test proof test-long quick-all quick-others test-clients on-clients on-gevent coverage agree simulate torture mutants fuzz imports lint bench demo clean
+.PHONY: quick test proof test-long quick-all quick-others test-clients on-clients on-gevent test-peers on-peers coverage agree simulate torture mutants fuzz imports lint bench demo clean
 .DELETE_ON_ERROR:
 
 quick: JOBS = $(QUICK_JOBS)
@@ -99,6 +100,12 @@ on-clients: $(VENV)/.has-$(GROUP)
 on-gevent: $(VENV)/.has-loops
 	$(BIN)/python -m gevent.monkey --module pytest -q \
 	-k "(blocking or gevent or while_a_block_runs or is_a_loss_when) and not (another_connection or $(LONG))" $(BLOCKING) $(ARGS)
+
+test-peers:
+	@.ci/timed "tests of peers" $(MAKE) --no-print-directory on-peers VENV=.venvs/peers
+
+on-peers: $(VENV)/.has-peers
+	$(BIN)/python tests/peers $(ARGS)
 
 coverage: $(VENV)/.has-coverage
 	COORD_ENGINES=memory,redis-8.2 COORD_HISTORIES=200 \

@@ -1,0 +1,1 @@
+"""The tests of other libraries, run over coord by the drivers in examples/."""

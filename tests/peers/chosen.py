@@ -1,0 +1,48 @@
+"""Which tests of which release of each peer run over coord, and why the others do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["PEERS", "Peer"]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A library: its release, the test files that run, and those of their tests that are left out, with the reason."""
+
+    name: str
+    version: str
+    files: tuple[str, ...]
+    left_out: Mapping[str, str]
+    """By the name of a test, or of a class of tests."""
+    in_memory: Mapping[str, str] = field(default_factory=dict)
+    """What else is left out on ``memory://``."""
+
+    def reasons(self, engine: str) -> dict[str, str]:
+        """Return what is left out on an engine, with the reason."""
+        return {**self.left_out, **(self.in_memory if engine == "memory" else {})}
+
+
+_NO_DRIVER = "does not use the driver under test"
+
+TOOZ = Peer(
+    "tooz",
+    "9.1.0",
+    ("tooz/tests/test_coordination.py", "tooz/tests/test_partitioner.py"),
+    {
+        "TestHook": _NO_DRIVER,
+        "IPCTestPartitioner": _NO_DRIVER,
+        "test_heartbeat": "coord renews by itself, so the driver has no heartbeat to call",
+        "test_heartbeat_loop": "coord renews by itself, so the driver has no heartbeat to call",
+        "test_timeout": "expects that a living process times out because it calls no heartbeat",
+        "test_watch_join_group_disappear": "tooz runs it for its own Redis, memcached and etcd drivers alone",
+    },
+    {
+        "test_connection_error_bad_host": "memory:// has no host",
+        "test_get_lock_concurrency_locking_two_lock_process": "memory:// is one process",
+    },
+)
+
+PEERS = {peer.name: peer for peer in (TOOZ,)}
