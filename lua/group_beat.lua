@@ -16,36 +16,44 @@ local ttl_ms = ARGV[1]
 
 -- include: membership
 -- include: now_ms
+-- include: digits
 
-local stored = redis.pcall("HLEN", group)
-if type(stored) == "table" then
-  return stored
+local fields = {}
+for i = 2, #ARGV, 2 do
+  fields[#fields + 1] = "d:" .. ARGV[i]
 end
 local now = now_ms()
-local ends = string.format("%.0f", now + ttl_ms)
-local states, alive = {}, {}
-for i = 2, #ARGV, 2 do
-  local held = redis.call("HGET", group, "d:" .. ARGV[i])
-  local state = 0
-  if held then
-    local deadline, incarnation, nonce = membership(held)
-    if not deadline then
-      return redis.error_reply("COORD_CORRUPT this group was not written by coord")
-    end
-    if deadline >= now then
-      state = nonce == ARGV[i + 1] and 1 or 2
-    end
-    if state == 1 then
-      alive[#alive + 1] = "d:" .. ARGV[i]
-      alive[#alive + 1] = ends .. "|" .. incarnation .. "|" .. nonce
-    end
+local ends = digits(now + ttl_ms)
+local states, alive, first = {}, {}, 0
+repeat
+  local most = math.min(first + 1000, #fields)
+  local stored = redis.pcall("HMGET", group, unpack(fields, first + 1, most))
+  if stored.err then
+    return stored
   end
-  states[#states + 1] = state
-end
+  for i, held in ipairs(stored) do
+    local state, at = 0, first + i
+    if held then
+      local deadline, incarnation, nonce = membership(held)
+      if not deadline then
+        return redis.error_reply("COORD_CORRUPT this group was not written by coord")
+      end
+      if deadline >= now then
+        state = nonce == ARGV[2 * at + 1] and 1 or 2
+      end
+      if state == 1 then
+        alive[#alive + 1] = fields[at]
+        alive[#alive + 1] = ends .. "|" .. incarnation .. "|" .. nonce
+      end
+    end
+    states[at] = state
+  end
+  first = first + 1000
+until first >= #fields
 if #alive > 0 then
   -- A write that takes no memory comes first: a full server then lets the others pass.
   local lasts = math.max(redis.call("PTTL", group), tonumber(ttl_ms))
-  redis.call("PEXPIRE", group, string.format("%.0f", lasts))
+  redis.call("PEXPIRE", group, lasts)
   for i = 1, #alive, 1000 do
     redis.call("HSET", group, unpack(alive, i, math.min(i + 999, #alive)))
   end

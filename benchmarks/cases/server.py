@@ -14,6 +14,7 @@ from benchmarks.measure import Figure
 from coord.script import Call
 
 CALLS = 2_000
+BATCH = 25
 
 
 def time_inside(bench: Bench) -> Iterator[Figure]:
@@ -30,10 +31,18 @@ def time_inside(bench: Bench) -> Iterator[Figure]:
 
 
 def inside(bench: Bench, c: coord.Coordinator, build: Callable[[int], Call[Any]], number: int = CALLS) -> float:
-    """Make calls, and return the microseconds of one inside the server."""
+    """Make calls, and return the microseconds of one inside the server, in the fastest of their batches.
+
+    The server measures wall time, to which other work on its core only adds; a batch is short enough to escape it.
+    """
     number = 20 if bench.is_trial else number
+    batches = (min(BATCH, number - start) for start in range(0, number, BATCH))
+    return min(_batch(bench, c, [build(i) for i in islice(_numbers, size)]) for size in batches)
+
+
+def _batch(bench: Bench, c: coord.Coordinator, calls: list[Call[Any]]) -> float:
     before = evalsha(bench)
-    _made(c, [build(i) for i in islice(_numbers, number)])
+    _made(c, calls)
     after = evalsha(bench)
     return (after[1] - before[1]) / (after[0] - before[0])
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from coord.extend import Call, Calls, Keyspace, ReplyError, as_count, load, reads
-from coord.lualib import answer_once, later, now_ms, whole
+from coord.lualib import answer_once, later, now_ms
 
 __all__ = ["LAPSED", "LIVES", "TAKEN", "Joined", "Member", "beat", "join", "leave", "members", "metadata_json"]
 
@@ -15,6 +16,8 @@ LAPSED, LIVES, TAKEN = 0, 1, 2
 """The result of a heartbeat: the membership had lapsed, is alive, or another process has taken over the name."""
 
 _MOST_METADATA = 64 * 1024
+_EXACT = 1 << 53
+_entry = re.compile(r"([1-9][0-9]{0,15})\|([1-9][0-9]{0,15})\|(.*)", re.DOTALL).fullmatch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,10 +104,10 @@ def _member(name: str, state: str) -> Member:
 
 def _membership(held: str) -> tuple[int, str, str]:
     """Return deadline, incarnation and nonce of a member."""
-    deadline, *rest = held.split("|", 2)
-    if len(rest) == 2 and whole(deadline) and whole(rest[0]):
-        return int(deadline), rest[0], rest[1]
-    raise ReplyError("COORD_CORRUPT this group was not written by coord")
+    found = _entry(held)
+    if found is None or int(found[1]) >= _EXACT or int(found[2]) >= _EXACT:
+        raise ReplyError("COORD_CORRUPT this group was not written by coord")
+    return int(found[1]), found[2], found[3]
 
 
 def _sweep(space: Keyspace, group: str, now: int) -> int:
@@ -180,19 +183,18 @@ def _leave(
 
 
 def _beat(space: Keyspace, group: str, ttl_ms: int, *memberships: str) -> list[int]:
-    space.hlen(group)
+    fields = [f"d:{member}" for member in memberships[::2]]
     now = now_ms(space)
     states: list[int] = []
     alive: list[str] = []
-    for member, nonce in zip(memberships[::2], memberships[1::2], strict=True):
-        held = space.hget(group, f"d:{member}")
+    for field, nonce, held in zip(fields, memberships[1::2], space.hmget(group, *fields), strict=True):
         state = 0
         if held is not None:
             deadline, incarnation, attempt = _membership(held)
             if deadline >= now:
                 state = 1 if attempt == nonce else 2
             if state == 1:
-                alive += f"d:{member}", f"{now + ttl_ms}|{incarnation}|{nonce}"
+                alive += field, f"{now + ttl_ms}|{incarnation}|{nonce}"
         states.append(state)
     if alive:
         space.pexpire(group, max(space.pttl(group), ttl_ms))

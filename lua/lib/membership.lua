@@ -1,8 +1,11 @@
 -- membership: deadline, incarnation and nonce of a member; nil: not written by coord.
--- include: whole
 local function membership(held)
-  local deadline, incarnation, nonce = string.match(held, "^(%d+)|(%d+)|(.*)$")
-  if nonce and whole(deadline) and whole(incarnation) then
-    return tonumber(deadline), incarnation, nonce
+  -- One match for all of it, and arithmetic to convert: ``whole`` takes twice as long.
+  local deadline, incarnation, nonce = string.match(
+    held, "^([1-9][0-9]*)|([1-9][0-9]*)|(.*)$"
+  )
+  local exact = 9007199254740992
+  if nonce and deadline + 0 < exact and incarnation + 0 < exact then
+    return deadline + 0, incarnation, nonce
   end
 end
