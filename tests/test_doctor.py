@@ -19,7 +19,8 @@ from coord.cli.doctor.findings import Finding
 from coord.cli.doctor.line import clock
 from coord.cli.doctor.replication import replication
 from coord.cli.doctor.server import memory, persistence, role, version
-from coord.permissions import acl_line
+from coord.permissions import PERMITTED, acl_line
+from coord.script import all_scripts
 from coord.testing.servers import Engine, Server, free_port
 from coord.testing.topologies import Cluster, Sentinels, client
 
@@ -195,6 +196,20 @@ def test_a_user_who_lacks_rights_learns_which(guarded: tuple[Server, Any], docto
     assert told.level("notifications") == "warning"
     assert told.level("version") == "unchecked"
     assert "+hset" in told.output.splitlines()[-1]
+
+
+def test_each_command_of_scripts_is_missed(guarded: tuple[Server, Any]) -> None:
+    """A user who lacks one command is told that one, and no other; the attempts leave nothing behind."""
+    _, look = guarded
+    calls = (re.findall(r'redis\.p?call\("([A-Z]+)"', script.source) for script in all_scripts())
+    commands = sorted({"PUBLISH"}.union(*calls))
+    assert len(commands) > 30
+    for lacking in commands:
+        look.execute_command("ACL", "SETUSER", "tom", "reset", "on", ">hush", "~*", "&*", "+@all", f"-{lacking}")
+        with look.client() as tom:
+            tom.execute_command("AUTH", "tom", "hush")
+            assert tom.eval(PERMITTED.source, 1, "coord:permitted:{x}", "PUBLISH") == [lacking]
+        assert look.execute_command("DBSIZE") == 0
 
 
 def test_a_prefix_is_taken_as_it_stands() -> None:

@@ -24,7 +24,7 @@ __all__ = ["EVERY_KIND", "Trial", "difference"]
 _TESTS = Path(__file__).parents[1]
 _OF_KEYSPACE = (
     *("keyspace", "keyspace_hashes", "keyspace_lists", "keyspace_sets", "keyspace_sorted_sets", "keyspace_streams"),
-    *("keyspace_strings", "lua_in_memory", "scripts", "bad_input", "closing", "reentry"),
+    *("keyspace_strings", "lua_in_memory", "scripts", "bad_input", "closing", "reentry", "observe"),
 )
 
 _OF_FAMILY = {

@@ -70,6 +70,7 @@ class Draws:
         self._used: dict[str, list[Word]] = {}
         self._seen: list[str] = []
         self._texts: list[str] = []
+        self._stored: Stored = {}
         self._numbers: list[int] = []
         self._nonces: dict[str, set[str]] = {}
         self._calls = 0
@@ -95,7 +96,8 @@ class Draws:
         self.look(stored)
 
     def look(self, stored: Stored) -> None:
-        """Remember the texts and numbers in what is stored."""
+        """Remember what is stored, and the texts and numbers in it."""
+        self._stored = stored
         texts: dict[str, None] = {}
         for _, value, _ in stored.values():
             for text in _texts_of(value):
@@ -156,11 +158,25 @@ class Draws:
         if word == "op_id":
             # An operation id belongs to one operation: no other is asked to repeat it.
             return f"{script.name}-{random.choice(_PARTS) if random.random() < 0.6 else self._calls}"
+        known = self._ids(script, word)
+        if known and random.random() < 0.7:
+            return random.choice(known[-4:])
         assert script.header is not None
-        if f"<{word}>" in script.header.keys[0].shape:
+        if word != "call" and f"<{word}>" in script.header.keys[0].shape:
             return "1" if random.random() < 0.9 else random.choice(_PARTS)
         # The transport makes a new id for every call.
         return random.choice(_PARTS) if random.random() < 0.15 else f"c{self._calls}"
+
+    def _ids(self, script: Script, word: str) -> list[str]:
+        """Return the ids that other calls have given to entities of this shape: a reservation, a place in a queue."""
+        assert script.header is not None
+        found = next(key.shape for key in script.header.keys if f"<{word}>" in key.shape)
+        before = found.partition("}")[2].partition("<")[0]
+        # An answer belongs to one call, and a batch to one id.
+        if not before.strip(":") or before in (":answered:", ":tombstone:"):
+            return []
+        head = f"{{{self._tag}}}{before}"
+        return [key.rpartition(head)[2] for key in self._stored if head in key]
 
     def _word(self, script: Script, argument: Argument, number: int = 0) -> Word:
         """Return a value for one argument; ``number`` counts the groups before it."""
@@ -188,6 +204,8 @@ class Draws:
         """Return an id that coord made: of a call of another script, or a new one."""
         known = [nonce for nonce, names in self._nonces.items() if script.name not in names]
         if known and self._random.random() < 0.7:
+            # One that something stored still has is accepted more often.
+            known = [nonce for nonce in known if nonce in self._texts] or known
             return self._random.choice(known[-4:])
         return f"n{self._calls}"
 
