@@ -28,7 +28,7 @@ from coord.testing.clock import START_US, VirtualClock, VirtualServer, why_not
 from coord.testing.servers import Engine
 
 ENGINES = [pytest.param(engine, id=name) for name, engine in covered().items()]
-PAUSES = st.sampled_from([0, 0, 0, 0, 1, 999, 1_000, 1_001, 999_000, 1_000_000, 5_000_000])
+PAUSES = st.sampled_from([0, 0, 0, 0, 1, 999, 1_000, 1_001, 500_000, 501_000, 999_000, 1_000_000, 5_000_000])
 
 Words = list[Any]
 Differs = Callable[[Sequence[Any], Engine], bool]

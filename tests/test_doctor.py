@@ -199,7 +199,7 @@ def test_a_user_who_lacks_rights_learns_which(guarded: tuple[Server, Any], docto
 
 
 def test_each_command_of_scripts_is_missed(guarded: tuple[Server, Any]) -> None:
-    """A user who lacks one command is told that one, and no other; the attempts leave nothing behind."""
+    """The check names the one command that a user lacks, and no other; the attempts leave nothing behind."""
     _, look = guarded
     calls = (re.findall(r'redis\.p?call\("([A-Z]+)"', script.source) for script in all_scripts())
     commands = sorted({"PUBLISH"}.union(*calls))

@@ -186,6 +186,7 @@ def test_numbers_are_stored_as_their_texts() -> None:
         (lambda space: space.hset("k", "f"), "wrong number of arguments for 'hset' command"),
         (lambda space: space.rpush("k"), "wrong number of arguments for 'rpush' command"),
         (lambda space: space.delete(), "wrong number of arguments for 'del' command"),
+        (lambda space: space.execute("COPY", "k", "l", "DB", "1"), "memory:// has one database: COPY takes no DB"),
         (lambda space: space.execute("SPOP", "k"), "SPOP draws at random"),
         (lambda space: space.execute("HRANDFIELD", "k"), "HRANDFIELD draws at random"),
         (lambda space: space.execute("GEOADD", "k"), "has no command 'GEOADD'"),
@@ -195,6 +196,24 @@ def test_bad_calls_say_what_a_server_says(call: Any, says: str) -> None:
     """Arguments that a server refuses are refused in its words."""
     with pytest.raises(ReplyError, match=says):
         Keyspace().call(call)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        *((name, ()) for name in ("exists", "unlink")),
+        *((name, ("k",)) for name in ("rpush", "lpush", "sadd", "srem", "smismember", "zrem", "zmscore")),
+        *((name, ("k",)) for name in ("hset", "hmset", "hdel", "hmget")),
+        *((name, ("k", "f", "v", "g")) for name in ("hset", "hmset")),
+        ("zadd_words", ("k", 1)),
+    ],
+)
+def test_a_command_without_its_words_is_refused(name: str, words: tuple[Any, ...]) -> None:
+    """A twin that calls a method with nothing to do gets the server's error, as its Lua does; nothing is stored."""
+    space = Keyspace()
+    with pytest.raises(ReplyError, match=f"wrong number of arguments for '{name.partition('_')[0]}' command"):
+        space.call(lambda space: getattr(space, name)(*words))
+    assert space.dump() == {}
 
 
 def test_deadlines_near_two_to_the_62_are_deadlines() -> None:

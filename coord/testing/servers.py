@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
@@ -46,8 +47,13 @@ class Engine:
     @property
     def version(self) -> tuple[int, ...]:
         """The version it reports, such as (8, 2, 3)."""
-        said = subprocess.run([self.program, "--version"], capture_output=True, text=True, check=True).stdout
-        return tuple(int(part) for part in said.split("v=")[1].split()[0].split("."))
+        return _version(self.program)
+
+
+@cache
+def _version(program: Path) -> tuple[int, ...]:
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    return tuple(int(part) for part in said.split("v=")[1].split()[0].split("."))
 
 
 def engines() -> dict[str, Engine]:
