@@ -27,8 +27,9 @@ BIN := $(VENV)/bin
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 # Most tests wait more than they compute, so that two a core go well together.
 JOBS ?= $(shell expr 2 \* $(CORES))
-# Quick tests wait less.
+# Quick tests wait less, and each process would import the folders that have none.
 QUICK_JOBS ?= $(shell expr $(CORES) + $(CORES) / 2)
+SLOW := cluster faults torture
 ARGS ?=
 export PYTHONHASHSEED ?= 0
 # Tests start hundreds of Pythons: each would compile coord, and what it imports, anew.
@@ -42,8 +43,8 @@ PYTEST = $(BIN)/python -m pytest -q -n $(JOBS) --no-loadscope-reorder --max-work
 
 quick: JOBS = $(QUICK_JOBS)
 quick: $(VENV)/.has-test
-	COORD_ENGINES=$${COORD_ENGINES:-memory,redis-8.2} COORD_HISTORIES=$${COORD_HISTORIES:-50} \
-	$(PYTEST) -o faulthandler_timeout=0 -m "not slow and not proof" $(ARGS)
+	COORD_ENGINES=$${COORD_ENGINES:-memory,redis-8.2} COORD_HISTORIES=$${COORD_HISTORIES:-25} \
+	$(PYTEST) -o faulthandler_timeout=0 -m "not slow and not proof" $(addprefix --ignore=tests/,$(SLOW)) $(ARGS)
 
 test: $(VENV)/.has-lint
 	COORD_HISTORIES=$${COORD_HISTORIES:-1000} $(PYTEST) -m "not proof" $(ARGS)
@@ -62,7 +63,7 @@ quick-others:
 	.ci/pythons | while read -r version python; do \
 		if [ "$$version" = "$$own" ]; then continue; fi; \
 		if [ -z "$$python" ]; then echo "=== Python $$version was not found: nothing ran on it"; continue; fi; \
-		COORD_HISTORIES=$${COORD_HISTORIES:-50} .ci/timed "quick on Python $$version" \
+		COORD_HISTORIES=$${COORD_HISTORIES:-25} .ci/timed "quick on Python $$version" \
 		$(MAKE) --no-print-directory quick PYTHON=$$python VENV=.venvs/$$version || exit 1; \
 	done
 

@@ -295,6 +295,7 @@ def test_an_encoded_name_can_be_read_back(name: str) -> None:
     assert percent_decode(percent_encode(name)) == name
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(any_name, any_name)
 def test_different_names_never_share_a_key(one: str, other: str) -> None:

@@ -189,6 +189,7 @@ def test_an_awaited_callback_that_fails_is_logged(
     assert "'bad'" in caplog.records[0].getMessage()
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_an_awaited_callback_is_not_the_callback_s(live: Live, caplog: pytest.LogCaptureFixture) -> None:
     """It came to the loop while the callback ran, and ends the program, as it does anywhere else."""
 

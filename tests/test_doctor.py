@@ -75,6 +75,7 @@ def test_a_server_that_is_fit(engine: Engine, doctor: Ask) -> None:
     assert ".".join(map(str, engine.version[:2])) in told.lines["version"]
 
 
+@pytest.mark.slow
 def test_looking_leaves_no_key(live_server: Live, doctor: Ask) -> None:
     doctor(live_server.url)
     assert live_server.client.keys("*") == []

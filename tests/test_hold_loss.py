@@ -238,6 +238,7 @@ def test_a_lease_that_nobody_renews_any_more_is_lost_in_time(live: Live, caplog:
     assert_logged_once(caplog)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("brisk")
 def test_a_renewal_of_a_task_that_cannot_be_made_at_all_is_logged(live: Live, caplog: pytest.LogCaptureFixture) -> None:
     """The same, awaited; asyncio, which nobody asked, says nothing."""

@@ -156,6 +156,7 @@ def test_the_same_id_passes_once(c: Any) -> None:
     assert limiter.peek().remaining == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "amounts",
     [

@@ -115,11 +115,13 @@ async def never_two(sim: Sim) -> None:
     await sim.run(work, clients=3)
 
 
+@pytest.mark.slow
 def test_never_two_in_one_bed_under_faults() -> None:
     report = simulate(never_two, seeds=20, scripts=[CHECK_IN, CHECK_OUT])
     assert report.scripts["check_in"] > 200
 
 
+@pytest.mark.slow
 def test_scripts_with_and_without_a_twin_are_checked_together() -> None:
     """The twin finds what the Lua of the other wrote; both agree with the servers, notices included."""
     scripts = [CHECK_IN, CHECK_OUT]

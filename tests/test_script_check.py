@@ -29,6 +29,7 @@ def check(*files: Path | str) -> int:
     return main(["script", "check", *map(str, files)])
 
 
+@pytest.mark.slow
 def test_no_file_of_a_folder_above_is_imported(tmp_path: Path, capsys: Any) -> None:
     """A word in quotes somewhere above does not make a file part of the script; nor does one without coord beside."""
     script = new(tmp_path / "mine")
@@ -117,6 +118,7 @@ def test_a_fault_is_shown_with_a_caret(tmp_path: Path, capsys: Any) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_style_is_a_warning(tmp_path: Path, capsys: Any) -> None:
     """It is printed, and changes no exit code."""
     script = new(tmp_path)
@@ -131,6 +133,7 @@ def test_style_is_a_warning(tmp_path: Path, capsys: Any) -> None:
     assert told[-1] == "1 script, no fault"
 
 
+@pytest.mark.slow
 def test_a_header_with_a_fault_hides_none_of_the_lua(tmp_path: Path, capsys: Any) -> None:
     """All are reported at once, in the order of their lines; files without a fault are passed over."""
     sound, faulty = new(tmp_path, "sound"), new(tmp_path, "faulty")
@@ -143,6 +146,7 @@ def test_a_header_with_a_fault_hides_none_of_the_lua(tmp_path: Path, capsys: Any
     assert all(each.startswith(str(faulty)) for each in told)
 
 
+@pytest.mark.slow
 def test_a_script_runs_with_its_twin(tmp_path: Path, capsys: Any) -> None:
     """The twin is found in the module that names the script's file; a lie in the header shows in what it does."""
     script = new(tmp_path)
@@ -188,6 +192,7 @@ def test_agree_compares_script_and_twin_on_servers(tmp_path: Path, capsys: Any, 
     assert f"{script}:1:1: {name}: {script} and its twin disagree" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_script_in_the_text_of_a_module_is_checked(tmp_path: Path, capsys: Any) -> None:
     """A Python file is imported, and each script that it makes is read and run."""
     script = new(tmp_path)

@@ -229,6 +229,7 @@ class Channel(str):
     __slots__ = ("__weakref__",)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_is_not_hammered() -> None:
     """While nobody answers, the connection is tried again after pauses that grow, however many come to wait."""
     listener = socket.create_server(("127.0.0.1", free_port()))

@@ -64,6 +64,7 @@ return { total, newest[1][2][2] }
 SERVERS = [pytest.param(engine, id=name) for name, engine in covered().items()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", SERVERS)
 def test_they_agree_with_servers(engine: Engine) -> None:
     """Replies, keys of every kind, notices, and errors of commands and of Lua."""
@@ -128,6 +129,7 @@ async def log_together(sim: Sim) -> None:
 logged: list[bool] = []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scripts", [(), (LOG,)], ids=["unknown", "handed over"])
 def test_they_run_in_the_simulator(scripts: tuple[Script, ...]) -> None:
     logged.clear()
@@ -136,6 +138,7 @@ def test_they_run_in_the_simulator(scripts: tuple[Script, ...]) -> None:
     assert logged.count(True) >= 30
 
 
+@pytest.mark.slow
 def test_the_simulator_finds_what_is_wrong_with_them() -> None:
     async def none_is_lost(sim: Sim) -> None:
         async def work(client: Client) -> None:

@@ -6,7 +6,7 @@ import importlib
 import re
 
 import pytest
-from sources import ROOT, imported_names, imports
+from sources import ROOT, imported_names, imports, modules
 
 from coord.memory.command import COMMANDS
 
@@ -36,7 +36,7 @@ def _is_of(module: str, packages: tuple[str, ...]) -> bool:
     return module.startswith(tuple(f"{each}." for each in packages)) or module in packages
 
 
-MODULES = sorted(module for module in imports() if _is_of(module, CONCEPTS))
+MODULES = sorted(module for module in modules() if _is_of(module, CONCEPTS))
 
 
 def test_every_concept_is_looked_at() -> None:

@@ -81,12 +81,14 @@ def used() -> dict[str, set[str]]:
     return {file.relative_to(ROOT).as_posix(): names for file in FILES if (names := set(foreign(tree(file))))}
 
 
+@pytest.mark.slow
 def test_a_file_uses_no_private_name_of_another() -> None:
     allowed = {name: LEFT_IN_TESTS if name.startswith("tests/") else LEFT_IN_COORD.get(name, set()) for name in used()}
     new = {name: left for name, names in used().items() if (left := names - allowed[name])}
     assert not new, f"private names of other files: {new}"
 
 
+@pytest.mark.slow
 def test_what_is_no_longer_used_is_not_allowed_any_more() -> None:
     in_tests = set().union(*(names for name, names in used().items() if name.startswith("tests/")))
     assert not LEFT_IN_TESTS - in_tests, f"delete from LEFT_IN_TESTS: {LEFT_IN_TESTS - in_tests}"
