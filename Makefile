@@ -6,7 +6,7 @@
 #   make test-long     tests and proofs, with many more histories and faults
 #   make quick-all     the quick tests on every Python that is found
 #   make test-clients  tests of the transport on the oldest redis-py, with uvloop, eager tasks and gevent
-#   make test-peers    the tests of tooz over the driver in examples/    ARGS="--engine valkey-9.1"
+#   make test-peers    tests of other libraries, over the drivers in examples/    ARGS="--peer tooz"
 #   make coverage      branches of coord/ and statements of lua/ that the quick tests reach
 #   make agree         scripts and twins, in new random histories           SEED=1234 ONLY=claim
 #   make simulate      every family in simulated worlds, faults included   SEEDS=100000

