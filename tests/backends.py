@@ -276,13 +276,13 @@ class Places:
                 return ServerPlace(found()[engine], self.clock)
 
 
-# --- worlds: blocking and awaited, used alike ----------------------------------------------------
+# --- modes: blocking and awaited, used alike -----------------------------------------------------
 
 _AWAITED = (coord.AsyncCoordinator, coord.AsyncLease, AsyncHolding, AsyncJoining, Family)
 
 
 class Awaited:
-    """Something of the awaited world, used as if it blocked: what has to be awaited is, on the test's own loop."""
+    """Something of the awaited mode, used as if it blocked: what has to be awaited is, on the test's own loop."""
 
     def __init__(self, inner: Any, loop: asyncio.AbstractEventLoop) -> None:
         self.inner = inner
@@ -352,7 +352,7 @@ class Backend:
         return self.adopt((coord.connect_async if self.line.awaited else coord.connect)(url, **settings))
 
     def adopt(self, made: Any) -> Any:
-        """Take over a coordinator, or what is awaited to get one, of this backend's world."""
+        """Take over a coordinator, or what is awaited to get one, of this backend's mode."""
         if self.loop is not None:
 
             async def connected() -> Any:

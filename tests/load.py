@@ -152,11 +152,11 @@ def in_background(place: Any, awaited: bool, do: Callable[[Any], Any]) -> Thread
     """Do something in a thread of its own, with a coordinator of its own."""
 
     def run() -> Any:
-        world = Backend(Line(str(place), awaited), place, Clock())
+        mode = Backend(Line(str(place), awaited), place, Clock())
         try:
-            return do(world.connect())
+            return do(mode.connect())
         finally:
-            world.close()
+            mode.close()
 
     return Thread(run)
 

@@ -181,4 +181,4 @@ NO_OPERATIONS = {
 """What is public and sends nothing of its own, and why."""
 
 PLUMBING = ("call", "follow", "make")
-"""What every world and handle has: how a call is made and a plan is followed."""
+"""Members of every coordinator and handle: they make a call, or follow a plan."""

@@ -194,7 +194,7 @@ def test_a_server_that_is_not_there(server: Backend) -> None:
 
 
 def test_prefixes_keep_services_apart(backend: Backend) -> None:
-    """Two prefixes, two worlds; every key begins with its own."""
+    """Two prefixes keep their keys apart; every key begins with its own."""
     assert backend.connect(prefix="shop:").once("job") is True
     assert backend.connect(prefix="mail:").once("job") is True
     assert backend.connect(prefix="").once("job") is True

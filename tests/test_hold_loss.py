@@ -54,7 +54,7 @@ def test_a_lease_that_was_taken_is_lost_to_a_task(live: Live) -> None:
 
 
 def test_the_event_of_a_thread_is_one_of_threading(c: Any, backend: Backend) -> None:
-    """``lost`` is what its world waits on."""
+    """``lost`` is an event of asyncio for tasks, and one of threading for threads."""
     with c.hold("job") as lease:
         assert isinstance(lease.lost, asyncio.Event if backend.line.awaited else threading.Event)
         assert not lease.lost.is_set()

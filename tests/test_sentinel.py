@@ -48,12 +48,12 @@ def place(running: SentinelPlace) -> Iterator[SentinelPlace]:
 
 
 @pytest.fixture(params=[False, True], ids=["blocking", "awaited"])
-def world(request: pytest.FixtureRequest, place: SentinelPlace) -> Iterator[Backend]:
-    """The service in one of the two worlds; whatever a test opens there has to be gone after it."""
+def mode(request: pytest.FixtureRequest, place: SentinelPlace) -> Iterator[Backend]:
+    """The service in one of the two modes; whatever a test opens there has to be gone after it."""
     with nothing_left_behind():
-        world = Backend(Line(str(place), request.param), place, Clock())
-        yield world
-        world.close()
+        mode = Backend(Line(str(place), request.param), place, Clock())
+        yield mode
+        mode.close()
     assert_no_leaks(client(place.primary))
 
 
@@ -65,19 +65,19 @@ def use(c: Any) -> None:
     assert c.holder("job") is None
 
 
-def test_a_family_of_a_user_goes_on_after_a_failover(world: Backend) -> None:
+def test_a_family_of_a_user_goes_on_after_a_failover(mode: Backend) -> None:
     """A user's own scripts and waits have what coord's have."""
-    c = world.connect()
-    hotel: Any = Hotel(c if world.loop is None else c.inner, "sea")
+    c = mode.connect()
+    hotel: Any = Hotel(c if mode.loop is None else c.inner, "sea")
 
     def result(of: Any) -> Any:
-        return of if world.loop is None else world.loop.run_until_complete(of)
+        return of if mode.loop is None else mode.loop.run_until_complete(of)
 
     assert result(hotel.check_in("ann")) is True
     with pytest.raises(coord.WaitTimeout):
         result(hotel.await_bed("bob", timeout=0.1))
-    assert is_replicated(client(world.place.primary), "sea")
-    world.place.fail_over()
+    assert is_replicated(client(mode.place.primary), "sea")
+    mode.place.fail_over()
     assert result(hotel.check_in("bob")) is False
     assert result(hotel.check_out("ann")) is True
     assert result(hotel.await_bed("bob", timeout=SOON)) is True
@@ -86,49 +86,49 @@ def test_a_family_of_a_user_goes_on_after_a_failover(world: Backend) -> None:
 # --- connecting ----------------------------------------------------------------------------------
 
 
-def test_the_sentinels_are_asked_for_the_primary(world: Backend) -> None:
+def test_the_sentinels_are_asked_for_the_primary(mode: Backend) -> None:
     """The URL names the sentinels and the service, not the server."""
-    use(world.connect())
-    assert world.place.count("x") == 1
+    use(mode.connect())
+    assert mode.place.count("x") == 1
 
 
-def test_a_sentinel_that_is_dead_is_passed_over(world: Backend) -> None:
+def test_a_sentinel_that_is_dead_is_passed_over(mode: Backend) -> None:
     """Of the sentinels in the URL one has to be alive."""
-    alive = world.place.sentinels.sentinels[2].port
-    use(world.dial(f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{alive}/coord/0"))
+    alive = mode.place.sentinels.sentinels[2].port
+    use(mode.dial(f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{alive}/coord/0"))
 
 
-def test_a_service_that_nobody_knows(world: Backend) -> None:
+def test_a_service_that_nobody_knows(mode: Backend) -> None:
     """A wrong name is an error at once, with the name and without the password."""
-    alive = world.place.sentinels.sentinels[0].port
+    alive = mode.place.sentinels.sentinels[0].port
     with pytest.raises(coord.Unavailable, match=r"the primary of nobody.*No master found for 'nobody'") as raised:
-        world.dial(f"redis+sentinel://:s3cret@127.0.0.1:{alive}/nobody")
+        mode.dial(f"redis+sentinel://:s3cret@127.0.0.1:{alive}/nobody")
     assert "s3cret" not in str(raised.value)
 
 
-def test_no_sentinel_answers(world: Backend) -> None:
+def test_no_sentinel_answers(mode: Backend) -> None:
     """Missing sentinels are an error at once."""
     started = monotonic()
     with pytest.raises(coord.Unavailable, match="cannot reach the primary of coord"):
-        world.dial(f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{free_port()}/coord")
+        mode.dial(f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{free_port()}/coord")
     assert monotonic() - started < 5
 
 
 @pytest.mark.parametrize("decode", [False, True])
-def test_clients_that_are_handed_in(world: Backend, decode: bool) -> None:
+def test_clients_that_are_handed_in(mode: Backend, decode: bool) -> None:
     """A client made by ``master_for`` gives its settings and its sentinels; its own connections are left alone."""
-    addresses = [("127.0.0.1", sentinel.port) for sentinel in world.place.sentinels.sentinels]
-    if world.loop is None:
+    addresses = [("127.0.0.1", sentinel.port) for sentinel in mode.place.sentinels.sentinels]
+    if mode.loop is None:
         sentinel = redis.sentinel.Sentinel(addresses)
-        use(world.adopt(coord.connect(client=sentinel.master_for("coord", decode_responses=decode))))
+        use(mode.adopt(coord.connect(client=sentinel.master_for("coord", decode_responses=decode))))
         for each in sentinel.sentinels:
             each.close()
         return
     awaited = redis.asyncio.Sentinel(addresses)
     theirs = awaited.master_for("coord", decode_responses=decode)
-    use(world.adopt(coord.connect_async(client=theirs)))
+    use(mode.adopt(coord.connect_async(client=theirs)))
     for each in (theirs, *awaited.sentinels):
-        world.loop.run_until_complete(each.aclose())
+        mode.loop.run_until_complete(each.aclose())
 
 
 def test_services_of_one_name_are_many() -> None:
@@ -208,15 +208,15 @@ def test_what_a_url_says_of_sentinels_and_of_the_server() -> None:
 
 
 @pytest.fixture
-def guarded(world: Backend) -> Iterator[Backend]:
+def guarded(mode: Backend) -> Iterator[Backend]:
     """Sentinels and servers want passwords, each their own; who is connected already stays connected."""
-    sentinels = world.place.sentinels
+    sentinels = mode.place.sentinels
     lines = [client(server) for server in (*sentinels.sentinels, *sentinels.servers)]
     for line in lines[:3]:
         line.execute_command("ACL", "SETUSER", "default", "resetpass", ">theirs")
     for line in lines[3:]:
         line.execute_command("ACL", "SETUSER", "anna", "on", ">its", "~*", "&*", "+@all")
-    yield world
+    yield mode
     for line in lines[:3]:
         line.execute_command("ACL", "SETUSER", "default", "nopass")
     for line in lines:
@@ -243,12 +243,12 @@ def test_a_password_that_the_sentinels_do_not_take(guarded: Backend, wrong: str)
 # --- waiting -------------------------------------------------------------------------------------
 
 
-def test_a_hold_is_handed_over(world: Backend) -> None:
+def test_a_hold_is_handed_over(mode: Backend) -> None:
     """Who waits listens at the primary, and is woken by a notice."""
-    c = world.connect()
+    c = mode.connect()
     lease = c.claim("job", ttl=30)
-    waiting = in_background(world.place, world.line.awaited, held)
-    wait_until(lambda: world.place.subscribed() == ["coord:claim:{job}"], "the waiter listens")
+    waiting = in_background(mode.place, mode.line.awaited, held)
+    wait_until(lambda: mode.place.subscribed() == ["coord:claim:{job}"], "the waiter listens")
     lease.release()
     assert waiting.result() > lease.fence
 
@@ -334,11 +334,11 @@ def assert_never_doubled(place: SentinelPlace, loads: Any) -> dict[str, int]:
 # --- sentinels that are silent ------------------------------------------------------------------
 
 
-def test_a_wait_is_bounded_when_the_sentinels_are_silent(world: Backend) -> None:
+def test_a_wait_is_bounded_when_the_sentinels_are_silent(mode: Backend) -> None:
     """The connection is gone, and who should tell where to is frozen: the wait ends all the same, in both modes."""
-    c = world.connect(timeout=40.0, patience=60.0, remember=200.0)
+    c = mode.connect(timeout=40.0, patience=60.0, remember=200.0)
     c.kv.incr("x")
-    frozen, primary = world.place.sentinels.sentinels, world.place.primary
+    frozen, primary = mode.place.sentinels.sentinels, mode.place.primary
     for sentinel in frozen:
         sentinel.signal(signal.SIGSTOP)
     try:

@@ -61,13 +61,13 @@ def place(request: pytest.FixtureRequest) -> Iterator[TlsPlace]:
 
 
 @pytest.fixture(params=[False, True], ids=["blocking", "awaited"])
-def world(request: pytest.FixtureRequest, place: TlsPlace) -> Iterator[Backend]:
-    """The server without keys, in one of the two worlds; whatever a test opens there has to be gone after it."""
+def mode(request: pytest.FixtureRequest, place: TlsPlace) -> Iterator[Backend]:
+    """The server without keys, in one of the two modes; whatever a test opens there has to be gone after it."""
     place.client.flushall()
     with nothing_left_behind(), TlsFront(place.server.port) as place.front:
-        world = Backend(Line(str(place), request.param), place, Clock())
-        yield world
-        world.close()
+        mode = Backend(Line(str(place), request.param), place, Clock())
+        yield mode
+        mode.close()
     assert_no_leaks(place.client)
 
 
@@ -86,60 +86,60 @@ def use(c: Any) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["rediss", "valkeys"])
-def test_everything_goes_through_tls(world: Backend, scheme: str) -> None:
+def test_everything_goes_through_tls(mode: Backend, scheme: str) -> None:
     """``rediss://`` and ``valkeys://`` are the same: small and large calls, and many in one write."""
-    use(world.dial(world.place.by(scheme)))
-    assert world.place.front.accepted >= 1
+    use(mode.dial(mode.place.by(scheme)))
+    assert mode.place.front.accepted >= 1
 
 
-def test_notices_come_through_tls(world: Backend) -> None:
+def test_notices_come_through_tls(mode: Backend) -> None:
     """Who waits listens over TLS too."""
-    c = world.connect()
+    c = mode.connect()
     lease = c.claim("job", ttl=30)
-    waiting = in_background(world.place, world.line.awaited, held)
-    wait_until(lambda: world.place.client.pubsub_channels() == ["coord:claim:{job}"], "the waiter listens")
+    waiting = in_background(mode.place, mode.line.awaited, held)
+    wait_until(lambda: mode.place.client.pubsub_channels() == ["coord:claim:{job}"], "the waiter listens")
     # The calls of two coordinators, and one subscription.
-    assert world.place.front.accepted == 3
+    assert mode.place.front.accepted == 3
     lease.release()
     assert waiting.result() > lease.fence
 
 
-def test_a_certificate_of_nobody_we_know(world: Backend) -> None:
+def test_a_certificate_of_nobody_we_know(mode: Backend) -> None:
     """A server that cannot prove who it is is not talked to; the error says why, and shows no password."""
-    url = world.place.by("rediss", STRANGER).replace("://", "://:s3cret@")
+    url = mode.place.by("rediss", STRANGER).replace("://", "://:s3cret@")
     with pytest.raises(coord.Unavailable, match=r"certificate verify failed|CERTIFICATE_VERIFY_FAILED") as raised:
-        world.dial(url)
+        mode.dial(url)
     assert "s3cret" not in str(raised.value)
 
 
-def test_a_certificate_file_that_is_missing(world: Backend) -> None:
+def test_a_certificate_file_that_is_missing(mode: Backend) -> None:
     """Wrong settings are an error when connecting."""
     with pytest.raises(coord.CoordError, match=r"cannot reach the server at 127.0.0.1|No such file"):
-        world.dial(world.place.by("rediss", Path("nowhere.pem")))
+        mode.dial(mode.place.by("rediss", Path("nowhere.pem")))
 
 
-def test_tls_to_a_server_without(world: Backend) -> None:
+def test_tls_to_a_server_without(mode: Backend) -> None:
     """``rediss://`` to a plain port, where the server waits for the rest of a command, ends with the time-out."""
-    with pytest.raises(coord.Unavailable, match=f"cannot reach the server at 127.0.0.1:{world.place.server.port}"):
-        world.dial(f"rediss://127.0.0.1:{world.place.server.port}/0?ssl_ca_certs={AUTHORITY}", timeout=0.2)
+    with pytest.raises(coord.Unavailable, match=f"cannot reach the server at 127.0.0.1:{mode.place.server.port}"):
+        mode.dial(f"rediss://127.0.0.1:{mode.place.server.port}/0?ssl_ca_certs={AUTHORITY}", timeout=0.2)
 
 
-def test_no_tls_to_a_server_with_it(world: Backend) -> None:
+def test_no_tls_to_a_server_with_it(mode: Backend) -> None:
     """``redis://`` to a TLS port fails at once."""
-    with pytest.raises(coord.Unavailable, match=f"cannot reach the server at 127.0.0.1:{world.place.front.port}"):
-        world.dial(f"redis://127.0.0.1:{world.place.front.port}/0", timeout=3)
+    with pytest.raises(coord.Unavailable, match=f"cannot reach the server at 127.0.0.1:{mode.place.front.port}"):
+        mode.dial(f"redis://127.0.0.1:{mode.place.front.port}/0", timeout=3)
 
 
-def test_clients_that_are_handed_in(world: Backend) -> None:
+def test_clients_that_are_handed_in(mode: Backend) -> None:
     """A client with TLS gives its certificates, also to the connection on which notices arrive."""
-    settings = {"host": "127.0.0.1", "port": world.place.front.port, "ssl": True, "ssl_ca_certs": str(AUTHORITY)}
-    if world.loop is None:
+    settings = {"host": "127.0.0.1", "port": mode.place.front.port, "ssl": True, "ssl_ca_certs": str(AUTHORITY)}
+    if mode.loop is None:
         with redis.Redis(**settings) as theirs:
-            use_and_wait_in_vain(world.adopt(coord.connect(client=theirs)))
+            use_and_wait_in_vain(mode.adopt(coord.connect(client=theirs)))
         return
     awaited = redis.asyncio.Redis(**settings)
-    use_and_wait_in_vain(world.adopt(coord.connect_async(client=awaited)))
-    world.loop.run_until_complete(awaited.aclose())
+    use_and_wait_in_vain(mode.adopt(coord.connect_async(client=awaited)))
+    mode.loop.run_until_complete(awaited.aclose())
 
 
 def use_and_wait_in_vain(c: Any) -> None:
@@ -157,12 +157,12 @@ def uncollected() -> Iterator[None]:
     gc.enable()
 
 
-def test_a_server_that_is_silent_after_the_handshake_leaves_no_socket(world: Backend, uncollected: None) -> None:
+def test_a_server_that_is_silent_after_the_handshake_leaves_no_socket(mode: Backend, uncollected: None) -> None:
     """The end of TLS is an answer of the server too: it is not waited for."""
     with socket.create_server(("127.0.0.1", 0)) as silent, TlsFront(silent.getsockname()[1]) as front:
         before = open_sockets()
         with pytest.raises(coord.Unavailable, match="cannot reach"):
-            world.dial(f"rediss://127.0.0.1:{front.port}/0?ssl_ca_certs={AUTHORITY}", timeout=0.3, patience=0.3)
+            mode.dial(f"rediss://127.0.0.1:{front.port}/0?ssl_ca_certs={AUTHORITY}", timeout=0.3, patience=0.3)
         assert front.accepted >= 1
         assert comes_to_be(lambda: open_sockets() <= before, within=10), "a socket is left open"
 
@@ -202,12 +202,12 @@ class Address:
         return (coord.connect_async if awaited else coord.connect)(self.url, **settings)
 
 
-def use_and_wait(world: Backend, url: str, look: Any) -> None:
+def use_and_wait(mode: Backend, url: str, look: Any) -> None:
     """Use what is at a URL, and have another coordinator wait for a name there until it is released."""
-    c = world.dial(url)
+    c = mode.dial(url)
     use(c)
     lease = c.claim("job", ttl=30)
-    waiting = in_background(Address(url), world.line.awaited, held)
+    waiting = in_background(Address(url), mode.line.awaited, held)
     wait_until(lambda: bool(look.client_list(_type="pubsub")), "the waiter listens")
     lease.release()
     assert waiting.result() > lease.fence
@@ -238,20 +238,20 @@ class ClusterBehindTls:
 
 
 @pytest.mark.parametrize("scheme", ["rediss+cluster", "valkeys+cluster"])
-def test_a_cluster_behind_tls(world: Backend, scheme: str) -> None:
+def test_a_cluster_behind_tls(mode: Backend, scheme: str) -> None:
     """Every node is reached through TLS, with the certificates that the URL names."""
-    with closing(ClusterBehindTls(world.place.server.engine)) as cluster:
-        use_and_wait(world, cluster.url(scheme), client(cluster.server))
+    with closing(ClusterBehindTls(mode.place.server.engine)) as cluster:
+        use_and_wait(mode, cluster.url(scheme), client(cluster.server))
         # The calls of two coordinators, and one subscription.
         assert cluster.front.accepted == 3
 
 
-def test_a_service_behind_tls(world: Backend) -> None:
+def test_a_service_behind_tls(mode: Backend) -> None:
     """``rediss+sentinel://``: the sentinels are asked over TLS, and the server that they name is spoken to over TLS."""
-    server = world.place.front
-    with Watch(world.place.server.engine, server.port) as sentinel, TlsFront(sentinel.port) as front:
+    server = mode.place.front
+    with Watch(mode.place.server.engine, server.port) as sentinel, TlsFront(sentinel.port) as front:
         url = f"rediss+sentinel://127.0.0.1:{front.port}/coord?ssl_ca_certs={AUTHORITY}"
-        use_and_wait(world, url, world.place.client)
+        use_and_wait(mode, url, mode.place.client)
         assert front.accepted >= 3
         assert server.accepted == 3
 
@@ -266,12 +266,12 @@ class Watch(SentinelServer):
 # --- sockets of the file system ------------------------------------------------------------------
 
 
-def test_a_socket_of_the_file_system(world: Backend) -> None:
+def test_a_socket_of_the_file_system(mode: Backend) -> None:
     """``unix://`` for calls and notices."""
-    use_and_wait(world, f"unix://{world.place.socket}?db=0", world.place.client)
+    use_and_wait(mode, f"unix://{mode.place.socket}?db=0", mode.place.client)
 
 
-def test_a_socket_that_is_not_there(world: Backend) -> None:
+def test_a_socket_that_is_not_there(mode: Backend) -> None:
     """The error names the path."""
     with pytest.raises(coord.Unavailable, match=r"cannot reach the server at /nowhere/server.sock"):
-        world.dial("unix:///nowhere/server.sock")
+        mode.dial("unix:///nowhere/server.sock")

@@ -31,12 +31,12 @@ def place(running: ClusterPlace) -> Iterator[ClusterPlace]:
 
 
 @pytest.fixture(params=[False, True], ids=["blocking", "awaited"])
-def world(request: pytest.FixtureRequest, place: ClusterPlace) -> Iterator[Backend]:
-    """The cluster in one of the two worlds; whatever a test opens there has to be gone after it."""
+def mode(request: pytest.FixtureRequest, place: ClusterPlace) -> Iterator[Backend]:
+    """The cluster in one of the two modes; whatever a test opens there has to be gone after it."""
     with nothing_left_behind():
-        world = Backend(Line(place.cluster.engine.name, request.param), place, Clock())
-        yield world
-        world.close()
+        mode = Backend(Line(place.cluster.engine.name, request.param), place, Clock())
+        yield mode
+        mode.close()
     # Nodes learn one after the other who took the place of one that is down.
     wait_until(lambda: not set(place.primaries()) & set(place.dead), "no node that is down is a primary", 90)
     for server in place.primaries():
@@ -44,6 +44,6 @@ def world(request: pytest.FixtureRequest, place: ClusterPlace) -> Iterator[Backe
 
 
 @pytest.fixture
-def c(world: Backend) -> Any:
+def c(mode: Backend) -> Any:
     """A coordinator at the cluster; an awaited one is used as if it blocked."""
-    return world.connect()
+    return mode.connect()

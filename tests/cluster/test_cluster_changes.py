@@ -32,36 +32,36 @@ pytestmark = pytest.mark.slow
 # --- slots that move ------------------------------------------------------------------------------
 
 
-def test_a_slot_that_has_moved_is_found(world: Backend, c: Any) -> None:
+def test_a_slot_that_has_moved_is_found(mode: Backend, c: Any) -> None:
     """The first call is sent on (MOVED); what was learnt is kept, so that the others go straight there."""
     assert c.kv.incr("x") == 1
-    move = Move(world.place, "x")
+    move = Move(mode.place, "x")
     move.finish()
-    before = world.place.errors(move.source, "MOVED")
+    before = mode.place.errors(move.source, "MOVED")
     assert [c.kv.incr("x") for _ in range(10)] == [*range(2, 12)]
-    assert world.place.errors(move.source, "MOVED") == before + 1
+    assert mode.place.errors(move.source, "MOVED") == before + 1
 
 
-def test_a_key_on_its_way_is_asked_for_where_it_is(world: Backend, c: Any) -> None:
+def test_a_key_on_its_way_is_asked_for_where_it_is(mode: Backend, c: Any) -> None:
     """A call is sent on for once (ASK), to a node that has never seen its script."""
     assert c.kv.incr("x", 5) == 5
-    move = Move(world.place, "x")
+    move = Move(mode.place, "x")
     move.carry()
-    world.place.at(move.target).script_flush()
+    mode.place.at(move.target).script_flush()
     assert [c.kv.get_int("x") for _ in range(3)] == [5, 5, 5]
-    assert world.place.errors(move.source, "ASK") >= 3
+    assert mode.place.errors(move.source, "ASK") >= 3
     move.finish()
     assert c.kv.incr("x") == 6
 
 
-def test_a_call_of_two_keys_waits_until_they_are_together(world: Backend, c: Any) -> None:
+def test_a_call_of_two_keys_waits_until_they_are_together(mode: Backend, c: Any) -> None:
     """A count and what is remembered of it are two keys: while they are apart (TRYAGAIN) the call is made again."""
     assert c.kv.incr("x") == 1
-    move = Move(world.place, "x")
+    move = Move(mode.place, "x")
     move.carry()
-    before = world.place.errors(move.target, "TRYAGAIN")
-    counting = in_background(world.place, world.line.awaited, lambda own: own.kv.incr("x"))
-    wait_until(lambda: world.place.errors(move.target, "TRYAGAIN") > before + 1, "the call is refused more than once")
+    before = mode.place.errors(move.target, "TRYAGAIN")
+    counting = in_background(mode.place, mode.line.awaited, lambda own: own.kv.incr("x"))
+    wait_until(lambda: mode.place.errors(move.target, "TRYAGAIN") > before + 1, "the call is refused more than once")
     move.finish()
     assert counting.result() == 2
 
@@ -90,17 +90,17 @@ def test_a_child_finds_a_moved_slot_although_its_parent_was_asking_for_it(place:
         assert c.kv.incr("x") == 3
 
 
-def test_nodes_that_do_not_tell_their_names(world: Backend) -> None:
+def test_nodes_that_do_not_tell_their_names(mode: Backend) -> None:
     """Behind a proxy, nodes leave out their addresses: then they are where the one that answered is."""
-    nodes = [world.place.at(server) for server in world.place.cluster.servers]
+    nodes = [mode.place.at(server) for server in mode.place.cluster.servers]
     with suppress(redis.ResponseError):
         for node in nodes:
             node.config_set("cluster-preferred-endpoint-type", "unknown-endpoint")
     # Redis 6.2 has no such setting and always tells its address.
     try:
-        c = world.connect()
+        c = mode.connect()
         assert c.kv.incr("x") == 1
-        Move(world.place, "x").finish()
+        Move(mode.place, "x").finish()
         assert c.kv.incr("x") == 2
     finally:
         with suppress(redis.ResponseError):
@@ -190,27 +190,27 @@ def test_a_primary_is_killed_under_load(place: ClusterPlace) -> None:
         assert found[name] >= replicated[name]
 
 
-def test_a_waiter_is_served_after_a_failover(world: Backend, c: Any) -> None:
+def test_a_waiter_is_served_after_a_failover(mode: Backend, c: Any) -> None:
     """A replica takes over from a primary that is still alive: waiters get their turn, and fences grow."""
     lease = c.claim("job", ttl=30)
-    primary = world.place.node("job")
-    waiting = in_background(world.place, world.line.awaited, held)
-    wait_until(lambda: bool(subscribed(world.place, primary)), "the waiter listens")
-    world.place.take_over("job")
+    primary = mode.place.node("job")
+    waiting = in_background(mode.place, mode.line.awaited, held)
+    wait_until(lambda: bool(subscribed(mode.place, primary)), "the waiter listens")
+    mode.place.take_over("job")
     assert lease.release()
     assert waiting.result() > lease.fence
 
 
-def test_a_wait_is_bounded_when_no_node_answers(world: Backend) -> None:
+def test_a_wait_is_bounded_when_no_node_answers(mode: Backend) -> None:
     """The primary is gone, and the nodes that could tell who is in its place are frozen: the wait ends all the same."""
-    c = world.connect(timeout=40.0, patience=60.0, remember=200.0)
+    c = mode.connect(timeout=40.0, patience=60.0, remember=200.0)
     assert c.holder("job") is None
-    victim = world.place.node("job")
-    others = [server for server in world.place.cluster.servers if server is not victim]
+    victim = mode.place.node("job")
+    others = [server for server in mode.place.cluster.servers if server is not victim]
     for server in others:
         server.signal(signal.SIGSTOP)
     try:
-        world.place.kill(victim)
+        mode.place.kill(victim)
         started = monotonic()
         with pytest.raises(coord.WaitTimeout, match=r"'job' could not be read within 0\.4 s"):
             c.hold("job", wait=0.4).__enter__()

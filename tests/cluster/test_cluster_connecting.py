@@ -22,51 +22,51 @@ from coord.testing.servers import Server, free_port
 pytestmark = pytest.mark.slow
 
 
-def test_any_node_tells_the_way(world: Backend) -> None:
+def test_any_node_tells_the_way(mode: Backend) -> None:
     """Of the nodes in the URL one has to be alive; a replica will do."""
-    replica = world.place.cluster.replicas[0].port
-    c = world.dial(f"redis+cluster://127.0.0.1:{free_port()},127.0.0.1:{replica}")
+    replica = mode.place.cluster.replicas[0].port
+    c = mode.dial(f"redis+cluster://127.0.0.1:{free_port()},127.0.0.1:{replica}")
     assert [c.kv.incr(name) for name in SPREAD] == [1] * len(SPREAD)
 
 
-def test_no_node_answers(world: Backend) -> None:
+def test_no_node_answers(mode: Backend) -> None:
     """Connecting to a missing cluster fails at once, and the error names the nodes that were tried."""
     ports = free_port(), free_port()
     started = monotonic()
     with pytest.raises(coord.Unavailable, match=f"127.0.0.1:{ports[0]}.*127.0.0.1:{ports[1]}.*cannot reach"):
-        world.dial(f"redis+cluster://:s3cret@127.0.0.1:{ports[0]},127.0.0.1:{ports[1]}")
+        mode.dial(f"redis+cluster://:s3cret@127.0.0.1:{ports[0]},127.0.0.1:{ports[1]}")
     assert monotonic() - started < 5
 
 
-def test_the_only_node_may_be_slow(world: Backend) -> None:
+def test_the_only_node_may_be_slow(mode: Backend) -> None:
     """One node among many has a second to tell the topology, the last that is asked has ``timeout``."""
-    with LossyProxy("127.0.0.1", world.place.cluster.servers[0].port, delay=1.2) as line:
+    with LossyProxy("127.0.0.1", mode.place.cluster.servers[0].port, delay=1.2) as line:
         line.arm("delay_reply", command="CLUSTER")
-        c = world.dial(f"redis+cluster://127.0.0.1:{line.port}", timeout=20, remember=90)
+        c = mode.dial(f"redis+cluster://127.0.0.1:{line.port}", timeout=20, remember=90)
         assert line.faults == {"delay_reply": 1}
         assert c.kv.incr(SPREAD[0]) == 1
 
 
-def test_a_server_is_not_a_cluster(world: Backend) -> None:
+def test_a_server_is_not_a_cluster(mode: Backend) -> None:
     """``redis+cluster://`` to a server that is alone says which URL is right."""
     with (
-        Server(world.place.cluster.engine) as alone,
+        Server(mode.place.cluster.engine) as alone,
         pytest.raises(coord.ConfigError, match="is not part of a cluster: connect with redis://"),
     ):
-        world.dial(f"redis+cluster://127.0.0.1:{alone.port}")
+        mode.dial(f"redis+cluster://127.0.0.1:{alone.port}")
 
 
-def test_a_node_is_not_a_standalone_server(world: Backend) -> None:
+def test_a_node_is_not_a_standalone_server(mode: Backend) -> None:
     """``redis://`` to a node of a cluster works until a name is elsewhere; then it says at once which URL is right."""
-    one, other, *_ = world.place.primaries()
-    c = world.dial(one.url)
-    here, there = world.place.names_on(one, 1)[0], world.place.names_on(other, 1)[0]
+    one, other, *_ = mode.place.primaries()
+    c = mode.dial(one.url)
+    here, there = mode.place.names_on(one, 1)[0], mode.place.names_on(other, 1)[0]
     assert c.kv.incr(here) == 1
     started = monotonic()
     with pytest.raises(coord.ConfigError, match=f"{one.port} is a node of a cluster: connect with redis\\+cluster://"):
         c.kv.incr(there)
     assert monotonic() - started < 5
-    calls = c.calls if world.loop is None else c.inner.calls
+    calls = c.calls if mode.loop is None else c.inner.calls
     second, moved = c.run_many([calls.kv.incr(here), calls.kv.incr(there)])
     assert second == 2
     assert isinstance(moved, coord.ConfigError)
@@ -89,9 +89,9 @@ def with_password(url: str, password: str) -> str:
     return url.replace("://", f"://:{password}@")
 
 
-def test_a_cluster_with_a_password(world: Backend, password: str) -> None:
+def test_a_cluster_with_a_password(mode: Backend, password: str) -> None:
     """The password of the URL opens every node, and the connection on which notices arrive."""
-    c = world.dial(with_password(world.place.url, password))
+    c = mode.dial(with_password(mode.place.url, password))
     assert [c.kv.incr(name) for name in SPREAD] == [1] * len(SPREAD)
     with c.hold("job"), pytest.raises(coord.WaitTimeout), c.hold("job", wait=0.05):
         pass
@@ -101,21 +101,21 @@ def test_a_cluster_with_a_password(world: Backend, password: str) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", ":wrong@"])
-def test_a_wrong_password_is_an_error(world: Backend, password: str, wrong: str) -> None:
+def test_a_wrong_password_is_an_error(mode: Backend, password: str, wrong: str) -> None:
     """A cluster that lets nobody in is not said to be silent."""
-    url = world.place.url.replace("://", f"://{wrong}")
+    url = mode.place.url.replace("://", f"://{wrong}")
     with pytest.raises(coord.ConfigError, match="password") as raised:
-        world.dial(url)
+        mode.dial(url)
     assert "wrong@" not in str(raised.value)
 
 
 @pytest.mark.parametrize("decode", [False, True])
-def test_clients_that_are_handed_in(world: Backend, decode: bool) -> None:
+def test_clients_that_are_handed_in(mode: Backend, decode: bool) -> None:
     """A cluster's client of redis-py gives its settings; its own connections are left alone."""
-    first = world.place.cluster.servers[0].port
-    if world.loop is None:
+    first = mode.place.cluster.servers[0].port
+    if mode.loop is None:
         theirs = redis.RedisCluster(port=first, host="127.0.0.1", decode_responses=decode)
-        c = world.adopt(coord.connect(client=theirs))
+        c = mode.adopt(coord.connect(client=theirs))
         use(c)
         theirs.close()
         return
@@ -124,23 +124,23 @@ def test_clients_that_are_handed_in(world: Backend, decode: bool) -> None:
         theirs = redis.asyncio.RedisCluster(port=first, host="127.0.0.1", decode_responses=decode)
         return theirs, await coord.connect_async(client=theirs)
 
-    theirs, c = world.loop.run_until_complete(made())
-    use(world.adopt(at_once(c)))
-    world.loop.run_until_complete(theirs.aclose())
+    theirs, c = mode.loop.run_until_complete(made())
+    use(mode.adopt(at_once(c)))
+    mode.loop.run_until_complete(theirs.aclose())
 
 
 async def at_once(made: Any) -> Any:
     return made
 
 
-def test_addresses_are_turned_into_those_of_the_client(world: Backend) -> None:
+def test_addresses_are_turned_into_those_of_the_client(mode: Backend) -> None:
     """Nodes tell addresses of their own network; ``address_remap`` of a client says where they are reached from here.
 
     Here that is over TLS at other ports, so that no address is of any use which has not been turned, or was turned
     twice: whether a node tells it with the topology, or sends a call there for good (MOVED) or for once (ASK).
     """
     with ExitStack() as stack:
-        fronts = {each.port: stack.enter_context(TlsFront(each.port)) for each in world.place.cluster.servers}
+        fronts = {each.port: stack.enter_context(TlsFront(each.port)) for each in mode.place.cluster.servers}
         first, *_ = fronts.values()
         settings: dict[str, Any] = {
             "host": "127.0.0.1",
@@ -152,19 +152,19 @@ def test_addresses_are_turned_into_those_of_the_client(world: Backend) -> None:
         def remap(address: Address) -> Address:
             return address[0], fronts[address[1]].port
 
-        if world.loop is None:
+        if mode.loop is None:
             with redis.RedisCluster(**settings, address_remap=remap) as theirs:
-                c = world.adopt(coord.connect(client=theirs))
+                c = mode.adopt(coord.connect(client=theirs))
         else:
             awaited = redis.asyncio.RedisCluster(**settings, address_remap=remap)
-            c = world.adopt(coord.connect_async(client=awaited))
-            world.loop.run_until_complete(awaited.aclose())
+            c = mode.adopt(coord.connect_async(client=awaited))
+            mode.loop.run_until_complete(awaited.aclose())
         use(c)
-        move = Move(world.place, SPREAD[0])
+        move = Move(mode.place, SPREAD[0])
         move.carry()
-        world.place.at(move.target).script_flush()
+        mode.place.at(move.target).script_flush()
         assert c.kv.get_int(SPREAD[0]) == 1
-        assert world.place.errors(move.source, "ASK") >= 1
+        assert mode.place.errors(move.source, "ASK") >= 1
         move.finish()
         assert [c.kv.incr(SPREAD[0]) for _ in range(3)] == [2, 3, 4]
         with c.hold(SPREAD[0], ttl=30), pytest.raises(coord.WaitTimeout), c.hold(SPREAD[0], wait=0.1):
@@ -179,10 +179,10 @@ def use(c: Any) -> None:
         pass
 
 
-def test_the_wrong_kind_of_client(world: Backend) -> None:
+def test_the_wrong_kind_of_client(mode: Backend) -> None:
     """A blocking coordinator takes a blocking client, an awaited one an awaited one."""
-    first = world.place.cluster.servers[0].port
-    if world.loop is None:
+    first = mode.place.cluster.servers[0].port
+    if mode.loop is None:
         with pytest.raises(coord.ConfigError, match="the other kind"):
             coord.connect(client=redis.asyncio.RedisCluster(port=first, host="127.0.0.1"))
         return
@@ -190,4 +190,4 @@ def test_the_wrong_kind_of_client(world: Backend) -> None:
         redis.RedisCluster(port=first, host="127.0.0.1") as theirs,
         pytest.raises(coord.ConfigError, match="other kind"),
     ):
-        world.adopt(coord.connect_async(client=theirs))
+        mode.adopt(coord.connect_async(client=theirs))

@@ -52,12 +52,12 @@ def in_third(request: pytest.FixtureRequest, third: ClusterPlace) -> Iterator[Ba
         backend.close()
 
 
-def test_a_database_that_the_cluster_lacks_is_refused(world: Backend) -> None:
+def test_a_database_that_the_cluster_lacks_is_refused(mode: Backend) -> None:
     """The error is true of this server: only Valkey 9 can have several, and then the setting is named."""
-    newer = world.place.cluster.engine.name.startswith("valkey-9")
+    newer = mode.place.cluster.engine.name.startswith("valkey-9")
     why = r"out of range.*`cluster-databases`" if newer else "has only database 0: leave the number out of the URL"
     with pytest.raises(coord.ConfigError, match=why):
-        world.dial(f"{world.place.url}/1")
+        mode.dial(f"{mode.place.url}/1")
 
 
 def test_databases_of_a_cluster_are_apart(in_third: Backend) -> None:

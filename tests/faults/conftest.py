@@ -1,4 +1,4 @@
-"""Fixtures: private servers, a bad line to one of them, and the two worlds in which each test is run."""
+"""Fixtures: private servers, a bad line to one of them, and the two modes in which each test is run."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def look(one_server: Server) -> Iterator[Any]:
 
 
 @pytest.fixture(params=[False, True], ids=["blocking", "awaited"])
-def world(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """One of the two worlds; ``world.dial(url, ...)`` connects, and an awaited coordinator is used as if it blocked."""
+def mode(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """One of the two modes; ``mode.dial(url, ...)`` connects, and an awaited coordinator is used as if it blocked."""
     backend = Backend(Line("faults", request.param), None, Clock())
     yield backend
     backend.close()

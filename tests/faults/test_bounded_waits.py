@@ -55,9 +55,9 @@ def mortal() -> Iterator[Server]:
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("wait", WAITS)
-def test_a_wait_on_a_server_that_is_away_ends_in_time(mortal: Server, world: Backend, wait: str, end: str) -> None:
+def test_a_wait_on_a_server_that_is_away_ends_in_time(mortal: Server, mode: Backend, wait: str, end: str) -> None:
     """The error is that of a wait that is over, and gives the reason why the state is unknown."""
-    c = world.dial(mortal.url, **PATIENT)
+    c = mode.dial(mortal.url, **PATIENT)
     c.kv.incr("warm")
     mortal.signal(ENDS[end])
     why = {"killed": "cannot reach the server at", "frozen": "no reply in time"}[end]
@@ -74,11 +74,11 @@ def test_a_wait_on_a_server_that_is_away_ends_in_time(mortal: Server, world: Bac
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("wait", WAITS)
 def test_a_server_that_goes_away_during_a_wait_does_not_prolong_it(
-    mortal: Server, world: Backend, wait: str, end: str, monkeypatch: pytest.MonkeyPatch
+    mortal: Server, mode: Backend, wait: str, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was asked, and answered; it is gone when it is looked at once more."""
-    c = world.dial(mortal.url, **PATIENT)
-    runner, asked = runner_of(c if world.loop is None else c.inner), []
+    c = mode.dial(mortal.url, **PATIENT)
+    runner, asked = runner_of(c if mode.loop is None else c.inner), []
 
     def goes_away(run_many: Any) -> Any:
         def blocking(*words: Any) -> Any:
@@ -97,9 +97,9 @@ def test_a_server_that_goes_away_during_a_wait_does_not_prolong_it(
     mortal.signal(signal.SIGCONT)
 
 
-def test_a_claim_whose_answer_came_too_late_is_taken_back(mortal: Server, world: Backend) -> None:
+def test_a_claim_whose_answer_came_too_late_is_taken_back(mortal: Server, mode: Backend) -> None:
     """The server grants it when its caller has gone; it is undone in the background, as for one who was cancelled."""
-    c = world.dial(mortal.url, **PATIENT)
+    c = mode.dial(mortal.url, **PATIENT)
     c.kv.incr("warm")
     with client_of(mortal) as look:
         look.delete("coord:claim:{job}")
@@ -109,17 +109,17 @@ def test_a_claim_whose_answer_came_too_late_is_taken_back(mortal: Server, world:
         mortal.signal(signal.SIGCONT)
 
         def is_undone() -> bool:
-            if world.loop is not None:
-                world.loop.run_until_complete(asyncio.sleep(0.01))
+            if mode.loop is not None:
+                mode.loop.run_until_complete(asyncio.sleep(0.01))
             return bool(look.keys("coord:claim:{job}:tombstone:*")) and c.holder("job") is None
 
         until(is_undone, "the release")
         assert look.get("coord:claim:{job}").startswith("||"), "it was granted, and released"
 
 
-def test_patience_that_ends_before_the_wait_says_so(mortal: Server, world: Backend) -> None:
+def test_patience_that_ends_before_the_wait_says_so(mortal: Server, mode: Backend) -> None:
     """A wait of an hour does not hide for an hour that the server is gone."""
-    c = world.dial(mortal.url, timeout=3, patience=0.3, remember=10)
+    c = mode.dial(mortal.url, timeout=3, patience=0.3, remember=10)
     mortal.kill()
     started = monotonic()
     for wait in (c.hold("job", wait=3600).__enter__, lambda: c.barrier("b").wait(3600)):
@@ -128,9 +128,9 @@ def test_patience_that_ends_before_the_wait_says_so(mortal: Server, world: Backe
     assert monotonic() - started < LATE
 
 
-def test_the_next_call_goes_on_another_connection(world: Backend, line: LossyProxy) -> None:
+def test_the_next_call_goes_on_another_connection(mode: Backend, line: LossyProxy) -> None:
     """A connection that is silent for the whole of a call is not asked again, long before its time-out is over."""
-    c = world.dial(line.url, **PATIENT)
+    c = mode.dial(line.url, **PATIENT)
     c.kv.incr("warm")
     before = line.connections
     line.arm("drop_reply")
@@ -180,11 +180,11 @@ def test_a_moment_of_silence_does_not_cost_the_connection(line: LossyProxy, monk
     asyncio.run(run())
 
 
-def test_a_short_wait_still_finds_a_free_name(mortal: Server, world: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_short_wait_still_finds_a_free_name(mortal: Server, mode: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """However short it is, a call that it makes is given a moment to be answered."""
     monkeypatch.setattr("coord.waiting.LAST_LOOK", LATE)
-    c = world.dial(mortal.url, **PATIENT)
+    c = mode.dial(mortal.url, **PATIENT)
     for number in range(20):
         with c.hold(f"free-{number}", wait=0.001):
             pass
-    assert waiters(c if world.loop is None else c.inner, "coord:claim:{free-0}") == 0
+    assert waiters(c if mode.loop is None else c.inner, "coord:claim:{free-0}") == 0

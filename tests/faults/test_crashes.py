@@ -71,9 +71,9 @@ def test_clients_killed_by_an_operator(any_server: Server) -> None:
     assert verdict.is_clean, verdict
 
 
-def test_a_server_that_freezes_and_goes_on(world: Backend, any_server: Server) -> None:
+def test_a_server_that_freezes_and_goes_on(mode: Backend, any_server: Server) -> None:
     """It was given up on, asked again, and then did everything that it had been asked: it counts once."""
-    c = dialled(world.dial, any_server.url, **{**QUICK, "timeout": 0.2})
+    c = dialled(mode.dial, any_server.url, **{**QUICK, "timeout": 0.2})
     assert c.kv.incr("x") == 1
     any_server.signal(signal.SIGSTOP)
     go_on = threading.Timer(0.7, any_server.signal, (signal.SIGCONT,))
@@ -83,14 +83,14 @@ def test_a_server_that_freezes_and_goes_on(world: Backend, any_server: Server) -
     assert c.kv.incr("x") == 3
 
 
-def test_an_idle_connection_that_the_server_closed_is_not_noticed(world: Backend, any_server: Server) -> None:
-    c = world.dial(any_server.url, **QUICK)
+def test_an_idle_connection_that_the_server_closed_is_not_noticed(mode: Backend, any_server: Server) -> None:
+    c = mode.dial(any_server.url, **QUICK)
     with client_of(any_server) as look:
         look.config_set("timeout", 1)
         try:
             assert c.kv.incr("x") == 1
             lease = c.claim("y", ttl=30)
-            _rest(world, 2.5)
+            _rest(mode, 2.5)
             assert c.kv.incr("x") == 2
             assert lease.renew()
             assert c.run(coord.Call(COUNTS, ("{x}",), (), int)) == 1, "nor by a script that may not be repeated"
@@ -101,12 +101,12 @@ def test_an_idle_connection_that_the_server_closed_is_not_noticed(world: Backend
 COUNTS = coord.Script("counts", "return redis.call('INCR', KEYS[1])")
 
 
-def _rest(world: Backend, seconds: float) -> None:
+def _rest(mode: Backend, seconds: float) -> None:
     """Let time pass; for an awaited coordinator on its loop."""
-    if world.loop is None:
+    if mode.loop is None:
         time.sleep(seconds)
     else:
-        world.loop.run_until_complete(asyncio.sleep(seconds))
+        mode.loop.run_until_complete(asyncio.sleep(seconds))
 
 
 def test_a_lease_lives_through_a_bad_quarter_of_its_time(any_server: Server) -> None:

@@ -17,17 +17,17 @@ from coord.testing.proxy import LossyProxy
 from coord.testing.servers import Server
 
 
-def test_scripts_forgotten_before_each_of_a_thousand_calls(world: Backend, any_server: Server) -> None:
-    c = world.dial(any_server.url, **QUICK)
+def test_scripts_forgotten_before_each_of_a_thousand_calls(mode: Backend, any_server: Server) -> None:
+    c = mode.dial(any_server.url, **QUICK)
     with client_of(any_server) as look:
         for number in range(1, 1_001):
             look.script_flush()
             assert c.kv.incr("x") == number
 
 
-def test_in_a_batch_only_what_did_not_run_is_sent_again(world: Backend, line: LossyProxy, look: Any) -> None:
+def test_in_a_batch_only_what_did_not_run_is_sent_again(mode: Backend, line: LossyProxy, look: Any) -> None:
     """Three scripts, one of them unknown to the server: its calls, and its source, are sent again and no others."""
-    c = world.dial(line.url, **QUICK)
+    c = mode.dial(line.url, **QUICK)
     calls = c.calls
     c.kv.incr("x")
     c.bump("x")
@@ -43,9 +43,9 @@ def _executions(look: Any) -> int:
     return int(look.info("commandstats").get("cmdstat_evalsha", {}).get("calls", 0))
 
 
-def test_scripts_forgotten_all_the_time(world: Backend, any_server: Server) -> None:
+def test_scripts_forgotten_all_the_time(mode: Backend, any_server: Server) -> None:
     """As fast as a client can ask for it, while calls are made one by one and many at a time."""
-    c = world.dial(any_server.url, **QUICK)
+    c = mode.dial(any_server.url, **QUICK)
     over = threading.Event()
 
     def forget() -> None:
@@ -64,9 +64,9 @@ def test_scripts_forgotten_all_the_time(world: Backend, any_server: Server) -> N
         thread.join()
 
 
-def test_a_server_that_was_started_again_is_given_the_scripts_again(world: Backend, any_server: Server) -> None:
+def test_a_server_that_was_started_again_is_given_the_scripts_again(mode: Backend, any_server: Server) -> None:
     with start(any_server.engine.name) as server:
-        c = world.dial(server.url, **QUICK)
+        c = mode.dial(server.url, **QUICK)
         assert c.kv.incr("x") == 1
         server.kill()
         server.start()
@@ -74,15 +74,15 @@ def test_a_server_that_was_started_again_is_given_the_scripts_again(world: Backe
         assert c.run_many([c.calls.kv.incr("x"), c.calls.bump("v")])[0] == 2
 
 
-def test_a_script_that_may_not_be_loaded_says_so(world: Backend, any_server: Server) -> None:
+def test_a_script_that_may_not_be_loaded_says_so(mode: Backend, any_server: Server) -> None:
     """A user without SCRIPT LOAD finds a server that has forgotten: the right is named, not the missing script."""
     toms = any_server.url.replace("redis://", "redis://tom:pw@")
     with client_of(any_server) as look:
         look.execute_command("ACL", "SETUSER", "tom", "on", ">pw", "~*", "&*", "+@all")
-        c = world.dial(toms, **QUICK)
+        c = mode.dial(toms, **QUICK)
         look.execute_command("ACL", "SETUSER", "tom", "-script")
         look.script_flush()
     with pytest.raises(coord.ConfigError, match="NOPERM"):
         c.kv.incr("x")
     with pytest.raises(coord.ConfigError, match="does not let this user run SCRIPT LOAD"):
-        world.dial(toms, **QUICK)
+        mode.dial(toms, **QUICK)

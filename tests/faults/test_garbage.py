@@ -146,14 +146,14 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.parametrize("is_well", [False, True], ids=["from the first", "once connected"])
-def test_a_server_that_answers_nonsense(world: Backend, kind: str, is_well: bool) -> None:  # a parameter of pytest
+def test_a_server_that_answers_nonsense(mode: Backend, kind: str, is_well: bool) -> None:  # a parameter of pytest
     """Each command gets the same reply."""
     for name, reply in REPLIES.items():
         answer = Answer(reply, is_well=is_well)
         with Garbage(answer) as server, contextlib.suppress(coord.CoordError):
             answer.port = server.port
             url = URLS[kind].format(port=server.port)
-            c = dialled(world.dial, url, **SETTINGS) if is_well else world.dial(url, **SETTINGS)
+            c = dialled(mode.dial, url, **SETTINGS) if is_well else mode.dial(url, **SETTINGS)
             answer.is_well = False
             try:
                 use(c)

@@ -30,8 +30,8 @@ def late(any_server: Server) -> Iterator[LateLine]:
 
 
 @pytest.fixture
-def a(world: Backend, late: LateLine) -> Any:
-    c = world.dial(late.url, **QUICK)
+def a(mode: Backend, late: LateLine) -> Any:
+    c = mode.dial(late.url, **QUICK)
     # Each script is loaded before: a call that is refused with NOSCRIPT leaves no first copy.
     c.stats("w").consume("warm")
     c.stats("w").merge("warm", n=1)
@@ -384,9 +384,9 @@ def test_quota_settle_and_spend(a: Any, b: coord.Coordinator, late: LateLine) ->
 
 
 @pytest.mark.parametrize("family", ["barrier", "request"])
-def test_the_id_of_an_unknown_outcome_gets_the_first_answer(world: Backend, line: Any, family: str) -> None:
+def test_the_id_of_an_unknown_outcome_gets_the_first_answer(mode: Backend, line: Any, family: str) -> None:
     """Every reply is lost until patience ends; repeated by hand with the id, the call says that it was the one."""
-    c = world.dial(line.url, timeout=3, patience=0.5, remember=20)
+    c = mode.dial(line.url, timeout=3, patience=0.5, remember=20)
     barrier, request = c.barrier("b"), c.request("r")
     barrier.open(1)
     request.register()

@@ -36,9 +36,9 @@ def a_line(any_server: Server) -> Any:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
 def test_an_operation_whose_reply_is_lost_is_done_once_and_gives_its_first_answer(
-    world: Backend, example: Example, any_server: Server, a_line: LossyProxy
+    mode: Backend, example: Example, any_server: Server, a_line: LossyProxy
 ) -> None:
-    c = world.dial(a_line.url, **QUICK)
+    c = mode.dial(a_line.url, **QUICK)
     with client_of(any_server) as look:
         wanted = _outcome(c, example, look, a_line, ())
         accidents: tuple[Accident, ...] = tuple((fault,) for fault in BREAKS)
@@ -49,9 +49,9 @@ def test_an_operation_whose_reply_is_lost_is_done_once_and_gives_its_first_answe
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
 @pytest.mark.parametrize("fault", ["drop_reply", "drop_request"])
 def test_an_operation_that_is_met_with_silence_is_asked_for_again(
-    world: Backend, example: Example, fault: Fault, one_server: Server, line: LossyProxy, look: Any
+    mode: Backend, example: Example, fault: Fault, one_server: Server, line: LossyProxy, look: Any
 ) -> None:
-    c = dialled(world.dial, line.url, **{**QUICK, "timeout": 0.15})
+    c = dialled(mode.dial, line.url, **{**QUICK, "timeout": 0.15})
     assert _outcome(c, example, look, line, (fault,)) == _outcome(c, example, look, line, ())
 
 
@@ -121,10 +121,8 @@ ACCUMULATIONS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", ACCUMULATIONS)
-def test_without_an_operation_id_a_lost_reply_is_an_unknown_outcome(
-    world: Backend, name: str, line: LossyProxy
-) -> None:
-    c = world.dial(line.url, **{**QUICK, "remember": 0})
+def test_without_an_operation_id_a_lost_reply_is_an_unknown_outcome(mode: Backend, name: str, line: LossyProxy) -> None:
+    c = mode.dial(line.url, **{**QUICK, "remember": 0})
     # Once over the good line: a script that the server lacks is refused before it runs.
     ACCUMULATIONS[name](c)
     line.arm("reset_reply")
@@ -134,17 +132,17 @@ def test_without_an_operation_id_a_lost_reply_is_an_unknown_outcome(
     assert "no operation id" in str(raised.value)
 
 
-def test_an_id_of_the_caller_is_repeated_without_being_remembered_otherwise(world: Backend, line: LossyProxy) -> None:
-    c = world.dial(line.url, **{**QUICK, "remember": 0})
+def test_an_id_of_the_caller_is_repeated_without_being_remembered_otherwise(mode: Backend, line: LossyProxy) -> None:
+    c = mode.dial(line.url, **{**QUICK, "remember": 0})
     c.stats("s").merge("x", n=1, op_id="mine")
     line.arm("reset_reply")
     c.stats("s").merge("x", n=1, op_id="mine too")
     assert c.stats("s").peek("x") == {"n": 2}
 
 
-def test_what_stays_unknown_names_the_id_to_ask_again_by(world: Backend, line: LossyProxy) -> None:
+def test_what_stays_unknown_names_the_id_to_ask_again_by(mode: Backend, line: LossyProxy) -> None:
     """Every reply is lost until patience ends. The id in the error makes the repetition by hand safe."""
-    c = world.dial(line.url, timeout=3, patience=0.5, remember=20)
+    c = mode.dial(line.url, timeout=3, patience=0.5, remember=20)
     stats = c.stats("s")
     stats.merge("x", n=1)
     line.misbehave(1, {"reset_reply": 1})
@@ -158,29 +156,29 @@ def test_what_stays_unknown_names_the_id_to_ask_again_by(world: Backend, line: L
     assert stats.peek("x") == {"n": 11}
 
 
-def test_what_never_reached_the_server_is_unavailable_not_unknown(world: Backend, line: LossyProxy) -> None:
-    c = world.dial(line.url, timeout=3, patience=0.4, remember=20)
+def test_what_never_reached_the_server_is_unavailable_not_unknown(mode: Backend, line: LossyProxy) -> None:
+    c = mode.dial(line.url, timeout=3, patience=0.4, remember=20)
     c.once("warm")
     line.close()
-    _notice(world)
+    _notice(mode)
     with pytest.raises(coord.Unavailable, match=r"cannot reach the server at 127\.0\.0\.1"):
         c.once("x")
 
 
-def _notice(world: Backend) -> None:
+def _notice(mode: Backend) -> None:
     """Let the news that a connection has ended arrive; a loop has to be running to hear them."""
     time.sleep(0.02)
-    if world.loop is not None:
-        world.loop.run_until_complete(asyncio.sleep(0.02))
+    if mode.loop is not None:
+        mode.loop.run_until_complete(asyncio.sleep(0.02))
 
 
 COUNTS = coord.Script("counts", "return redis.call('INCRBY', KEYS[1], ARGV[1])")
 
 
 def test_a_script_that_does_not_promise_to_be_repeatable_is_not_repeated(
-    world: Backend, line: LossyProxy, look: Any
+    mode: Backend, line: LossyProxy, look: Any
 ) -> None:
-    c = world.dial(line.url, **QUICK)
+    c = mode.dial(line.url, **QUICK)
     call = coord.Call(COUNTS, ("{x}",), (1,), int)
     assert c.run(call) == 1
     line.arm("reset_reply")
@@ -189,22 +187,22 @@ def test_a_script_that_does_not_promise_to_be_repeatable_is_not_repeated(
     assert look.get("{x}") == "2", "it ran, once"
 
 
-def test_a_script_that_was_not_sent_is_sent_whatever_it_promises(world: Backend, line: LossyProxy, look: Any) -> None:
+def test_a_script_that_was_not_sent_is_sent_whatever_it_promises(mode: Backend, line: LossyProxy, look: Any) -> None:
     """The server closed the idle connection: nothing was sent on it, so the call is made on another."""
-    c = world.dial(line.url, **QUICK)
+    c = mode.dial(line.url, **QUICK)
     call = coord.Call(COUNTS, ("{x}",), (1,), int)
     assert c.run(call) == 1
     for turn in range(2, 6):
         line.reset_all()
-        _notice(world)
+        _notice(mode)
         assert c.run(call) == turn
     assert look.get("{x}") == "5"
 
 
 def test_a_connection_that_breaks_while_the_script_is_loaded_loses_nothing(
-    world: Backend, line: LossyProxy, look: Any
+    mode: Backend, line: LossyProxy, look: Any
 ) -> None:
-    c = world.dial(line.url, **QUICK)
+    c = mode.dial(line.url, **QUICK)
     for fault in BREAKS:
         look.script_flush()
         line.arm(fault, command="SCRIPT")
@@ -212,9 +210,9 @@ def test_a_connection_that_breaks_while_the_script_is_loaded_loses_nothing(
     assert c.kv.get_int("x") == len(BREAKS)
 
 
-def test_each_of_many_calls_in_one_write_is_settled_by_itself(world: Backend, line: LossyProxy) -> None:
+def test_each_of_many_calls_in_one_write_is_settled_by_itself(mode: Backend, line: LossyProxy) -> None:
     """The third reply of five is lost, and the two behind it: all are asked for again, none counts twice."""
-    c = world.dial(line.url, **QUICK)
+    c = mode.dial(line.url, **QUICK)
     c.kv.incr("x", 0)
     for fault in BREAKS:
         before = c.kv.get_int("y") or 0
@@ -223,11 +221,11 @@ def test_each_of_many_calls_in_one_write_is_settled_by_itself(world: Backend, li
         assert c.run_many([c.calls.kv.incr("y") for _ in range(5)]) == [before + n for n in range(1, 6)]
 
 
-def test_connect_raises_when_the_connection_is_lost_at_once(world: Backend, line: LossyProxy) -> None:
+def test_connect_raises_when_the_connection_is_lost_at_once(mode: Backend, line: LossyProxy) -> None:
     for fault in ("reset_reply", "half_reply", "drop_reply", "reset_request"):
         line.arm(fault, command="INFO")
         with pytest.raises(coord.Unavailable, match="cannot reach"):
-            world.dial(line.url, **{**QUICK, "timeout": 0.5})
+            mode.dial(line.url, **{**QUICK, "timeout": 0.5})
 
 
 def test_a_late_reply_after_a_rest_is_waited_for(line: LossyProxy) -> None:

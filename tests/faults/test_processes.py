@@ -119,8 +119,8 @@ def test_a_loop_that_the_coordinator_does_not_belong_to(one_server: Server, plac
 # --- closing -------------------------------------------------------------------------------------
 
 
-def test_after_closing(world: Backend, one_server: Server) -> None:
-    c = world.dial(one_server.url, **QUICK)
+def test_after_closing(mode: Backend, one_server: Server) -> None:
+    c = mode.dial(one_server.url, **QUICK)
     c.kv.incr("x")
     c.close()
     c.close()

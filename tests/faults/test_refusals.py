@@ -35,8 +35,8 @@ def look(any_server: Server) -> Iterator[Any]:
         yield client
 
 
-def test_a_replica(world: Backend, any_server: Server, look: Any) -> None:
-    c = world.dial(any_server.url, **HASTY)
+def test_a_replica(mode: Backend, any_server: Server, look: Any) -> None:
+    c = mode.dial(any_server.url, **HASTY)
     c.kv.incr("x")
     look.replicaof("127.0.0.1", free_port())
     try:
@@ -47,8 +47,8 @@ def test_a_replica(world: Backend, any_server: Server, look: Any) -> None:
     assert c.kv.incr("x") == 2
 
 
-def test_a_replica_that_becomes_the_primary_is_waited_for(world: Backend, any_server: Server, look: Any) -> None:
-    c = world.dial(any_server.url, **QUICK)
+def test_a_replica_that_becomes_the_primary_is_waited_for(mode: Backend, any_server: Server, look: Any) -> None:
+    c = mode.dial(any_server.url, **QUICK)
     look.replicaof("127.0.0.1", free_port())
     promote = threading.Timer(0.3, look.replicaof, ("NO", "ONE"))
     promote.start()
@@ -56,8 +56,8 @@ def test_a_replica_that_becomes_the_primary_is_waited_for(world: Backend, any_se
     promote.join()
 
 
-def test_a_busy_server_is_waited_for_until_patience_ends(world: Backend, any_server: Server, look: Any) -> None:
-    c = world.dial(any_server.url, **HASTY)
+def test_a_busy_server_is_waited_for_until_patience_ends(mode: Backend, any_server: Server, look: Any) -> None:
+    c = mode.dial(any_server.url, **HASTY)
     c.kv.incr("x")
     with (
         busy(any_server, look),
@@ -67,8 +67,8 @@ def test_a_busy_server_is_waited_for_until_patience_ends(world: Backend, any_ser
     assert c.kv.incr("x") == 2
 
 
-def test_a_busy_server_is_used_again_once_it_is_free(world: Backend, any_server: Server, look: Any) -> None:
-    c = world.dial(any_server.url, **QUICK)
+def test_a_busy_server_is_used_again_once_it_is_free(mode: Backend, any_server: Server, look: Any) -> None:
+    c = mode.dial(any_server.url, **QUICK)
     c.kv.incr("x")
     with busy(any_server, look):
         kill = threading.Timer(0.3, look.script_kill)
@@ -77,14 +77,14 @@ def test_a_busy_server_is_used_again_once_it_is_free(world: Backend, any_server:
         kill.join()
 
 
-def test_a_server_that_is_loading_is_waited_for(world: Backend, any_server: Server) -> None:
+def test_a_server_that_is_loading_is_waited_for(mode: Backend, any_server: Server) -> None:
     """Two thousand keys at half a millisecond each: it has begun to listen, and takes a second to be ready."""
     slow = ("--key-load-delay", "500", "--rdbcompression", "no")
     with start(any_server.engine.name, *slow) as server:
         with client_of(server) as client:
             client.eval("for i = 1, 2000 do redis.call('SET', 'k' .. i, string.rep('x', 4096)) end", 0)
             client.save()
-        c = world.dial(server.url, **QUICK)
+        c = mode.dial(server.url, **QUICK)
         server.kill()
         starting = threading.Thread(target=server.start)
         began = time.monotonic()
@@ -94,8 +94,8 @@ def test_a_server_that_is_loading_is_waited_for(world: Backend, any_server: Serv
         starting.join()
 
 
-def test_a_full_server_refuses_to_add_and_still_releases(world: Backend, any_server: Server, look: Any) -> None:
-    c = world.dial(any_server.url, **QUICK)
+def test_a_full_server_refuses_to_add_and_still_releases(mode: Backend, any_server: Server, look: Any) -> None:
+    c = mode.dial(any_server.url, **QUICK)
     lease, other = c.claim("x", ttl=60), c.claim("y", ttl=60)
     stats = c.stats("s")
     stats.merge("x", n=1)
@@ -117,8 +117,8 @@ def test_a_full_server_refuses_to_add_and_still_releases(world: Backend, any_ser
         assert c.kv.delete("s") == 0
 
 
-def test_too_few_replicas(world: Backend, any_server: Server, look: Any) -> None:
-    c = world.dial(any_server.url, **HASTY)
+def test_too_few_replicas(mode: Backend, any_server: Server, look: Any) -> None:
+    c = mode.dial(any_server.url, **HASTY)
     with (
         configured(look, min_replicas_to_write=1),
         pytest.raises(coord.Unavailable, match="did not run: NOREPLICAS: too few replicas"),
@@ -127,11 +127,11 @@ def test_too_few_replicas(world: Backend, any_server: Server, look: Any) -> None
     assert c.kv.incr("x") == 1
 
 
-def test_a_disk_that_takes_nothing(world: Backend, any_server: Server) -> None:
+def test_a_disk_that_takes_nothing(mode: Backend, any_server: Server) -> None:
     """Where the snapshot should go is a folder: saving fails, and the server refuses writes."""
     with start(any_server.engine.name) as server, client_of(server) as client:
         (server.folder / "dump.rdb").mkdir()
-        c = world.dial(server.url, **QUICK)
+        c = mode.dial(server.url, **QUICK)
         lease = c.claim("x")
         client.config_set("save", "3600 1")
         client.bgsave()
@@ -141,24 +141,24 @@ def test_a_disk_that_takes_nothing(world: Backend, any_server: Server) -> None:
         assert c.holder("x").fence == lease.fence
 
 
-def test_a_password_that_is_missing_or_wrong(world: Backend, any_server: Server, look: Any) -> None:
+def test_a_password_that_is_missing_or_wrong(mode: Backend, any_server: Server, look: Any) -> None:
     with configured(look, requirepass="hunter2"):
         for url, sentence in (
             (any_server.url, "requires a password"),
             (any_server.url.replace("://", "://:wrong-one@"), "does not accept this user and password"),
         ):
             with pytest.raises(coord.ConfigError, match=sentence) as raised:
-                world.dial(url, **QUICK).once("x")
+                mode.dial(url, **QUICK).once("x")
             assert "wrong-one" not in f"{raised.value!r} {raised.value}"
-        assert world.dial(any_server.url.replace("://", "://:hunter2@"), **QUICK).once("x")
+        assert mode.dial(any_server.url.replace("://", "://:hunter2@"), **QUICK).once("x")
         look.config_set("requirepass", "")
 
 
 def test_a_login_refused_after_a_lost_reply_leaves_the_outcome_unknown(
-    world: Backend, one_server: Server, line: LossyProxy
+    mode: Backend, one_server: Server, line: LossyProxy
 ) -> None:
     """The call ran: a ConfigError would say that it did not."""
-    c, hasty = world.dial(line.url, **QUICK), world.dial(line.url, **HASTY)
+    c, hasty = mode.dial(line.url, **QUICK), mode.dial(line.url, **HASTY)
     c.kv.incr("x")
     hasty.kv.incr("x")
     with client_of(one_server) as look, configured(look, requirepass="another"):
@@ -180,8 +180,8 @@ def test_a_repetition_that_is_denied_says_nothing_about_the_first_run(refusal: s
     assert isinstance(state.outcome, coord.OutcomeUnknown)
 
 
-def test_a_right_that_is_taken_away_while_connected(world: Backend, any_server: Server, look: Any) -> None:
-    c = world.dial(_as_user(any_server, look), **QUICK)
+def test_a_right_that_is_taken_away_while_connected(mode: Backend, any_server: Server, look: Any) -> None:
+    c = mode.dial(_as_user(any_server, look), **QUICK)
     assert c.kv.incr("x") == 1
     look.execute_command("ACL", "SETUSER", "tom", "-evalsha")
     with pytest.raises(
@@ -219,18 +219,18 @@ def test_a_user_without_one_inner_command_never_does_half_of_it(one_server: Serv
     assert not halves
 
 
-def test_connecting_names_every_command_that_the_user_lacks(world: Backend, any_server: Server, look: Any) -> None:
+def test_connecting_names_every_command_that_the_user_lacks(mode: Backend, any_server: Server, look: Any) -> None:
     lacking = _as_user(any_server, look, "-incrby", "-hset", "-publish")
     with pytest.raises(coord.ConfigError, match=r"does not let this user run PUBLISH, INCRBY, HSET: .* under ACL"):
-        world.dial(lacking, **QUICK)
+        mode.dial(lacking, **QUICK)
     assert look.keys("*") == [], "nothing is left of the look"
 
 
-def test_connecting_with_rights_to_other_keys_says_so(world: Backend, any_server: Server, look: Any) -> None:
+def test_connecting_with_rights_to_other_keys_says_so(mode: Backend, any_server: Server, look: Any) -> None:
     url = _as_user(any_server, look, "resetkeys", "~theirs:*")
     with pytest.raises(coord.ConfigError, match="does not let this user run scripts under this prefix"):
-        world.dial(url, **QUICK)
-    assert world.dial(url, prefix="theirs:", **QUICK).once("x")
+        mode.dial(url, **QUICK)
+    assert mode.dial(url, prefix="theirs:", **QUICK).once("x")
 
 
 def _does_half(example: Example, free: Any, c: Any, look: Any) -> bool:
@@ -257,9 +257,9 @@ def _kept(look: Any) -> dict[str, Any]:
         return dict(zip(keys, some.execute(), strict=True))
 
 
-def test_too_many_clients(world: Backend, any_server: Server, look: Any) -> None:
-    c = world.dial(any_server.url, **HASTY)
+def test_too_many_clients(mode: Backend, any_server: Server, look: Any) -> None:
+    c = mode.dial(any_server.url, **HASTY)
     with configured(look, maxclients=1):
         with pytest.raises(coord.Unavailable, match="cannot reach the server"):
-            world.dial(any_server.url, **HASTY)
+            mode.dial(any_server.url, **HASTY)
         assert c.kv.incr("x") == 1, "who is connected already goes on"

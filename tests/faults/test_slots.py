@@ -82,9 +82,9 @@ def test_the_answers_kept_are_as_many_as_calls_in_flight(any_server: Server) -> 
         assert look.dbsize() <= 1 + 4 * 50
 
 
-def test_a_lost_answer_keeps_its_slot(world: Backend, line: LossyProxy, look: Any) -> None:
+def test_a_lost_answer_keeps_its_slot(mode: Backend, line: LossyProxy, look: Any) -> None:
     """The call is repeated under the id that it had, on a connection whose own slots are others."""
-    c = world.dial(line.url, **QUICK)
+    c = mode.dial(line.url, **QUICK)
     for number in range(1, 20):
         line.arm("reset_reply")
         assert c.kv.incr("x") == number

@@ -90,11 +90,11 @@ class StandingClock(SystemClock):
         return self.now
 
 
-def test_a_connection_that_was_idle_for_too_long_is_replaced(world: Backend, line: LossyProxy) -> None:
+def test_a_connection_that_was_idle_for_too_long_is_replaced(mode: Backend, line: LossyProxy) -> None:
     """``health_check_interval`` of the URL says how long a connection is trusted; so does ``max_idle``."""
     for url, options in ((f"{line.url}?health_check_interval=30", {}), (line.url, {"max_idle": 30})):
         clock = StandingClock()
-        c = world.dial(url, timeout=20, patience=20, remember=90, clock=clock, **options)
+        c = mode.dial(url, timeout=20, patience=20, remember=90, clock=clock, **options)
         c.kv.incr("x")
         before = line.connections
         clock.now = 30.0
@@ -106,10 +106,10 @@ def test_a_connection_that_was_idle_for_too_long_is_replaced(world: Backend, lin
         assert line.connections == before + 1
 
 
-def test_an_idle_connection_is_probed_by_tcp(world: Backend, one_server: Server) -> None:
+def test_an_idle_connection_is_probed_by_tcp(mode: Backend, one_server: Server) -> None:
     """So that the kernel closes a connection that was lost without a word."""
     for seconds in (15, 45):
-        c = world.dial(one_server.url, keepalive=seconds)
+        c = mode.dial(one_server.url, keepalive=seconds)
         c.kv.incr("x")
         assert seconds in {each for fd in Path("/proc/self/fd").iterdir() for each in probed(fd, one_server.port)}
         c.close()
@@ -132,10 +132,10 @@ COUNTS = coord.Script("counts", "return redis.call('INCR', KEYS[1])")
 
 @pytest.mark.parametrize("many", [False, True], ids=["single", "batch"])
 def test_what_may_not_be_repeated_is_not_sent_on_a_closed_connection(
-    world: Backend, one_server: Server, many: bool
+    mode: Backend, one_server: Server, many: bool
 ) -> None:
     """The server closed it while it was idle; nothing was sent yet, so nothing is unknown."""
-    c = world.dial(one_server.url, timeout=20, patience=20, remember=0)
+    c = mode.dial(one_server.url, timeout=20, patience=20, remember=0)
     ways: list[tuple[Callable[[], Any], Any]] = [
         (lambda: c.kv.incr("n"), c.calls.kv.incr("n")),
         (lambda: c.bump("v"), c.calls.bump("v")),
@@ -154,8 +154,8 @@ def test_what_may_not_be_repeated_is_not_sent_on_a_closed_connection(
                 single()
 
 
-def test_an_outage_shorter_than_patience_is_outlasted(world: Backend, mortal: Server) -> None:
-    c = world.dial(mortal.url, timeout=20, patience=20, remember=90)
+def test_an_outage_shorter_than_patience_is_outlasted(mode: Backend, mortal: Server) -> None:
+    c = mode.dial(mortal.url, timeout=20, patience=20, remember=90)
     c.kv.incr("x")
     mortal.kill()
     back = threading.Timer(1.5, mortal.start)
@@ -167,9 +167,9 @@ def test_an_outage_shorter_than_patience_is_outlasted(world: Backend, mortal: Se
 
 
 def test_an_outage_is_logged_once_when_it_begins_and_once_when_it_ends(
-    world: Backend, mortal: Server, caplog: pytest.LogCaptureFixture
+    mode: Backend, mortal: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    c = world.dial(mortal.url, timeout=20, patience=20, remember=90)
+    c = mode.dial(mortal.url, timeout=20, patience=20, remember=90)
     c.kv.incr("x")
     mortal.kill()
     back = threading.Timer(0.5, mortal.start)
@@ -211,10 +211,10 @@ class SkippingClock(SystemClock):
         return monotonic() + self.skipped
 
 
-def test_patience_counts_from_each_write_of_a_batch(world: Backend, line: LossyProxy) -> None:
+def test_patience_counts_from_each_write_of_a_batch(mode: Backend, line: LossyProxy) -> None:
     """A loss in the second write is repeated, although the batch began longer than ``patience`` ago."""
     clock = SkippingClock()
-    c = world.dial(line.url, timeout=20, patience=20, remember=90, clock=clock)
+    c = mode.dial(line.url, timeout=20, patience=20, remember=90, clock=clock)
 
     def end_of_first_write(reply: Any) -> int:
         clock.skipped += 30
