@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from coord.cli.entities.declared import declared
 from coord.cli.entities.keys import EntityKey
-from coord.cli.entities.kind import Details, Kind
+from coord.cli.entities.kind import Details, Kind, lasting
+from coord.cli.entities.limits import LIMITER, QUOTA
 from coord.family import family_of
 
 if TYPE_CHECKING:
@@ -34,16 +35,6 @@ def kind_of(entity: EntityKey, type: str) -> Kind:
     if entity.part is None and (family := family_of(entity.kind)) is not None:
         return declared(family)
     return Kind(None, lambda _: {"type": type}, lambda details: f"a {details['type']}")
-
-
-def lasting(seconds: float | None) -> str:
-    """Return a remaining time as text: 26.5 s, 3 min, 2 h; "never" for None."""
-    if seconds is None:
-        return "never"
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.1f} s"
 
 
 # --- claims, versions, statistics ----------------------------------------------------------------
@@ -191,8 +182,8 @@ _READERS: dict[str, Kind] = {
         _details_of_semaphore,
         lambda details: f"weight {details['weight']} held",
     ),
-    "limiter": Kind(None, lambda _: {}, lambda _: "in use"),
-    "quota": Kind(None, lambda _: {}, lambda _: "in use"),
+    "limiter": LIMITER,
+    "quota": QUOTA,
     "group": Kind(
         lambda calls, key: calls.group(key.name).members(),
         _details_of_group,

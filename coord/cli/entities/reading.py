@@ -104,14 +104,22 @@ class Inventory:
     def _entities(self, node: Node, found: Sequence[EntityKey]) -> Iterator[Entity]:
         types = _checked(node.ask_many([("TYPE", key.key) for key in found]))
         kinds = [kind_of(key, str(type)) for key, type in zip(found, types, strict=True)]
-        calls = [kind.call(self._c.calls, key) for kind, key in zip(kinds, found, strict=True) if kind.call]
-        answers = iter(self._c.run_many(calls))
+        fields = _fields(node, [key.key for key, kind in zip(found, kinds, strict=True) if kind.by_fields])
+        asked = [
+            kind.calls(self._c.calls, key, fields.get(key.key, ())) for kind, key in zip(kinds, found, strict=True)
+        ]
+        answers = iter(self._c.run_many([call for calls in asked for call in calls]))
         left = _checked(node.ask_many([("PTTL", key.key) for key in found]))
-        for key, kind, ms in zip(found, kinds, left, strict=True):
-            answer: Any = next(answers) if kind.call else None
-            shown = _shown(kind, answer)
+        for key, kind, calls, ms in zip(found, kinds, asked, left, strict=True):
+            shown = _shown(kind, [next(answers) for _ in calls])
             if shown is not None and ms != _MISSING:
                 yield Entity(key, None if ms < 0 else ms / 1000, *shown)
+
+
+def _fields(node: Node, keys: Sequence[str]) -> dict[str, list[str]]:
+    """Return the fields of hashes; of other types, whose own operation then says what is wrong, there are none."""
+    replies = node.ask_many([("HKEYS", key) for key in keys])
+    return {key: list(map(str, reply)) for key, reply in zip(keys, replies, strict=True) if isinstance(reply, list)}
 
 
 _MISSING = -2
@@ -126,11 +134,12 @@ def _checked(replies: Sequence[Any]) -> Sequence[Any]:
     return [_MISSING if isinstance(reply, ReplyError) else reply for reply in replies]
 
 
-def _shown(kind: Kind, answer: Any) -> tuple[Details, str] | None:
-    """Return details and summary of an answer; None if the entity does not exist any more."""
-    if isinstance(answer, CoordError):
-        return {"error": str(answer)}, str(answer)
-    details = kind.details(answer)
+def _shown(kind: Kind, answers: list[Any]) -> tuple[Details, str] | None:
+    """Return details and summary of the answers; None if the entity does not exist any more."""
+    for answer in answers:
+        if isinstance(answer, CoordError):
+            return {"error": str(answer)}, str(answer)
+    details = kind.details(kind.answer(answers))
     return None if details is None else (details, kind.summary(details))
 
 
