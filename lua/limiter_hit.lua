@@ -46,11 +46,7 @@ local rows, penalty = judge(limiter, fields, 4, now)
 if not rows then
   return penalty
 end
-local passes = penalty <= now
-for _, row in ipairs(rows) do
-  passes = passes and row.wait <= 0
-end
-local answer = verdict(rows, penalty, now, passes)
+local answer, passes = verdict(rows, penalty, now, true)
 if not passes then
   refuse(op, sequence, remember_ms, repeated, answer)
   return answer

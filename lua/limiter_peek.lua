@@ -27,4 +27,4 @@ local rows, penalty = judge(limiter, fields, 1, now)
 if not rows then
   return penalty
 end
-return verdict(rows, penalty, now, false)
+return (verdict(rows, penalty, now, false))

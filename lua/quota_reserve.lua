@@ -46,7 +46,7 @@ local mine = has[2] == nonce
 if has[1] == "refused" and mine then
   return { 0, "", 0, 0, tonumber(has[6] or 0), tonumber(has[7] or 0) }
 end
-local kept = string.match(has[3] or "", "^(%d+)|")
+local kept = has[3] and string.match(has[3], "^([0-9]+)|")
 if kept and not all_whole(kept, has[4], has[5]) then
   return redis.error_reply("COORD_CORRUPT this reservation was not written by coord")
 end

@@ -25,7 +25,9 @@ if held.err then
 end
 local reply = {}
 for i = 1, #held, 2 do
-  local weight, fence, owner = string.match(held[i], "^[^|=]+|(%d+)|(%d+)|(.*)$")
+  local weight, fence, owner = string.match(
+    held[i], "^[^|=]+|([0-9]+)|([0-9]+)|(.*)$"
+  )
   if owner then
     reply[#reply + 1] = owner
     reply[#reply + 1] = fence

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from coord.extend import (
     Call,
@@ -49,11 +51,9 @@ class Verdict:
         return self.allowed
 
 
-@dataclass(frozen=True, slots=True)
-class _Rate:
+class _Rate(NamedTuple):
     """A limit in microseconds."""
 
-    limit: Limit
     field: str
     amount: int
     per_us: int
@@ -62,11 +62,43 @@ class _Rate:
     @classmethod
     def of(cls, limit: Limit) -> _Rate:
         per_us = limit.per_ms * 1000
-        return cls(limit, f"{limit.amount}/{per_us}", limit.amount, per_us, limit.burst or limit.amount)
+        return cls(f"{limit.amount}/{per_us}", limit.amount, per_us, limit.burst or limit.amount)
 
     def time_of(self, cost: int) -> tuple[int, int]:
         """Return the time that a cost takes: whole microseconds, and a part in units of 1/amount."""
         return divmod(cost * self.per_us, self.amount)
+
+
+class _Terms:
+    """Some limits as scripts take them."""
+
+    def __init__(self, limits: tuple[Limit, ...]) -> None:
+        self.rates = tuple(_Rate.of(limit) for limit in limits)
+        if len({rate.field for rate in self.rates}) < len(limits):
+            raise ValueError("two limits of a limiter have the same amount and per: remove one of them")
+        self.most = min(rate.burst for rate in self.rates)
+        # A caller's operation id is remembered for a day, or for as long as the longest limit.
+        self.window_ms = max(_DAY_MS, *(limit.per_ms for limit in limits))
+        self._words: dict[int, tuple[str | int, ...]] = {}
+
+    def asking(self, cost: int) -> tuple[str | int, ...]:
+        """Return the words of each limit for a cost."""
+        words = self._words.get(cost) if cost.__class__ is int else None
+        if words is None:
+            cost = checked_amount(cost, "a cost", self.most)
+            words = tuple(
+                word
+                for rate in self.rates
+                for word in (rate.field, rate.amount, *rate.time_of(cost), *rate.time_of(rate.burst))
+            )
+            if len(self._words) >= _KNOWN_COSTS:
+                self._words.clear()
+            self._words[cost] = words
+        return words
+
+
+# A service makes a limiter for each request, with a new name and the same limits.
+_terms = lru_cache(maxsize=256)(_Terms)
 
 
 class Limiter(Family[M]):
@@ -76,14 +108,9 @@ class Limiter(Family[M]):
         super().__init__(c)
         self.name = name
         self.limits = checked_limits(limits, "a limiter")
-        self._rates = [_Rate.of(limit) for limit in limits]
-        if len({rate.field for rate in self._rates}) < len(limits):
-            raise ValueError("two limits of a limiter have the same amount and per: remove one of them")
-        self._most = min(rate.burst for rate in self._rates)
+        self._terms = terms = _terms(limits)
+        self._asking = terms.asking
         self._key = self.ops.key("limiter", name)
-        self._words: dict[int, tuple[str | int, ...]] = {}
-        # A caller's operation id is remembered for a day, or for as long as the longest limit.
-        self._window_ms = max(_DAY_MS, *(limit.per_ms for limit in limits))
         self._verdict = reads(self._read)
 
     @op
@@ -93,7 +120,7 @@ class Limiter(Family[M]):
         ``cost``: an int, at least 1 and at most the smallest burst. The same ``op_id`` again takes nothing more and
         gets the first verdict, for a day or the longest ``per``; the id of a hit that was refused may be used again.
         """
-        key, sequence, remember_ms = self.ops.remembered(self._key, op_id, self._window_ms)
+        key, sequence, remember_ms = self.ops.remembered(self._key, op_id, self._terms.window_ms)
         argv = (sequence, remember_ms, repeats(op_id), *self._asking(cost))
         return self.ops.call(HIT, (self._key, key), argv, self._verdict)
 
@@ -108,7 +135,7 @@ class Limiter(Family[M]):
 
         ``cost`` and ``op_id`` as for ``hit``.
         """
-        key, sequence, remember_ms = self.ops.remembered(self._key, op_id, self._window_ms)
+        key, sequence, remember_ms = self.ops.remembered(self._key, op_id, self._terms.window_ms)
         return self.ops.call(REFUND, (self._key, key), (sequence, remember_ms, *self._asking(cost)), as_nothing)
 
     @op
@@ -118,7 +145,7 @@ class Limiter(Family[M]):
         The latest end of several penalties counts, under all limits of this name. Waiters keep their order and continue
         after it. ``reset`` ends it, ``refund`` does not shorten it.
         """
-        key, sequence, remember_ms = self.ops.remembered(self._key, op_id, self._window_ms)
+        key, sequence, remember_ms = self.ops.remembered(self._key, op_id, self._terms.window_ms)
         argv = (milliseconds(seconds, "a penalty"), sequence, remember_ms)
         return self.ops.call(PENALIZE, (self._key, key), argv, as_nothing)
 
@@ -128,7 +155,7 @@ class Limiter(Family[M]):
 
         Waiters keep the times that they were given.
         """
-        key, sequence, remember_ms = self.ops.remembered(self._key, op_id, self._window_ms)
+        key, sequence, remember_ms = self.ops.remembered(self._key, op_id, self._terms.window_ms)
         return self.ops.call(RESET, (self._key, key), (sequence, remember_ms, repeats(op_id)), "1".__eq__)
 
     @planned
@@ -141,31 +168,16 @@ class Limiter(Family[M]):
         """
         deadline = Deadline.after(self.ops.clock, timeout)
         asking = self._asking(cost)
-        place = Booking(self.ops, self.name, self._key, (rate.field for rate in self._rates))
+        place = Booking(self.ops, self.name, self._key, (rate.field for rate in self._terms.rates))
         unknown = f"nothing could be booked in the limiter {self.name!r} within {timeout} s"
         yield from in_time(place.returned_if_cut_short(place.waiting(asking, deadline)), deadline, unknown)
 
-    def _asking(self, cost: int) -> tuple[str | int, ...]:
-        """Return the words of each limit for a cost."""
-        words = self._words.get(cost) if cost.__class__ is int else None
-        if words is None:
-            cost = checked_amount(cost, "a cost", self._most)
-            words = tuple(
-                word
-                for rate in self._rates
-                for word in (rate.field, rate.amount, *rate.time_of(cost), *rate.time_of(rate.burst))
-            )
-            if len(self._words) >= _KNOWN_COSTS:
-                self._words.clear()
-            self._words[cost] = words
-        return words
-
     def _read(self, reply: str) -> Verdict:
         allowed, wait_us, refusing, penalty_us, *times = map(int, reply.split(","))
-        remaining, reset_us = self._most, penalty_us
-        for rate, ahead_us, part in zip(self._rates, times[::2], times[1::2], strict=True):
+        remaining, reset_us = self._terms.most, penalty_us
+        for (_, amount, per_us, burst), ahead_us, part in zip(self._terms.rates, times[::2], times[1::2], strict=True):
             # Rounded up: what is taken in part is taken.
-            left = rate.burst + (-ahead_us * rate.amount - part) // rate.per_us
+            left = burst + (-ahead_us * amount - part) // per_us
             remaining = min(remaining, left)
             if ahead_us >= reset_us:
                 reset_us = ahead_us + (part > 0)

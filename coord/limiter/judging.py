@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from coord.extend import Keyspace, ReplyError, load, now_us, recall, refuse, remember, whole
 
@@ -42,6 +44,17 @@ class Row:
     wait: int
 
 
+class _Limit(NamedTuple):
+    """A limit and a cost: what both take in whole microseconds, and in parts of one, which has ``amount`` parts."""
+
+    field: str
+    amount: int
+    cost_us: int
+    cost_part: int
+    burst_us: int
+    burst_part: int
+
+
 def corrupt() -> ReplyError:
     return ReplyError("COORD_CORRUPT this limiter was not written by coord")
 
@@ -60,29 +73,36 @@ def pair(kept: str) -> tuple[int, int]:
 def tat(kept: str | None, now: int) -> tuple[int, int]:
     if kept is None:
         return now, 0
-    us, part = pair(kept)
+    found = _pair(kept)
+    if found is None:
+        raise corrupt()
+    us, part = int(found[1]), int(found[2])
     if us > _LARGEST or part > _MOST:
         raise corrupt()
     return (now, 0) if us < now else (us, part)
 
 
-def limit_at(words: tuple[str | int, ...], i: int) -> tuple[int, int, int, int, int]:
-    """Return amount, cost and burst of the limit that begins at a word."""
-    amount, cost_us, cost_part, burst_us, burst_part = map(int, words[i + 1 : i + 6])
-    if max(amount, cost_us, cost_part, burst_us, burst_part) > _MOST:
+@lru_cache(maxsize=1024)
+def _limits(words: tuple[str | int, ...]) -> tuple[_Limit, ...]:
+    """Return the limits that some words describe. A limiter sends the same words again and again."""
+    starts = range(0, len(words), 6)
+    return tuple(_Limit(str(words[i]), *map(int, words[i + 1 : i + 6])) for i in starts)
+
+
+def _check_range(limit: _Limit) -> None:
+    if max(limit[1:]) > _MOST:
         raise ReplyError("COORD_RANGE a limit's number is above 2^50")
-    return amount, cost_us, cost_part, burst_us, burst_part
 
 
 def judge(space: Keyspace, limiter: str, words: tuple[str | int, ...], now: int) -> tuple[list[Row], int, str | None]:
     """Ask several limits for a cost. Return what each says, when the penalty ends, and the field of the places."""
-    fields = list(map(str, words[::6]))
-    penalty, places, *times = space.hmget(limiter, "penalty", "places", *fields)
+    penalty, places, *times = space.hmget(limiter, "penalty", "places", *map(str, words[::6]))
     ends = _ends(penalty)
     rows: list[Row] = []
-    for at, field in enumerate(fields):
-        amount, cost_us, cost_part, burst_us, burst_part = limit_at(words, 6 * at)
-        us, part = tat(times[at], now)
+    for limit, kept in zip(_limits(words), times, strict=True):
+        _check_range(limit)
+        field, amount, cost_us, cost_part, burst_us, burst_part = limit
+        us, part = tat(kept, now)
         after_us, after_part = us + cost_us, part + cost_part
         if after_part >= amount:
             after_us, after_part = after_us + 1, after_part - amount
@@ -111,18 +131,19 @@ def schedule(space: Keyspace, limiter: str) -> tuple[int, int, int]:
     return _ends(penalty), *places(kept)
 
 
-def verdict(rows: list[Row], penalty: int, now: int, *, passed: bool) -> str:
-    penalized = max(0, penalty - now)
+def verdict(rows: list[Row], penalty: int, now: int, *, taken: bool) -> tuple[str, bool]:
+    """Return the answer, and whether the cost passes; ``taken``: the answer shows the times after it."""
+    penalized = penalty - now if penalty > now else 0
     longest = refusing = 0
     for i, row in enumerate(rows, 1):
         if row.wait > longest:
             longest, refusing = row.wait, i
-    wait = max(longest, penalized)
+    wait = max(penalized, longest)
     answer = f"0,{wait},{0 if penalized else refusing},{penalized}" if wait else "1,0,0,0"
     for row in rows:
-        us, part = (row.after_us, row.after_part) if passed else (row.us, row.part)
+        us, part = (row.after_us, row.after_part) if taken and not wait else (row.us, row.part)
         answer = f"{answer},{us - now},{part}"
-    return answer
+    return answer, not wait
 
 
 def moment(us: int, part: int) -> str:
@@ -133,7 +154,8 @@ def moment(us: int, part: int) -> str:
 def keep_until(space: Keyspace, key: str, us: int, now: int) -> None:
     """Let a key live at least to the end of the millisecond of a moment."""
     left_ms = us // 1000 - now // 1000 + 1
-    space.pexpire(key, max(left_ms, space.pttl(key)))
+    if space.pttl(key) < left_ms:
+        space.pexpire(key, left_ms)
 
 
 def _hit(
@@ -144,10 +166,7 @@ def _hit(
         return answered
     now = now_us(space)
     rows, penalty, _ = judge(space, limiter, limits, now)
-    passes = penalty <= now
-    for row in rows:
-        passes = passes and row.wait <= 0
-    answer = verdict(rows, penalty, now, passed=passes)
+    answer, passes = verdict(rows, penalty, now, taken=True)
     if not passes:
         refuse(space, op, sequence, remember_ms, repeated, answer)
         return answer
@@ -165,7 +184,7 @@ def _hit(
 def _peek(space: Keyspace, limiter: str, *limits: str | int) -> str:
     now = now_us(space)
     rows, penalty, _ = judge(space, limiter, limits, now)
-    return verdict(rows, penalty, now, passed=False)
+    return verdict(rows, penalty, now, taken=False)[0]
 
 
 def _refund(space: Keyspace, limiter: str, op: str, sequence: int, remember_ms: int, *limits: str | int) -> int:
@@ -175,9 +194,9 @@ def _refund(space: Keyspace, limiter: str, op: str, sequence: int, remember_ms: 
     full = now
     words: list[str] = []
     gone: list[str] = []
-    fields = list(map(str, limits[::6]))
-    for at, (field, kept) in enumerate(zip(fields, space.hmget(limiter, *fields), strict=True)):
-        amount, cost_us, cost_part, _, _ = limit_at(limits, 6 * at)
+    for limit, kept in zip(_limits(limits), space.hmget(limiter, *map(str, limits[::6])), strict=True):
+        _check_range(limit)
+        field, amount, cost_us, cost_part, _, _ = limit
         us, part = tat(kept, now)
         us, part = us - cost_us, part - cost_part
         if part < 0:

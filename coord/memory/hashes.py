@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from coord.errors import ReplyError
 from coord.memory.command import command
-from coord.memory.entries import Entries
+from coord.memory.entries import NEVER, Entries
 from coord.memory.parse import Word, extended, integer, text, texts, total, wrong_arity
 from coord.memory.strings import added
 from coord.memory.values import as_bytes
@@ -70,7 +70,14 @@ class Hashes(Entries):
         if not pairs or len(pairs) % 2:
             raise wrong_arity("hset")
         words = texts(pairs)
-        return self._grow(key, dict, lambda fields: fields.update(zip(words[::2], words[1::2], strict=True)))
+        # As in ``_grow``, written out: most operations write a hash.
+        fields: dict[str, str] | None = self._read(key, dict)
+        if fields is None:
+            fields = {}
+            self._entries[key] = (fields, NEVER)
+        before = len(fields)
+        fields.update(zip(words[::2], words[1::2], strict=True))
+        return len(fields) - before
 
     @command(-4, status=True)
     def hmset(self, key: str, *pairs: Word) -> None:

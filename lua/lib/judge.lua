@@ -11,11 +11,9 @@ local function judge(limiter, fields, first, now)
     return nil, has
   end
   local penalty, rows = whole(has[1] or "0"), {}
-  local function corrupt()
-    return redis.error_reply("COORD_CORRUPT this limiter was not written by coord")
-  end
+  local corrupt = "COORD_CORRUPT this limiter was not written by coord"
   if not penalty then
-    return nil, corrupt()
+    return nil, redis.error_reply(corrupt)
   end
   for i = 3, #fields do
     local at = 6 * i - 18 + first
@@ -25,7 +23,7 @@ local function judge(limiter, fields, first, now)
     end
     local us, part = tat(has[i], now)
     if not us then
-      return nil, corrupt()
+      return nil, redis.error_reply(corrupt)
     end
     local after_us, after_part = us + cost_us, part + cost_part
     if after_part >= amount then
@@ -36,7 +34,7 @@ local function judge(limiter, fields, first, now)
     if after_part > burst_part then
       wait = wait + 1
     end
-    rows[#rows + 1] = {
+    rows[i - 2] = {
       field = fields[i], us = us, part = part, cost_us = cost_us, cost_part = cost_part,
       after_us = after_us, after_part = after_part, wait = wait,
     }

@@ -9,7 +9,7 @@ local function lapsed(held, now)
       return nil, members
     end
     for _, member in ipairs(members) do
-      local amount, windows = string.match(member, "^(%d+)|(%d+:%d+[%d:,]*)|")
+      local amount, windows = string.match(member, "^([0-9]+)|([0-9]+:[0-9]+[0-9:,]*)|")
       if not amount or not whole(amount) then
         return nil, redis.error_reply("COORD_CORRUPT a member was not written by coord")
       end

@@ -5,7 +5,7 @@ local function put_windows(quota, rows, now)
   local words, last = {}, 0
   for _, row in ipairs(rows) do
     words[#words + 1] = row.per
-    words[#words + 1] = digits(row.number) .. "|" .. digits(row.spent) .. "|"
+    words[#words + 1] = row.number .. "|" .. digits(row.spent) .. "|"
       .. digits(row.held)
     last = math.max(last, row.ends)
   end
