@@ -16,6 +16,9 @@ from mutants.python import Place, changed, code_named
 
 __all__ = ["Verdict", "in_child", "plant"]
 
+_PATIENCE = 5
+"""How many times as long as its CPU time a mutant may take: the machine may be busy, and a thread may wait for ever."""
+
 Verdict = tuple[str, str]
 """How a mutant ended ("killed", "survived", "invalid"), and by what."""
 
@@ -25,7 +28,7 @@ class _Endless(BaseException):
 
 
 def in_child(run: Callable[[], Verdict], seconds: float) -> Verdict:
-    """Run in a child, and return what it returned. One that takes too long is killed, and so is the mutant."""
+    """Run in a child, and return what it returned. One that takes more CPU than that is killed, and so is the mutant."""
     reader, writer = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -35,7 +38,7 @@ def in_child(run: Callable[[], Verdict], seconds: float) -> Verdict:
     os.close(writer)
     try:
         # The child ends by itself; this is for one that stands in C.
-        ready, _, _ = select.select([reader], [], [], 2 * seconds + 5)
+        ready, _, _ = select.select([reader], [], [], 2 * _PATIENCE * seconds + 5)
         data = os.read(reader, 1 << 16) if ready else b""
     finally:
         os.close(reader)
@@ -54,8 +57,12 @@ def _be_the_child(run: Callable[[], Verdict], reader: int, writer: int, seconds:
     code = 1
     try:
         os.close(reader)
-        signal.signal(signal.SIGALRM, _ended)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        for timer, number, limit in (
+            (signal.ITIMER_PROF, signal.SIGPROF, seconds),
+            (signal.ITIMER_REAL, signal.SIGALRM, _PATIENCE * seconds),
+        ):
+            signal.signal(number, _ended)
+            signal.setitimer(timer, limit)
         started = time.process_time()
         try:
             verdict = run()
@@ -63,7 +70,8 @@ def _be_the_child(run: Callable[[], Verdict], reader: int, writer: int, seconds:
             verdict = "killed", f"endless ({time.process_time() - started:.0f} s of CPU)"
         except MemoryError:
             verdict = "killed", "MemoryError"
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        for timer in (signal.ITIMER_PROF, signal.ITIMER_REAL):
+            signal.setitimer(timer, 0)
         os.write(writer, json.dumps(verdict).encode()[: 1 << 16])
         code = 0
     finally:

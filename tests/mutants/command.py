@@ -77,7 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--histories", type=int, default=100, help="of each script (default: 100)")
     parser.add_argument("--rows", type=int, default=20, help="rows of each kind of command (default: 20)")
     parser.add_argument("--worlds", type=int, default=1, help="simulated runs of each workload (default: 1)")
-    parser.add_argument("--seconds", type=float, default=20.0, help="until a mutant counts as endless (default: 20)")
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="of CPU, until a mutant counts as endless (default: 20)"
+    )
     parser.add_argument("--no-tests", action="store_true", help="replay and simulate alone, without pytest")
     parser.add_argument("--keep", default="", help="a folder where what servers answered stays for the next run")
     parser.add_argument("--log", default="", help="a file for one JSON line a mutant; those it has are not run again")

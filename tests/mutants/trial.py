@@ -201,6 +201,7 @@ class Trial:
             )
         except subprocess.TimeoutExpired:
             return "endless"
+        assert "not found: " not in done.stderr, done.stderr
         for line in done.stdout.splitlines():
             if line.startswith(("FAILED ", "ERROR ")):
                 return line.split(" - ")[0].partition(" ")[2]
