@@ -34,6 +34,14 @@ def test_no_more_weight_than_the_limit_is_granted(c: Any) -> None:
     assert held(c) == [("anna", 2), ("carl", 1)]
 
 
+@pytest.mark.parametrize("nonce", ["a|b", "a=b"])
+def test_the_id_of_an_attempt_is_plain(c: Any, nonce: str) -> None:
+    """A permit is kept as its parts, joined by ``|``: an id that holds a separator is refused."""
+    with pytest.raises(coord.CoordError, match="its nonce is plain"):
+        asked(c, "anna", nonce=nonce)
+    assert held(c) == []
+
+
 def test_a_refusal_says_when_the_first_permit_ends(c: Any, backend: Backend) -> None:
     asked(c, "anna", weight=3, ttl_ms=10_000)
     backend.later(4)

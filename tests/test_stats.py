@@ -77,6 +77,18 @@ def test_counts_are_exact_to_64_bits(c: Any, edge: int) -> None:
     assert embedding.consume("req-1") == {"n": edge}
 
 
+def test_every_sum_is_exact(c: Any) -> None:
+    """Lua adds long numbers in halves of nine digits: signs, carries and borrows are right at each edge."""
+    positive = {10**power * times + off for power in (8, 9, 15, 18) for times in (1, 3) for off in (-1, 0, 1)}
+    numbers = sorted({0, 2**63 - 1, -(2**63), *positive, *(-number for number in positive)})
+    pairs = {(left, right) for left in numbers for right in numbers if -(2**63) <= left + right < 2**63}
+    embedding = c.stats("embedding")
+    for of in numbers:
+        embedding.merge(f"req{of}", **{f"{right}": of for left, right in pairs if left == of})
+        embedding.merge(f"req{of}", **{f"{right}": right for left, right in pairs if left == of})
+        assert embedding.peek(f"req{of}") == {f"{right}": of + right for left, right in pairs if left == of}
+
+
 @pytest.mark.parametrize(("most", "delta"), [(2**63 - 1, 1), (-(2**63), -1)])
 def test_an_overflow_leaves_all_fields_untouched(backend: Backend, c: Any, most: int, delta: int) -> None:
     """All deltas of a merge are added, or none: also those before and behind the one that overflows."""

@@ -28,7 +28,7 @@ class _Endless(BaseException):
 
 
 def in_child(run: Callable[[], Verdict], seconds: float) -> Verdict:
-    """Run in a child, and return what it returned. One that takes more CPU than that is killed, and so is the mutant."""
+    """Run in a child, and return what it returned. One that takes more CPU time is killed, and so is the mutant."""
     reader, writer = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -39,7 +39,7 @@ LONG_LIST = 100_001
 NUMBERS = (
     *("0", "1", "007", "-1", "-0", " 1", "1.0", "1e3", "0x10", "nan", "٣", ""),
     *(str(edge + off) for edge in (100, 2**53, 10**15) for off in (-2, -1, 0, 1)),
-    *(str(INT64_MAX), str(INT64_MAX - 1), str(INT64_MIN), "9" * 15, "9" * 16, "9" * 19, "9" * 20),
+    *(str(INT64_MAX), str(INT64_MAX - 1), str(INT64_MIN), "9" * 15, "9" * 16, "9" * 19, "9" * 20, "0" * 17 + "7"),
 )
 """Values for a number: numbers at the edges, and texts that only look like one."""
 
