@@ -77,14 +77,13 @@ def test_a_hold_is_entered_by_one_block_at_a_time(backend: Backend, c: Any) -> N
         assert c.holder("job") is not None
 
 
-def test_a_hold_that_was_not_got_can_be_tried_again(live: Live) -> None:
+def test_a_hold_that_was_not_got_can_be_tried_again(c: Any) -> None:
     """Who waited in vain is not inside."""
-    with live.connect() as c:
-        hold = c.hold("job", wait=0.05)
-        with c.hold("job"), pytest.raises(coord.WaitTimeout):
-            hold.__enter__()
-        with hold as lease:
-            assert c.holder("job").fence == lease.fence
+    hold = c.hold("job", wait=0.05)
+    with c.hold("job"), pytest.raises(coord.WaitTimeout):
+        hold.__enter__()
+    with hold as lease:
+        assert c.holder("job").fence == lease.fence
 
 
 def test_a_lease_released_inside_its_block_is_not_lost(c: Any) -> None:

@@ -38,6 +38,21 @@ def test_a_lease_ends_when_the_clock_is_moved(clock: VirtualClock, url: str) -> 
         assert not lease.renew()
 
 
+def test_a_task_that_blocks_its_loop_sees_the_loss(clock: VirtualClock, url: str) -> None:
+    """The event reads the clock: the watch of the loss has had no turn."""
+
+    async def blocked() -> None:
+        async with coord.connect_async(url, clock=clock) as c:
+            lease = await c.claim("job", ttl=HOUR)
+            assert lease is not None
+            lost = lease.lost
+            assert not lost.is_set()
+            clock.advance(seconds=HOUR + 1)
+            assert lost.is_set()
+
+    run(blocked())
+
+
 def test_time_stands_still_until_it_is_moved(clock: VirtualClock, url: str) -> None:
     """However long the test takes, nothing ends by itself."""
     with coord.connect(url, clock=clock) as c, c.hold("job", ttl=0.05) as lease:

@@ -195,7 +195,7 @@ class Trial:
                 env=environment,
                 capture_output=True,
                 text=True,
-                timeout=30 * self._seconds,
+                timeout=9 * self._seconds,
                 start_new_session=True,
                 check=False,
             )
