@@ -46,7 +46,7 @@ PLACES = st.integers(-8, 8)
 MS = st.sampled_from([0, -1, 1, 2, 1000, 1001, 2**61, 2**62, 2**62 - NOW_MS, 2**63 - 1 - NOW_MS, 2**63 - 1])
 SECONDS = st.sampled_from([0, -1, 1, 5, 2**43, 2**52, 2**63 - 1, -(2**63), "x"])
 MOMENTS_MS = st.sampled_from([0, 1, *(NOW_MS + off for off in (-1, 0, 1, 1000)), 2**52, 2**62, 2**63 - 1])
-MOMENTS = st.sampled_from([0, 1, *(NOW_MS // 1000 + off for off in (-1, 0, 1, 5)), 2**52])
+MOMENTS = st.sampled_from([0, 1, *(NOW_MS // 1000 + off for off in (-1, 0, 1, 5)), 2**52, 2**62, -(2**62)])
 FLAGS = st.lists(st.sampled_from(["NX", "XX", "GT", "lt", "ZZ"]), max_size=2)
 TIMES = st.one_of(
     each("EX", SECONDS), each("px", MS), each("EXAT", MOMENTS), each("PXAT", MOMENTS_MS), st.just([]), each("EX")
