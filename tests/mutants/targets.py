@@ -102,7 +102,7 @@ def _twins() -> Iterator[Mutant]:
     reached: dict[tuple[str, str], list[str]] = defaultdict(list)
     for script in all_scripts():
         assert script.twin is not None
-        for file, function in _functions(inspect.unwrap(script.twin), set()):
+        for file, function in sorted(_functions(inspect.unwrap(script.twin), set())):
             reached[file, function].append(script.name)
     for (file, function), scripts in reached.items():
         for place in places(file):
