@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
-import pkgutil
-from importlib import import_module
 
-import coord
+import mutants.targets  # noqa: F401  # it imports coord as a whole
 from coord.script import all_scripts
 from mutants.child import plant
 from mutants.lua import LuaPlace, lua_places
@@ -28,8 +26,5 @@ def _in_lua(place: LuaPlace) -> bool:
 
 
 if text := os.environ.get("COORD_MUTANT"):
-    for found in pkgutil.walk_packages(coord.__path__, "coord."):
-        if not found.name.startswith(("coord.testing", "coord.cli", "coord.__main__")):
-            import_module(found.name)
     fault = pickle.loads(bytes.fromhex(text))
     assert _in_lua(fault) if isinstance(fault, LuaPlace) else plant(fault), "the fault has no place"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dis
 import inspect
+import pkgutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,6 +23,11 @@ __all__ = ["GROUPS", "Mutant", "drawn", "named", "script_named"]
 
 GROUPS = {"scripts": 30, "twins": 25, "keyspace": 20, "plans": 12, "transport": 13}
 """Of a hundred mutants, how many are of each group."""
+
+# Scripts are known once their modules are imported: the same ones in every process.
+for _found in pkgutil.walk_packages(coord.__path__, "coord."):
+    if not _found.name.startswith(("coord.testing", "coord.cli", "coord.__main__")):
+        import_module(_found.name)
 
 _ROOT = Path(coord.__file__).parent
 _PLANS = (
@@ -98,13 +105,19 @@ def _scripts() -> Iterator[Mutant]:
         yield Mutant("scripts", place, _some(seen[name]))
 
 
-def _twins() -> Iterator[Mutant]:
+@cache
+def _of_twins() -> dict[tuple[str, str], list[str]]:
+    """Return the functions of twins, each with the scripts whose twins call it."""
     reached: dict[tuple[str, str], list[str]] = defaultdict(list)
     for script in all_scripts():
         assert script.twin is not None
         for file, function in sorted(_functions(inspect.unwrap(script.twin), set())):
             reached[file, function].append(script.name)
-    for (file, function), scripts in reached.items():
+    return reached
+
+
+def _twins() -> Iterator[Mutant]:
+    for (file, function), scripts in _of_twins().items():
         for place in places(file):
             # A script reads the clock once, and time stands still until it ends: when it does so says nothing.
             if place.function == function and place.rule != "deadline from the reply":
@@ -135,7 +148,9 @@ def _in(group: str, patterns: Iterable[str]) -> Iterator[Mutant]:
     for pattern in patterns:
         for file in sorted(_ROOT.glob(f"{pattern}.py")):
             for place in places(str(file)):
-                yield Mutant(group, place)
+                # A twin is run by the histories of its group.
+                if (place.file, place.function) not in _of_twins():
+                    yield Mutant(group, place)
 
 
 _GIVE = {
