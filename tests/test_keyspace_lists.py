@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from coord.testing.servers import Engine
 
 ROWS = max(20, int(os.environ.get("COORD_HISTORIES", "2000")) // 40)
-KEYS = st.sampled_from(["a", "b", "ö"])
+KEYS = st.sampled_from(["a", "a", "a", "b", "ö"])
 TEXTS = st.sampled_from(["", "x", "y", "z", "€", "\udcff"])
 PLACES = st.integers(-5, 5) | st.sampled_from(["x", "", 2**63 - 1, -(2**63)])
 COUNTS = st.integers(-3, 4) | st.sampled_from(["x", 2**63 - 1])
@@ -36,6 +36,8 @@ LISTS = st.one_of(
     each("LINSERT", KEYS, st.sampled_from(["BEFORE", "after", "ZZ"]), TEXTS, TEXTS),
     each("LREM", KEYS, COUNTS, TEXTS),
     each("LPOS", KEYS, TEXTS, RANK, COUNT, MAXLEN),
+    each("LPOS", KEYS, st.sampled_from(["", "x"]), "RANK", -1),
+    each("RPUSH", KEYS, "x", some(TEXTS)),
     each("LMOVE", KEYS, KEYS, ENDS, ENDS),
     each("RPOPLPUSH", KEYS, KEYS),
     each("PEXPIRE", KEYS, 1000),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from coord.testing.servers import Engine
 
 ROWS = max(20, int(os.environ.get("COORD_HISTORIES", "2000")) // 40)
-KEYS = st.sampled_from(["a", "b", "ö"])
+KEYS = st.sampled_from(["a", "a", "a", "b", "ö"])
 MEMBERS = st.sampled_from(["", "x", "y", "z", "€", "\udcff", "xx"])
 NUMBERS = st.sampled_from(["0", "1", "-2", "1e3", "0.1", "inf", "-inf", "+3", ".5", "5.", "3.0e-7", str(2**53 + 2)])
 BAD = st.sampled_from(["", "x", "nan", " 1", "1 ", "1_0", "1e400", "1e-400"])
@@ -43,6 +43,8 @@ BY_SCORE = st.one_of(
     ADD,
     ADD,
     each("ZADD", KEYS, FLAGS, pairs(SCORES, MEMBERS)),
+    each("ZADD", KEYS, st.sampled_from(["NX", "XX", "GT", "lt"]), pairs(NUMBERS, MEMBERS)),
+    each("ZADD", KEYS, "INCR", st.sampled_from(["inf", "-inf"]), "x"),
     each("ZADD", KEYS, SCORES, MEMBERS, MEMBERS),
     each("ZINCRBY", KEYS, SCORES, MEMBERS),
     each("ZREM", KEYS, some(MEMBERS)),

@@ -14,7 +14,7 @@ from coord.testing.clock import START_US
 from coord.testing.servers import Engine
 
 ROWS = max(20, int(os.environ.get("COORD_HISTORIES", "2000")) // 40)
-KEYS = st.sampled_from(["a", "b", "ö"])
+KEYS = st.sampled_from(["a", "a", "a", "b", "ö"])
 NOW_MS = START_US // 1000
 LAST = f"{2**64 - 1}-{2**64 - 1}"
 IDS = st.sampled_from(

@@ -16,7 +16,7 @@ from coord.testing.servers import Engine
 ROWS = max(20, int(os.environ.get("COORD_HISTORIES", "2000")) // 40)
 NOW_MS = START_US // 1000
 
-KEYS = st.sampled_from(["a", "b", "ö"])
+KEYS = st.sampled_from(["a", "a", "a", "b", "ö"])
 BIG = ["9" * 19, str(2**63 - 1), str(-(2**63)), "9" * 4301]
 TEXTS = st.sampled_from(["", "x", "-7", "007", "-0", " 1", "1.5", "1e3", "٣", "\udcff\udc80", "€\0\n", *BIG])
 FLOATS = st.sampled_from(
@@ -72,11 +72,14 @@ STRINGS = st.one_of(
     each("GETRANGE", KEYS, PLACES, PLACES),
     each("SUBSTR", KEYS, PLACES, WHOLE),
     each("SETRANGE", KEYS, PLACES, TEXTS),
+    each("PEXPIRE", KEYS, 5000),
+    each("GETEX", KEYS, "PERSIST"),
     each("SADD", KEYS, "m"),
 )
 NUMBERS = st.one_of(
     each("SET", KEYS, TEXTS | FLOATS),
     each("SET", KEYS, st.sampled_from(["0", "5", "-7", "0.5", "1e300"]), TIMES),
+    each("SET", KEYS, "7", "PX", 5000),
     each("INCR", KEYS),
     each("DECR", KEYS),
     each("INCRBY", KEYS, WHOLE),
@@ -97,6 +100,12 @@ BITS = st.one_of(
     each("SADD", KEYS, "m"),
 )
 DEADLINES = st.one_of(
+    each(
+        st.sampled_from(["PEXPIRE", "EXPIRE"]),
+        KEYS,
+        st.sampled_from([1, 5, 1000]),
+        st.sampled_from(["NX", "XX", "GT", "LT"]),
+    ),
     each("SET", KEYS, "x", TIMES),
     each("SADD", KEYS, "m"),
     each("EXISTS", some(KEYS)),
