@@ -138,9 +138,11 @@ def _call(node: Node) -> Iterator[tuple[str, int, int, str]]:
 
 
 def _decides_nothing(node: Node) -> bool:
-    """Return whether a text is a command's name, or the words of an error."""
+    """Return whether a text is a command's name, the words of an error, or what a notice says: no waiter reads it."""
     call = node.parent.parent if node.parent and node.parent.type == "arguments" else None
     if call is None or call.type != "function_call":
         return False
-    name = called(call)
-    return name == "redis.error_reply" or (name in ("redis.call", "redis.pcall") and arguments(call)[0] == node)
+    name, args = called(call), arguments(call)
+    if name in ("redis.call", "redis.pcall"):
+        return args[0] == node or (bool(_NOTICE.search(text(call))) and args[-1] == node)
+    return name == "redis.error_reply"
