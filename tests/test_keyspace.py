@@ -339,3 +339,15 @@ def test_errors_leave_everything_as_it_was(space: coord.Keyspace) -> None:
     with pytest.raises(ReplyError, match=r"^WRONGTYPE "):
         space.call(coord.Keyspace.hset, "list", "f", "v")
     assert space.dump() == before
+
+
+@pytest.mark.parametrize(("command", "place"), [("INCRBYFLOAT", ("n",)), ("HINCRBYFLOAT", ("h", "n"))])
+def test_long_doubles_of_more_digits_than_python_reads(command: str, place: tuple[str, ...]) -> None:
+    """A long double has up to 4,932 digits, of which Python's int would refuse more than 4,300."""
+    space = coord.Keyspace()
+    total = space.call(coord.Keyspace.execute, command, *place, "1e4900")
+    assert len(total) == 4901
+    assert space.call(coord.Keyspace.execute, command, *place, "-0.5") == total
+    assert space.call(coord.Keyspace.execute, command, *place, "-" + total) == "0"
+    with pytest.raises(ReplyError, match="not a valid float"):
+        space.call(coord.Keyspace.execute, command, *place, "9" * 5000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from fractions import Fraction
 
 from coord.errors import ReplyError
@@ -197,7 +198,8 @@ def extended(word: object, otherwise: str = NOT_A_FLOAT) -> Fraction | float:
         exponent = found[1] or "0"
         if len(exponent.lstrip("+-").lstrip("0")) > _LONGEST_EXPONENT:
             raise ReplyError(otherwise)
-        value = _rounded(Fraction(written))
+        # Python's int reads and prints 4,300 digits at most, a long double has up to 4,932: a Decimal has no limit.
+        value = _rounded(Fraction(Decimal(written)))
         if abs(value) >= _LARGEST_EXTENDED:
             raise ReplyError(otherwise)
         return value
@@ -224,7 +226,7 @@ def extended_text(value: Fraction) -> str:
     scaled = round(abs(value) * 10**17)
     whole, decimals = divmod(scaled, 10**17)
     sign = "-" if value < 0 and scaled else ""
-    return f"{sign}{whole}.{decimals:017}".rstrip("0").removesuffix(".")
+    return f"{sign}{Decimal(whole):f}.{decimals:017}".rstrip("0").removesuffix(".")
 
 
 def _rounded(value: Fraction) -> Fraction:

@@ -77,7 +77,7 @@ class Trial:
         self._keep = keep
         self.of = cache(lambda name: recorded(name, histories, "fixed"))
         self.more_of = cache(lambda name: recorded(name, _MORE * histories, "fixed"))
-        self.rows = cache(self._asked)
+        self.rows = cache(self._equal)
 
     def run(self, mutant: Mutant) -> Verdict:
         """Run one mutant until something finds it."""
@@ -220,6 +220,13 @@ class Trial:
         ).returncode
 
     # --- what is drawn once ----------------------------------------------------------------------
+
+    def _equal(self) -> Any:
+        from mutants.rows import rows_fail
+
+        rows = self._asked()
+        assert not rows_fail(rows), "the Keyspace without a fault differs from the server"
+        return rows
 
     def _asked(self) -> Any:
         from mutants.rows import recorded_rows
