@@ -128,8 +128,15 @@ OPERATIONS ?= 1000000
 torture: $(VENV)/.has-test
 	$(BIN)/python tests/torture --operations $(OPERATIONS) $(ARGS)
 
-mutants: $(VENV)/.has-test
-	$(BIN)/python tests/mutants --only scripts --only twins --only keyspace $(ARGS)
+mutants: $(VENV)/.reached
+	COORD_REACHED=$(VENV)/.reached $(BIN)/python tests/mutants $(ARGS)
+
+# Which tests call which functions: faults in plans and transport are looked for by these. Slow tests are not among them.
+$(VENV)/.reached: $(VENV)/.has-test
+	rm -f $@*
+	COORD_REACHED=$@ COORD_ENGINES=memory,redis-8.2 PYTHONPATH=tests \
+	$(PYTEST) -p mutants.reached -p no:cacheprovider -m "not slow and not proof" || true
+	touch $@
 
 fuzz: $(VENV)/.has-test
 	$(BIN)/python tests/fuzz $(ARGS)

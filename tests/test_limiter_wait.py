@@ -191,6 +191,23 @@ def test_waiters_move_behind_a_penalty_in_order(backend: Backend, c: Any) -> Non
     assert waiters[2].wake() is None
 
 
+def test_places_that_a_penalty_moved_are_returned_from_the_last_on(backend: Backend, c: Any) -> None:
+    """The next waiter comes at the time to which the place was moved, and at none when all were returned."""
+    limit = Limit(1, per=10)
+    c.limiter("api", limit).hit()
+    waiters = [_waiter(c, limit) for _ in range(3)]
+    assert [waiter.start() for waiter in waiters] == pytest.approx([10, 20, 30], abs=0.5)
+    c.limiter("api", limit).penalize(60)
+    for waiter, time in zip(reversed(waiters), (90, 80, 70), strict=True):
+        waiter.cancel()
+        new = _waiter(c, limit)
+        assert new.start() == pytest.approx(time, abs=0.5)
+        new.cancel()
+    # What was passed before the penalty is all that the schedule still has.
+    backend.later(60)
+    assert c.limiter("api", limit).peek().retry_after == pytest.approx(10, abs=0.5)
+
+
 def test_a_penalty_that_moves_a_waiter_past_its_time_ends_the_wait(backend: Backend, c: Any) -> None:
     limit = Limit(1, per=10)
     c.limiter("api", limit).hit()

@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     parser.add_argument("--only", action="append", choices=list(GROUPS), help="may be repeated")
     parser.add_argument("--histories", type=int, default=100, help="of each script (default: 100)")
-    parser.add_argument("--rows", type=int, default=20, help="rows of each kind of command (default: 20)")
+    parser.add_argument("--rows", type=int, default=100, help="rows of each kind of command (default: 100)")
     parser.add_argument("--worlds", type=int, default=1, help="simulated runs of each workload (default: 1)")
     parser.add_argument(
         "--seconds", type=float, default=20.0, help="of CPU, until a mutant counts as endless (default: 20)"

@@ -37,7 +37,7 @@ _OF_FAMILY = {
     "group": ("groups",),
     "holder": ("claims",),
     "kv": ("kv",),
-    "limiter": ("limiter",),
+    "limiter": ("limiter", "limiter_wait"),
     "merge": ("stats",),
     "once": ("claims",),
     "peek": ("stats",),
