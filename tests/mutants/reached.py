@@ -90,10 +90,10 @@ def tests_of(file: str, function: str, seconds: float, most: int) -> list[str]:
     per_file: Counter[str] = Counter()
     ranked: list[tuple[int, int, float, str]] = []
     for line in lines:
-        test_file, name = line["test"].partition("::")[0], line["test"].partition("[")[0]
-        forms[name] += 1
+        test_file, form = line["test"].partition("::")[0], line["test"].partition("[")[0]
+        forms[form] += 1
         per_file[test_file] += 1
-        ranked.append((forms[name], per_file[test_file], line["seconds"], line["test"]))
+        ranked.append((forms[form], per_file[test_file], line["seconds"], line["test"]))
     chosen: list[str] = []
     for _, _, took, test in sorted(ranked):
         seconds -= took

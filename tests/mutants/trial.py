@@ -198,7 +198,7 @@ class Trial:
                 env=environment,
                 capture_output=True,
                 text=True,
-                timeout=9 * self._seconds,
+                timeout=30 * self._seconds,
                 start_new_session=True,
                 check=False,
             )
