@@ -19,10 +19,8 @@ pytest_plugins = ("live_fixtures", "waiting_fixtures")
 KEY = "coord:group:{workers}"
 
 
-def joined(
-    c: Any, member: str, *, nonce: str = "", metadata: str = "", ttl_ms: int = 15_000, takes: bool = True
-) -> Any:
-    return c.run(join(c.calls, KEY, member, nonce or f"n-{member}", metadata, ttl_ms, takes=takes))
+def joined(c: Any, member: str, *, nonce: str = "", metadata: str = "", ttl_ms: int = 15_000, rejoins: int = 0) -> Any:
+    return c.run(join(c.calls, KEY, member, nonce or f"n-{member}", metadata, ttl_ms, rejoins=rejoins))
 
 
 def names(c: Any) -> list[str]:
@@ -94,11 +92,24 @@ def test_the_older_of_two_changes_nothing(c: Any) -> None:
 
 def test_who_comes_back_does_not_take_over(c: Any, backend: Backend) -> None:
     """A membership that lapsed joins again, unless another process has the name by now."""
-    joined(c, "anna", nonce="one")
+    first = joined(c, "anna", nonce="one").incarnation
     backend.later(16)
     assert c.run(beat(c.calls, KEY, 15_000, [("anna", "one")])) == [LAPSED]
     joined(c, "anna", nonce="two")
-    assert not joined(c, "anna", nonce="three", takes=False).joined
+    assert not joined(c, "anna", nonce="three", rejoins=first).joined
+
+
+def test_who_was_taken_over_does_not_come_back_once_the_newer_has_left(c: Any, backend: Backend) -> None:
+    older = joined(c, "anna", nonce="one").incarnation
+    newer = joined(c, "anna", nonce="two").incarnation
+    c.run(leave(c.calls, KEY, "anna", "two"))
+    backend.later(1)
+    assert not joined(c, "anna", nonce="three", rejoins=older).joined
+    assert names(c) == []
+    # The newer may come back itself, and anybody may join.
+    assert joined(c, "anna", nonce="four", rejoins=newer).joined
+    c.run(leave(c.calls, KEY, "anna", "four"))
+    assert joined(c, "anna", nonce="five").joined
 
 
 def test_a_late_join_does_not_bring_back_who_has_left(c: Any) -> None:
@@ -235,6 +246,14 @@ def test_a_lapsed_membership_joins_again(live: Live) -> None:
         assert group.members() == []
 
 
+def test_a_membership_is_lost_also_if_the_newer_has_left_before_its_heartbeat(live: Live) -> None:
+    with live.connect() as a, live.connect() as b, a.group("workers", ttl=3).join("anna") as older:
+        with b.group("workers", ttl=3).join("anna"):
+            pass
+        assert older.lost.wait(SOON)
+        assert names(a) == []
+
+
 def test_closing_sets_lost_and_leaves_to_the_ttl(live: Live) -> None:
     with live.connect() as b:
         with live.connect() as a:
@@ -313,8 +332,8 @@ def test_changes_begin_with_the_present_and_end_at_close(live: Live, patient: No
 def test_a_death_is_a_change(live: Live, patient: None) -> None:
     """Nobody publishes it: the watcher looks when the member's time is over."""
     with live.connect() as a, live.connect() as b:
-        b.run(join(b.calls, KEY, "dead", "n", "", 300, takes=True))
-        b.run(join(b.calls, KEY, "alive", "m", "", 600_000, takes=True))
+        b.run(join(b.calls, KEY, "dead", "n", "", 300))
+        b.run(join(b.calls, KEY, "alive", "m", "", 600_000))
         with live.connect() as c:
             watch = Watch(c)
             watch.until("alive")

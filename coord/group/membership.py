@@ -55,10 +55,12 @@ class MembershipState:
         # Whether a block still uses the membership.
         self.user: Callable[[], object] = lambda: self
 
-    def join(self, *, takes: bool = True) -> Any:
-        """Return the call that joins, under ``rejoins_as`` if there is one."""
+    def join(self) -> Any:
+        """Return the call that joins, or joins again under ``rejoins_as``."""
+        if self.rejoins_as is None:
+            return join(self.ops, self.key, self.member, self.nonce, self.metadata, self.ttl_ms)
         return join(
-            self.ops, self.key, self.member, self.rejoins_as or self.nonce, self.metadata, self.ttl_ms, takes=takes
+            self.ops, self.key, self.member, self.rejoins_as, self.metadata, self.ttl_ms, rejoins=self.incarnation
         )
 
     def joined(self, answer: Joined) -> None:
@@ -194,7 +196,7 @@ class Heartbeats:
         states = [state for state in lapsed if state in self._beating]
         for state in states:
             state.rejoins_as = state.rejoins_as or nonce()
-        answers = yield from ask_together(tuple(state.join(takes=False) for state in states), seconds)
+        answers = yield from ask_together(tuple(state.join() for state in states), seconds)
         for state, answer in zip(states, answers, strict=True):
             if isinstance(answer, Exception):
                 self._repeat([state], now)

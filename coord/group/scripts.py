@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from coord.extend import Call, Calls, Keyspace, ReplyError, as_count, load, reads
+from coord.extend import Call, Calls, Keyspace, ReplyError, all_whole, as_count, load, percent_encode, reads
 from coord.lualib import answer_once, later, now_ms
 
 __all__ = ["LAPSED", "LIVES", "TAKEN", "Joined", "Member", "beat", "join", "leave", "members", "metadata_json"]
@@ -49,11 +49,16 @@ def metadata_json(metadata: Any) -> str:
 
 
 def join(
-    ops: Calls, key: str, member: str, nonce: str, metadata: str, ttl_ms: int, *, takes: bool = True
+    ops: Calls, key: str, member: str, nonce: str, metadata: str, ttl_ms: int, *, rejoins: int = 0
 ) -> Call[Joined]:
-    """Become a member; with ``takes`` also in place of a living member of that name."""
-    keys = key, f"{key}:tombstone:{nonce}", f"{key}:answered:{ops.nonce()}"
-    argv = (member, nonce, metadata, ttl_ms, str(int(takes)), ops.tombstone_ms, ops.publish, "0")
+    """Become a member, also in place of a living member of that name.
+
+    ``rejoins``: an incarnation that has lapsed, which comes back only if no other process has taken its name over; 0:
+    a new membership.
+    """
+    taken = f"{key}:taken:{percent_encode(member, 'a member')}"
+    keys = key, f"{key}:tombstone:{nonce}", f"{key}:answered:{ops.nonce()}", taken
+    argv = (member, nonce, metadata, ttl_ms, rejoins, ops.tombstone_ms, ops.publish, "0")
     return ops.call(JOIN, keys, argv, _read_joined)
 
 
@@ -130,11 +135,12 @@ def _join(
     group: str,
     tombstone: str,
     answered: str,
+    taken: str,
     member: str,
     nonce: str,
     metadata: str,
     ttl_ms: int,
-    takes: str,
+    rejoins: int,
     tombstone_ms: int,
     publish: str,
     repeated: str,
@@ -148,14 +154,20 @@ def _join(
         return [1, before]
     if space.exists(tombstone, answered):
         return [0, "0"]
-    if lives and takes == "0":
-        answer_once(space, answered, repeated, tombstone_ms, "0")
-        return [0, "0"]
+    if rejoins != 0:
+        taker = space.get(taken) or "0"
+        if not all_whole(taker, str(rejoins)):
+            raise ReplyError("COORD_CORRUPT this group was not written by coord")
+        if lives or int(taker) > rejoins:
+            answer_once(space, answered, repeated, tombstone_ms, "0")
+            return [0, "0"]
     incarnation = later(space, before)
     ends = now + ttl_ms
     last = _sweep(space, group, now)
     space.hset(group, f"d:{member}", f"{ends}|{incarnation}|{nonce}", f"m:{member}", metadata)
     space.pexpireat(group, max(last, ends))
+    if lives:
+        space.set(taken, incarnation, px=max(tombstone_ms, deadline - now + 1))
     answer_once(space, answered, repeated, tombstone_ms, "1")
     space.publish(group, "joined")
     return [1, incarnation]

@@ -10,7 +10,7 @@ from coord.names import percent_decode, percent_encode
 __all__ = ["EntityKey", "parse_key"]
 
 _SHAPE = re.compile(r"(?P<kind>[^:{}]+):\{(?P<tag>[^{}]*)\}(?::(?P<rest>.*))?", re.DOTALL)
-_CALL_RECORD = re.compile(r"(^|:)(op|tombstone|answered|batch|ended|last|place|reservation|held)(:|$)")
+_CALL_RECORD = re.compile(r"(^|:)(op|tombstone|answered|batch|ended|last|place|reservation|held|taken)(:|$)")
 
 
 class EntityKey(NamedTuple):
