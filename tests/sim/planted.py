@@ -101,7 +101,7 @@ PLANTED = (
         first=22,
     ),
     Planted(
-        "a loss is not told to the holder whose renewal was refused",
+        "the holder does not learn of a loss when its renewal was refused",
         "claims.leases",
         "leases/keeping.py",
         "        held.mark_lost()\n    return renewed\n",
