@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from functools import lru_cache
 from itertools import count
 from typing import Any
 
@@ -145,6 +146,7 @@ MEMBERS = [(f"{number}", f"nonce-{number}") for number in range(10)]
 """Ten members of a group, each with the nonce of its membership."""
 
 
+@lru_cache(maxsize=8)
 def _limiter(ops: Any) -> Limiter[Build]:
     limiter: Limiter[Build] = ops.limiter("bench", Limit(1_000_000_000, per=1), Limit(1_000_000_000, per=60))
     return limiter
@@ -159,12 +161,13 @@ def _books(ops: CallMaker, _: int) -> Call[Any]:
     return _place(ops).book(_limiter(ops.calls).hit().argv[3:], 60_000)
 
 
-def _quota(ops: CallMaker) -> Quota[Build]:
-    return ops.quota("bench", Limit(1_000_000_000, per=60), Limit(1_000_000_000, per=3600))
+@lru_cache(maxsize=16)
+def _quota(ops: CallMaker, name: str = "bench") -> Quota[Build]:
+    return ops.quota(name, Limit(1_000_000_000, per=60), Limit(1_000_000_000, per=3600))
 
 
-def _reserving(ops: CallMaker) -> Reserving:
-    return Reserving(_quota(ops), ops, 1, None)
+def _reserving(ops: CallMaker, name: str = "bench") -> Reserving:
+    return Reserving(_quota(ops, name), ops, 1, None)
 
 
 _LIMITS: dict[str, Anywhere] = {
@@ -176,7 +179,7 @@ _LIMITS: dict[str, Anywhere] = {
     "limiter_book": _books,
     "limiter_confirm": lambda ops, _: _place(ops).confirm(),
     "limiter_unbook": lambda ops, _: _place(ops).unbook(),
-    "quota_reserve": lambda ops, i: _reserving(ops).ask("", f"nonce-{i}", 60_000),
+    "quota_reserve": lambda ops, i: _reserving(ops, f"{i // 10}").ask("", f"nonce-{i}", 60_000),
     "quota_renew": lambda ops, _: _reserving(ops).renew("nonce", 60_000),
     "quota_settle": lambda ops, i: _reserving(ops).settle(f"nonce-{i}", "settled", 1),
     "quota_held": lambda ops, _: _reserving(ops).holds("nonce", 0),
@@ -225,7 +228,7 @@ SCRIPTS: dict[str, Anywhere] = {
     "request_pending": lambda ops, _: ops.request("bench").is_complete(),
     "request_status": lambda ops, _: ops.request("brief").status(),
     "request_cleanup": lambda ops, i: ops.request(f"{i}").cleanup(),
-    # Ten at most in each semaphore that is claimed.
+    # Ten at most in each semaphore or quota that is claimed, and in each group.
     **_LIMITS,
     "semaphore_claim": lambda ops, i: Permits(ops, f"{i // 10}", 1_000, 1).ask(f"owner-{i}", f"nonce-{i}", 30_000),
     "semaphore_renew": lambda ops, _: Permits(ops, "bench", 1_000, 1).renew("nonce|1|1|owner", 30_000),
