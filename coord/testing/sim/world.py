@@ -233,7 +233,7 @@ class Sim:
         self.clients: list[Client] = []
         self.violations: list[str] = []
         self.used_steps: list[str] = []
-        self.forward_steps = self.backward_steps = False
+        self._happened: set[str] = set()
         self.skipped = skipped
         self._traced = traced
         self.network = Network(self.loop, self.plan, self.note)
@@ -292,7 +292,12 @@ class Sim:
     @property
     def leases_may_end_early(self) -> bool:
         """Whether a server's clock went forward, or a copy took over: then leases may end early, as documented."""
-        return self.forward_steps or self.topology.lost_writes
+        return "clock_forward" in self._happened or self.topology.lost_writes
+
+    @property
+    def backward_steps(self) -> bool:
+        """Whether keys met a clock that went back, or moved to a node of a cluster whose clock is behind."""
+        return "clock_back" in self._happened or {"clock_forward", "move_slots"} <= self._happened
 
     @property
     def deaths(self) -> int:
@@ -362,8 +367,7 @@ class Sim:
                 self.loop.kill(client.process)
                 self.network.drop_process(client.process)
         else:
-            self.forward_steps = self.forward_steps or kind == "clock_forward"
-            self.backward_steps = self.backward_steps or kind == "clock_back"
+            self._happened.add(kind)
             self.topology.happen(kind, draw)
         self.plan.fire(place, kind, self.loop.elapsed)
 
