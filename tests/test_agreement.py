@@ -18,7 +18,7 @@ from reporting import say
 from coord.errors import ConfigError
 from coord.script import Script, all_scripts
 from coord.testing.agreement import AgedSide, LuaSide, ServerSide, TwinSide, check, check_agreement, serving
-from coord.testing.agreement.compare import Word
+from coord.testing.agreement.compare import Disagreement, Word
 from coord.testing.agreement.pools import FOREIGN
 from coord.testing.clock import Clock, why_not
 from coord.testing.servers import Engine, Server
@@ -141,6 +141,18 @@ def test_long_argument_lists_agree(engine: Engine) -> None:
 @pytest.mark.skipif(not covered(), reason="no server is among the engines of this run")
 def test_keys_are_aged_by_hand_where_there_is_no_compiler() -> None:
     """The fallback without virtual time compares as well, in whole seconds, and its name says so."""
+    # Real time passes as well: a machine that stands still for a second in each of three runs is another machine.
+    for left in (2, 1, 0):
+        try:
+            _compare_with_aged_keys()
+        except Disagreement:
+            if not left:
+                raise
+        else:
+            return
+
+
+def _compare_with_aged_keys() -> None:
     engine = next(iter(covered().values()))
     clock = Clock()
     # A deadline of the clock is not one of the server's own time, and parts of a second are not followed.
