@@ -54,7 +54,7 @@ UNREACHABLE = ("permitted:", "request_done: ERR", "quota_")
 """Outcomes that depend on the rights of a user, which histories do not change; and of a count that only a foreign
 writer brings to its limit, and of the ids of reservations, which short runs reach by luck."""
 
-RARE = ("request_done)", "limiter_", "quota_", "permitted)", "group_leave)")
+RARE = ("request_done)", "barrier_arrive)", "limiter_", "quota_", "permitted)", "group_leave)")
 """Scripts of whose twins some lines take a longer history; tests of their family run them."""
 
 

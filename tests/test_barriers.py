@@ -283,3 +283,15 @@ def test_what_makes_no_sense_is_refused(
     """Before anything is sent, and with a sentence that names what is wrong."""
     with backend.untouched(), pytest.raises(error, match=r"parties|ttl|deadline|metadata"):
         c.barrier("b").open(**wrong)
+
+
+def test_an_answer_of_an_arrival_that_coord_did_not_write_is_an_error(backend: Backend, c: Any) -> None:
+    """The answer of a call is kept under its id; what a foreign writer left there is not read as one."""
+    c.barrier("b").open(parties=1)
+    call = c.calls.barrier("b").arrive("anna")
+    answered = call.keys[2]
+    backend.plant(answered, "1,0,1")
+    before = backend.values
+    with pytest.raises(coord.Corrupt):
+        c.run(call)
+    assert backend.values == before

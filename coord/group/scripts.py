@@ -17,7 +17,7 @@ LAPSED, LIVES, TAKEN = 0, 1, 2
 
 _MOST_METADATA = 64 * 1024
 _EXACT = 1 << 53
-_entry = re.compile(r"([1-9][0-9]{0,15})\|([1-9][0-9]{0,15})\|(.*)", re.DOTALL).fullmatch
+_entry = re.compile(r"(0|[1-9][0-9]{0,15})\|(0|[1-9][0-9]{0,15})\|(.*)", re.DOTALL).fullmatch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
