@@ -53,8 +53,11 @@ def _limit(amount: str, per: str, unit: int) -> Limit | None:
 
 def _peek(calls: CallMaker, name: str, limit: Limit) -> Call[tuple[Limit, Verdict]]:
     call = calls.limiter(name, limit).peek()
-    read = call.read
-    return Call(call.script, call.keys, call.argv, lambda reply: (limit, read(reply)))
+
+    def read(reply: Any) -> tuple[Limit, Verdict]:
+        return limit, call.read(reply)
+
+    return Call(call.script, call.keys, call.argv, read)
 
 
 def _details_of_limiter(answers: list[tuple[Limit, Verdict]]) -> Details | None:

@@ -118,8 +118,8 @@ class Inventory:
 
 def _fields(node: Node, keys: Sequence[str]) -> dict[str, list[str]]:
     """Return the fields of hashes; of other types, whose own operation then says what is wrong, there are none."""
-    replies = node.ask_many([("HKEYS", key) for key in keys])
-    return {key: list(map(str, reply)) for key, reply in zip(keys, replies, strict=True) if isinstance(reply, list)}
+    replies = zip(keys, node.ask_many([("HKEYS", key) for key in keys]), strict=True)
+    return {key: [str(each) for each in reply] for key, reply in replies if not isinstance(reply, ReplyError)}
 
 
 _MISSING = -2
