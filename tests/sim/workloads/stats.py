@@ -47,12 +47,14 @@ class _Pieces:
     async def _consume(self, client: Client) -> None:
         stats = client.c.stats("work")
         got = await client.attempt(stats.consume, "job")
+        was_known = got.is_known
         for _ in range(5):
             # The batch is kept under the id that the error names.
             if not (isinstance(got.error, OutcomeUnknown) and got.error.op_id):
                 break
             got = await client.attempt(stats.consume, "job", op_id=got.error.op_id)
-        self._lost_takes += not got.is_known
+        # A repetition that was refused says nothing about the batch that was taken before.
+        self._lost_takes += not (was_known or got.is_done)
         self._taken.update(got.value or {})
 
     async def see(self, client: Client) -> None:
