@@ -310,7 +310,8 @@ def start_watching(
     A callback gets the ``BarrierStatus``. Blocking: it runs on the coordinator's watcher thread, so a slow one delays
     the others. Async: it runs on this loop, and what it returns is awaited if it can be. One that raises is logged.
     The returned job's ``cancel`` ends the watch. Raises ``MissingBarrier`` when the barrier is not open.
-    A process that dies between being chosen and running its callback takes the callback with it.
+    A process that dies between being chosen and running its callback takes the callback with it; so does a cancel
+    that arrives in that moment, after the end.
     """
     found = yield from ask(status(BarrierHandle(barrier.ops.calls, barrier.name)))
     if found is None:
@@ -328,6 +329,8 @@ def watching(
     try:
         ended = yield from _patiently(lambda: _until_ended(barrier, None, Deadline(barrier.ops.clock, None), seen))
         callback = {"complete": on_complete, "expired": on_timeout}.get(ended.state)
+        # A cancel from another thread, made before the end, arrives here: later it would take the callback with it.
+        yield Sleep(0.0)
         if callback is not None and (yield from _patiently(lambda: ask(fire(handle, ended.attempt, mine)))):
             yield Invoke(callback, ended)
     except MissingBarrier as error:

@@ -17,6 +17,7 @@ from live import SOON, Live, run, until, until_async, waiters
 
 import coord
 from coord import barriers
+from coord.loops import BACKGROUND
 from coord.testing.servers import Engine, Server
 from coord.testing.topologies import client
 
@@ -288,6 +289,34 @@ def test_a_callback_may_use_the_coordinator(live: Live) -> None:
         c.barrier("b").arrive("anna")
         until(lambda: len(rounds) == 5, "five rounds")
     assert len(set(rounds)) == 5
+
+
+def test_a_cancel_takes_no_callback_with_it() -> None:
+    """A watch that begins late, cancelled before the end, finds the end first: it leaves the callback to the other."""
+    called: list[str] = []
+    loop = BACKGROUND.enter()
+    before, begun, after = threading.Event(), threading.Event(), threading.Event()
+    try:
+        with coord.connect("memory://watched") as c:
+            barrier = c.barrier("b")
+            barrier.open(parties=1)
+            # The loop stands still until the first watch was asked for, and again before its first step.
+            BACKGROUND.call(loop, before.wait)
+            first = barrier.watch(lambda _: called.append("cancelled"))
+            BACKGROUND.call(loop, begun.set)
+            BACKGROUND.call(loop, after.wait)
+            before.set()
+            assert begun.wait(SOON)
+            first.cancel()
+            barrier.watch(lambda _: called.append("other"))
+            barrier.arrive("anna")
+            after.set()
+            until(lambda: called, "the callback")
+        assert called == ["other"]
+    finally:
+        before.set()
+        after.set()
+        BACKGROUND.leave(loop)
 
 
 def test_a_watch_that_is_cancelled_calls_nobody(live: Live) -> None:
