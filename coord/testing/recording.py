@@ -84,11 +84,24 @@ def record(c: Coordinator | AsyncCoordinator) -> History:
     """
     history = History()
     runner: Any = runner_of(c)
-    recording: Any = _Recording(runner, history) if isinstance(c, Coordinator) else _AsyncRecording(runner, history)
-    # In place: what runs in the background has the same backend.
-    runner.call, runner.run_many = recording.call, recording.run_many
-    c.call = recording.call
+    if isinstance(c, Coordinator):
+        _record(runner, _Recording(runner, history))
+        # A grant that comes too late is given back in the background, which has a backend of its own.
+        if (awaited := getattr(runner, "awaited", None)) is not None:
+            runner.awaited = lambda: _record_awaited(awaited(), history)
+    else:
+        _record_awaited(runner, history)
+    c.call = runner.call
     return history
+
+
+def _record(runner: Any, recording: _Recording) -> Any:
+    runner.call, runner.run_many = recording.call, recording.run_many
+    return runner
+
+
+def _record_awaited(runner: Any, history: History) -> Any:
+    return None if runner is None else _record(runner, _AsyncRecording(runner, history))
 
 
 # --- scripts that tell the time -------------------------------------------------------------------

@@ -228,8 +228,8 @@ PLANTED = (
         "a hit passes when less than its cost is left",
         "limiters.hits",
         "limiter/judging.py",
-        "        passes = passes and row.wait <= 0\n",
-        "        passes = passes and row.wait <= row.cost_us\n",
+        "        if row.wait > longest:\n",
+        "        if row.wait - row.cost_us > longest:\n",
         first=25,
     ),
     Planted(

@@ -48,7 +48,7 @@ PLANTED = [
         "lua/claim.lua",
         'if redis.call("EXISTS", tombstone, answered) > 0 then',
         "if false then",
-        ("--only=late request, after", "--families=claims,kv,versions", "--operations=4000"),
+        ("--only=late request, after", "--families=claims,kv,versions", "--operations=8000"),
         "left: claims c-",
         id="a claim that arrives after its repetition is granted",
     ),
@@ -65,7 +65,11 @@ def test_a_planted_bug_breaks_its_row(
     source = (tmp_path / file).read_text(encoding="utf-8")
     assert old in source, f"{file} has changed: plant the bug anew"
     (tmp_path / file).write_text(source.replace(old, new), encoding="utf-8")
-    ran = tortured(*words, where=tmp_path)
+    # Whether anything comes in between is chance, and on a busy machine less does.
+    for _ in range(3):
+        ran = tortured(*words, where=tmp_path)
+        if found in ran.stderr:
+            break
     assert found in ran.stderr, ran.stdout + ran.stderr
     assert ": BROKEN" in ran.stderr
     assert ran.returncode == 1
