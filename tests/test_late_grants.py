@@ -8,6 +8,7 @@ from typing import Any
 import coord
 from coord.clock import SystemClock
 from coord.memory import Keyspace, Memory
+from coord.testing.linearizable import record
 
 
 class Hasty(SystemClock):
@@ -60,6 +61,15 @@ def test_a_claim_is_given_back() -> None:
         assert c.claim("job", ttl=30) is None
     assert space.ran["release"] == 1
     assert coord.Coordinator(Memory(space)).holder("job") is None
+
+
+def test_giving_back_is_recorded() -> None:
+    """A history without it would show a name that is free although it is held."""
+    c, _ = slow()
+    with c:
+        history = record(c)
+        assert c.claim("job", ttl=30) is None
+    assert [each.script.name for each in history.operations] == ["claim", "release"]
 
 
 def test_the_lease_of_another_object_of_the_owner_is_left_alone() -> None:
