@@ -329,9 +329,11 @@ def watching(
     try:
         ended = yield from _patiently(lambda: _until_ended(barrier, None, Deadline(barrier.ops.clock, None), seen))
         callback = {"complete": on_complete, "expired": on_timeout}.get(ended.state)
+        if callback is None:
+            return
         # A cancel from another thread, made before the end, arrives here: later it would take the callback with it.
         yield Sleep(0.0)
-        if callback is not None and (yield from _patiently(lambda: ask(fire(handle, ended.attempt, mine)))):
+        if (yield from _patiently(lambda: ask(fire(handle, ended.attempt, mine)))):
             yield Invoke(callback, ended)
     except MissingBarrier as error:
         _log.warning("coord stops watching: %s", error)

@@ -56,7 +56,7 @@ class MakesCalls(Protocol):
 
     @property
     def notifier(self) -> Notifier:
-        """The notifier of its notifications."""
+        """The waiters of its channels, which notifications wake."""
         ...
 
 

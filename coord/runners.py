@@ -40,7 +40,7 @@ class AsyncRunner(AsyncMakesCalls, Protocol):
 
     @property
     def notifier(self) -> Notifier:
-        """The notifier of its notifications."""
+        """The waiters of its channels, which notifications wake."""
         ...
 
     def aclose(self) -> Coroutine[Any, Any, None]:

@@ -19,7 +19,7 @@ class Subscription:
     """A coordinator's share in the subscription connection of its process or loop. A child of a fork has its own."""
 
     def __init__(self, router: Router[Any]) -> None:
-        self.router = router
+        self._router = router
         self._notifier: Notifier | None = None
         self._process = 0
         self._is_closed = False
@@ -33,7 +33,7 @@ class Subscription:
             with _making.lock:
                 notifier = self._notifier
                 if notifier is None or self._process != os.getpid():
-                    notifier = Notifier(subscribed_at_once=False) if self._is_closed else self.router.subscribe()
+                    notifier = Notifier(subscribed_at_once=False) if self._is_closed else self._router.subscribe()
                     self._notifier, self._process = notifier, os.getpid()
         return notifier
 
@@ -42,4 +42,4 @@ class Subscription:
         with _making.lock:
             is_subscribed = self._notifier is not None and self._process == os.getpid() and not self._is_closed
             self._is_closed, self._notifier = True, None
-        return self.router.unsubscribe() if is_subscribed else []
+        return self._router.unsubscribe() if is_subscribed else []

@@ -77,7 +77,7 @@ class Law:
         self._deadlines = sorted(
             {each.moment // 1000 + number for each in known if each.moment for number in _numbers(each.reply)}
         )
-        """Return the deadlines of keys, if the numbers in replies are the milliseconds that were left."""
+        """The deadlines of keys, if the numbers in replies are the milliseconds that were left."""
         self._told = sorted({number for each in known for number in _moments(each.reply)})
 
     def after(self, attempt: Attempt, now: int, until: int | None, state: State) -> Iterator[tuple[int, State]]:
