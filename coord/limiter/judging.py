@@ -73,10 +73,7 @@ def pair(kept: str) -> tuple[int, int]:
 def tat(kept: str | None, now: int) -> tuple[int, int]:
     if kept is None:
         return now, 0
-    found = _pair(kept)
-    if found is None:
-        raise corrupt()
-    us, part = int(found[1]), int(found[2])
+    us, part = pair(kept)
     if us > _LARGEST or part > _MOST:
         raise corrupt()
     return (now, 0) if us < now else (us, part)
