@@ -5,14 +5,17 @@ A test file takes them by ``pytest_plugins = ("live_fixtures",)``.
 
 from __future__ import annotations
 
+import json
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from backends import found
 from live import Live, places, servers, until
 
+from coord.cli import main
 from coord.testing.servers import Engine, Server
 
 
@@ -61,3 +64,14 @@ def live_server(request: pytest.FixtureRequest, _running: dict[str, Server]) -> 
 def engine(request: pytest.FixtureRequest) -> Engine:
     """An engine, for tests that stop, kill or configure a server of their own."""
     return found()[request.param]
+
+
+@pytest.fixture
+def ls(live_server: Live, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Run the command for JSON, and return it read."""
+
+    def ask(*argv: str) -> Any:
+        assert main(["ls", "--url", live_server.url, "--json", *argv]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return ask

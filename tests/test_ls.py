@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from live import Live, until
 import coord
 from coord.cli import main
 from coord.cli.entities.keys import EntityKey, parse_key
-from coord.cli.entities.kinds import lasting
+from coord.cli.entities.kind import lasting
 from coord.testing.servers import Server
 from coord.testing.topologies import Cluster, client
 
@@ -27,17 +27,6 @@ pytest_plugins = ("live_fixtures",)
 def c(live_server: Live) -> Iterator[coord.Coordinator]:
     with live_server.connect() as c:
         yield c
-
-
-@pytest.fixture
-def ls(live_server: Live, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Run the command for JSON, and return it read."""
-
-    def ask(*argv: str) -> Any:
-        assert main(["ls", "--url", live_server.url, "--json", *argv]) == 0
-        return json.loads(capsys.readouterr().out)
-
-    return ask
 
 
 def only(entities: list[dict[str, Any]]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,15 +20,6 @@ pytest_plugins = ("live_fixtures",)
 def c(live_server: Live) -> Iterator[coord.Coordinator]:
     with live_server.connect() as c:
         yield c
-
-
-@pytest.fixture
-def ls(live_server: Live, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    def ask(*argv: str) -> Any:
-        assert main(["ls", "--url", live_server.url, "--json", *argv]) == 0
-        return json.loads(capsys.readouterr().out)
-
-    return ask
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from coord.requests import StageStatus
     from coord.semaphore import PermitHolder
 
-__all__ = ["KINDS", "Details", "Kind", "kind_of", "lasting"]
+__all__ = ["KINDS", "Details", "Kind", "kind_of"]
 
 _MOST_VALUES = 100
 _MOST_LETTERS = 1_000

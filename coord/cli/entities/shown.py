@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
-from coord.cli.entities.kinds import lasting
+from coord.cli.entities.kind import lasting
 from coord.cli.entities.reading import Entity, Listing
 from coord.names import printable
 
